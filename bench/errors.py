@@ -1,0 +1,19 @@
+"""The one exception that bad input raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Bad input. The message is one sentence that names the file, key or value and the cure.
+
+    The command line prints it as ``bench: error: ...`` and exits with status 1, without a traceback.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {match[0]!r}?)" if match else ""

@@ -1,0 +1,211 @@
+"""Every option of a run, as plain dataclasses: the single source of names, types, defaults and meaning.
+
+``bench.config`` validates YAML against these with pydantic and generates the JSON schema and the
+options page; a worker reads ``run.json`` into the same classes without pydantic.  The ``status`` of an
+option says where its default comes from: ``paper`` (read in or recovered from An et al. 2024),
+``assumed`` (the paper does not say, or it could not be read), ``ours``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bench.errors import BenchError
+
+STRICT = {"extra": "forbid"}  # read by pydantic; harmless elsewhere
+
+
+def option(default: Any, help: str, status: str = "ours") -> Any:
+    """Declare a field with its meaning and the source of its default."""
+    metadata = {"description": help, "status": status}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def required(help: str) -> Any:
+    """Declare a field that the user must give."""
+    return field(metadata={"description": help, "status": "ours"})
+
+
+def check(condition: bool, message: str) -> None:
+    """Refuse an impossible value (ValueError: ``bench.config`` adds file and key)."""
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How one network is trained. All of these change the result, so all are part of the recipe."""
+
+    __pydantic_config__ = STRICT
+
+    steps: int = option(400_000, "optimiser steps", "paper")
+    batch: int = option(64, "images per step", "paper")
+    learning_rate: float = option(1e-4, "constant AdamW rate", "assumed")
+    weight_decay: float = option(0.0, "AdamW weight decay", "assumed")
+    betas: list[float] = option([0.9, 0.999], "AdamW moment decays", "assumed")
+    ema: float = option(0.9999, "decay of the weight average that is measured", "assumed")
+    flip: bool = option(True, "mirror training images left to right with probability 1/2", "assumed")
+    schedule: Literal["linear", "cosine"] = option("linear", "noise schedule", "assumed")
+    timesteps: int = option(1000, "diffusion steps T", "assumed")
+    precision: Literal["float32", "bfloat16"] = option("float32", "autocast type of the forward pass", "assumed")
+    compile: bool = option(False, "use torch.compile")
+    deterministic: bool = option(False, "deterministic CUDA kernels: the same bits on the same machine type")
+    threads: int = option(1, "CPU threads; sums depend on it, so it belongs to the recipe")
+    snapshots: list[int] = option([], "steps after which the averaged weights are kept for measurements along training")
+
+    def __post_init__(self) -> None:
+        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        check(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        check(self.learning_rate > 0, f"learning_rate must be positive, not {self.learning_rate}")
+        check(self.weight_decay >= 0, f"weight_decay must not be negative, not {self.weight_decay}")
+        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas must be two numbers in [0, 1)")
+        check(0 <= self.ema < 1, f"ema must be in [0, 1), not {self.ema}")
+        check(self.timesteps >= 2, f"timesteps must be at least 2, not {self.timesteps}")
+        check(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
+        check(
+            all(0 < s <= self.steps for s in self.snapshots),
+            f"snapshots must lie in 1..steps ({self.steps}), not {self.snapshots}",
+        )
+
+
+@dataclass(frozen=True)
+class PsnrOptions:
+    """PSNR of the one-step x0 estimate on train and test images (paper section 2.1, Eqs. 3-5)."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(300, "K, images from each of train and test", "paper")
+    steps: int = option(50, "respaced step indices", "paper")
+    clip: bool = option(True, "clip the x0 estimate to the data range", "assumed")
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+
+
+@dataclass(frozen=True)
+class JacobianOptions:
+    """Spectrum and eigenvectors of the network's input-output Jacobian (paper section 2.2)."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(1, "test images", "assumed")
+    step_indices: list[int] = option([7], "noise levels, as indices of the PSNR step grid", "assumed")
+    steps: int = option(50, "respaced step indices of that grid", "paper")
+    operators: list[Literal["eps", "x0"]] = option(["eps", "x0"], "Jacobians of which output", "assumed")
+    vectors: list[int] = option([0, 112, 224], "indices of the eigenvectors that are kept", "paper")
+    leading: int | None = option(None, "leading values only, matrix-free; null takes the complete spectrum")
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        check(self.leading is None or self.leading >= 1, f"leading must be null or at least 1, not {self.leading}")
+        check(len(self.operators) > 0, "operators must name at least one of eps, x0")
+        check(
+            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
+            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
+        )
+        check(all(i >= 0 for i in self.vectors), "vectors must not be negative")
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """Attention maps of the transformer layers (paper section 2.3)."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(4, "test images to average over", "assumed")
+    step_indices: list[int] = option([7], "noise levels to average over, as indices of the PSNR step grid", "assumed")
+    steps: int = option(50, "respaced step indices of that grid", "paper")
+    token: int | None = option(None, "token whose map is shown; null is the centre", "assumed")
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        check(
+            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
+            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
+        )
+
+
+@dataclass(frozen=True)
+class FrechetOptions:
+    """Distance of samples to the training distribution in a named feature space."""
+
+    __pydantic_config__ = STRICT
+
+    samples: int = option(10_000, "generated images", "assumed")
+    sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler", "assumed")
+    steps: int = option(250, "sampling steps", "assumed")
+    features: Literal["random-conv", "inception"] = option(
+        "inception", "feature space; only 'inception' gives a FID", "assumed"
+    )
+    reference: int | None = option(None, "reference images from the train pool; null takes all", "assumed")
+
+    def __post_init__(self) -> None:
+        check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
+        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        check(self.reference is None or self.reference >= 2, f"reference must be at least 2, not {self.reference}")
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is measured of each run; a metric that is null is left out."""
+
+    __pydantic_config__ = STRICT
+
+    psnr: PsnrOptions | None = option(None, "PSNR and PSNR gap")
+    jacobian: JacobianOptions | None = option(None, "Jacobian spectrum")
+    attention: AttentionOptions | None = option(None, "attention maps (transformers only)")
+    frechet: FrechetOptions | None = option(None, "samples and their Fréchet distance")
+
+
+METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A resolved model preset: the family's factory and its options."""
+
+    name: str
+    family: str
+    options: dict[str, Any]
+    file: str | None = None  # a user's own file that holds the factory
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training, fully resolved: dataset x model x N x shuffle, the recipe, and what is measured."""
+
+    suite: str
+    name: str
+    dataset: str
+    model: ModelSpec
+    train_size: int
+    shuffle: int
+    recipe: str
+    training: TrainingOptions
+    measure: MeasureOptions
+
+
+def to_dict(value: Any) -> Any:
+    """Return a dataclass as plain JSON values."""
+    return dataclasses.asdict(value)
+
+
+def from_dict(kind: Any, value: Any) -> Any:
+    """Rebuild a dataclass of this module from plain JSON values; raises BenchError on unknown keys."""
+    if isinstance(kind, types.UnionType):
+        inner = [k for k in typing.get_args(kind) if k is not type(None)]
+        return None if value is None else from_dict(inner[0], value)
+    if not dataclasses.is_dataclass(kind):
+        return value
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := set(value) - known:
+        raise BenchError(f"{kind.__name__} has no option {sorted(unknown)[0]!r}; it was written by another version.")
+    return kind(**{key: from_dict(hints[key], item) for key, item in value.items()})

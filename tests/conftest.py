@@ -1,0 +1,21 @@
+"""Shared fixtures of the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # parallel test workers on few cores
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """The reference fixtures of other projects' networks; the test is skipped where they are absent."""
+    folder = Path(os.environ.get("BENCH_FIXTURES", ROOT.parent / "shared" / "reference"))
+    if not folder.is_dir():
+        pytest.skip(f"no reference fixtures in {folder} (set BENCH_FIXTURES)")
+    return folder
