@@ -1,0 +1,25 @@
+"""Dataset subsets -> trainings -> measurements -> tidy table -> tables and figures, for one suite.
+
+    snakemake --cores 2 all                        the default suite, `demo`
+    snakemake --cores 2 all --config suite=real    another suite of config/suites
+    snakemake --cores 1 fig2                       one item, from stored measurements
+    snakemake --profile slurm all                  the suite `paper` on a cluster
+"""
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/measure.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    default_target: True
+    input:
+        item_files(),

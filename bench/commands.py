@@ -1,0 +1,326 @@
+"""The verbs of a suite: from the plan to the tidy table. Heavy imports stay inside the verbs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import paths
+from bench.console import say
+from bench.errors import BenchError, nearest
+from bench.options import METRICS
+
+
+def _suite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", default="demo", help="suite of config/suites (default: demo)")
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", help="torch device (default: cuda where there is one, else cpu)")
+
+
+def _run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="RUN", help="run, as `bench plan` lists it")
+    _suite(parser)
+
+
+def _torch(device: str | None, threads: int) -> str:
+    """Fix the threads and the precision of measurements; return the device."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
+    return device
+
+
+def configure_check(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench check``."""
+    parser.add_argument("suite", help="suite of config/suites")
+    parser.set_defaults(run=check)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Build each (model, image shape) of a suite on the meta device and write ``plan.json``."""
+    import torch
+
+    from bench import plan
+    from bench.models.registry import build
+
+    suite = plan.load(arguments.suite)
+    pairs = dict.fromkeys((run.model.name, run.dataset) for run in suite.runs.values())
+    for model, dataset in pairs:
+        row = suite.datasets[dataset]
+        spec = next(run.model for run in suite.runs.values() if run.model.name == model)
+        with torch.device("meta"):
+            build(spec, row.resolution, row.channels)
+    suite.write()
+    say(f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built")
+
+
+def configure_plan(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench plan``."""
+    parser.add_argument("suite", nargs="?", default="demo", help="suite of config/suites (default: demo)")
+    parser.add_argument("--json", action="store_true", help="the whole plan for machines")
+    parser.set_defaults(run=show_plan)
+
+
+def show_plan(arguments: argparse.Namespace) -> None:
+    """Print the runs of a suite."""
+    from bench import plan
+
+    suite = plan.load(arguments.suite)
+    if arguments.json:
+        print(json.dumps(suite.summary(), indent=1))
+        return
+    for name, run in suite.runs.items():
+        print(f"{name}\t{run.training.steps} steps\t{', '.join(suite.metrics(name))}")
+    say(f"{arguments.suite}: {len(suite.runs)} runs on {len(suite.datasets)} datasets")
+
+
+def configure_train(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench train``."""
+    _run(parser)
+    _device(parser)
+    parser.add_argument("--checkpoint", type=Path, help="start from this checkpoint (refused if it is another run's)")
+    parser.add_argument("--checkpoint-seconds", type=float, default=60, help="time between checkpoints (default: 60)")
+    parser.set_defaults(run=train)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train one run, or resume it."""
+    from bench import plan
+    from bench.provenance import definitions
+
+    suite = plan.load(arguments.suite)
+    spec = suite.run(arguments.name)
+    device = _torch(arguments.device, spec.training.threads)
+    from bench.training.train import INTERRUPTED, Interrupted
+    from bench.training.train import train as train_run
+
+    code = {"fingerprint": suite.code("train", spec.name), "definitions": definitions(*plan.entries("train", spec.model))}
+    try:
+        train_run(
+            spec,
+            paths.dataset_folder(spec.dataset),
+            paths.subset_file(spec.dataset, spec.shuffle),
+            paths.run_folder(spec.suite, spec.name),
+            paths.state_root(spec.suite, spec.name),
+            device=device,
+            code=code,
+            checkpoint=arguments.checkpoint,
+            checkpoint_seconds=arguments.checkpoint_seconds,
+        )
+    except Interrupted as interrupted:
+        say(f"bench: {interrupted}")
+        return INTERRUPTED
+    return 0
+
+
+def configure_measure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench measure``."""
+    parser.add_argument("metric", metavar="METRIC", help=f"one of {', '.join((*METRICS, 'cost'))}")
+    _run(parser)
+    _device(parser)
+    parser.set_defaults(run=measure)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure one metric of one run into METRIC.csv and METRIC.npz of its folder."""
+    from bench import plan
+
+    known = (*METRICS, "cost")
+    if arguments.metric not in known:
+        raise BenchError(f"There is no metric {arguments.metric!r}{nearest(arguments.metric, known)}; known: {', '.join(known)}.")
+    spec = plan.load(arguments.suite).run(arguments.name)
+    device = _torch(arguments.device, spec.training.threads)
+    from bench.metrics.measure import measure_run
+
+    measure_run(arguments.metric, paths.run_folder(spec.suite, spec.name), spec, device)
+
+
+def configure_samples(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench samples``."""
+    _run(parser)
+    _device(parser)
+    parser.set_defaults(run=samples)
+
+
+def samples(arguments: argparse.Namespace) -> None:
+    """Draw the samples of a run's Fréchet distance into samples.npz."""
+    from bench import plan
+
+    spec = plan.load(arguments.suite).run(arguments.name)
+    if spec.measure.frechet is None:
+        raise BenchError(f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`.")
+    device = _torch(arguments.device, spec.training.threads)
+    from bench.files import save_arrays
+    from bench.metrics.samples import draw_samples
+    from bench.runs import Run
+
+    run = Run(paths.run_folder(spec.suite, spec.name), device)
+    save_arrays(run.folder / "samples.npz", samples=draw_samples(run, spec.measure.frechet, device))
+
+
+def configure_sample(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench sample``."""
+    _run(parser)
+    _device(parser)
+    parser.add_argument("--count", type=int, default=64, help="images (default: 64)")
+    parser.add_argument("--sampler", choices=("ddpm", "ddim"), default="ddpm")
+    parser.add_argument("--steps", type=int, default=50, help="sampling steps (default: 50)")
+    parser.add_argument("--out", type=Path, help="file stem; default RUN_FOLDER/sample")
+    parser.set_defaults(run=sample)
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    """Draw samples of a trained run into OUT.npz and a grid OUT.png."""
+    from bench import plan
+    from bench.options import FrechetOptions
+
+    spec = plan.load(arguments.suite).run(arguments.name)
+    device = _torch(arguments.device, spec.training.threads)
+    from bench.data.sheet import save_sheet
+    from bench.files import save_arrays
+    from bench.metrics.samples import draw_samples
+    from bench.runs import Run
+
+    run = Run(paths.run_folder(spec.suite, spec.name), device)
+    options = FrechetOptions(samples=arguments.count, sampler=arguments.sampler, steps=arguments.steps)
+    stem = arguments.out or run.folder / "sample"
+    images = draw_samples(run, options, device)
+    save_arrays(f"{stem}.npz", samples=images)
+    save_sheet(f"{stem}.png", images)
+    say(f"{arguments.count} samples in {stem}.npz, a grid in {stem}.png")
+
+
+def configure_reference(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench reference``."""
+    parser.add_argument("dataset", help="converted dataset, as `bench data list` shows it")
+    parser.add_argument("--features", default="random-conv", help="feature space (default: random-conv)")
+    parser.add_argument("--count", type=int, help="images of the train pool (default: all)")
+    _device(parser)
+    parser.set_defaults(run=reference)
+
+
+def reference(arguments: argparse.Namespace) -> None:
+    """Compute the reference statistics of a dataset."""
+    device = _torch(arguments.device, 1)
+    from bench.data.dataset import open_dataset
+    from bench.files import save_arrays
+    from bench.metrics.reference import reference_statistics
+
+    dataset = open_dataset(paths.dataset_folder(arguments.dataset))
+    out = paths.reference_file(arguments.dataset, arguments.features, arguments.count)
+    save_arrays(out, **reference_statistics(dataset, arguments.features, arguments.count, device))
+
+
+def configure_tidy(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench tidy``."""
+    parser.add_argument("suite", help="suite of config/suites")
+    parser.set_defaults(run=tidy)
+
+
+def tidy(arguments: argparse.Namespace) -> None:
+    """Collect the measurements of a suite's runs into ``tidy.csv``."""
+    from bench import plan
+    from bench.tidy import combine
+
+    suite = plan.load(arguments.suite)
+    files = [
+        paths.run_folder(suite.suite, name) / f"{metric}.csv"
+        for name in suite.runs
+        for metric in (*suite.metrics(name), "cost")
+    ]
+    combine(files, paths.tidy_file(suite.suite))
+
+
+def configure_why(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench why``."""
+    _run(parser)
+    parser.set_defaults(run=why)
+
+
+def why(arguments: argparse.Namespace) -> None:
+    """Name each option and definition that changed since the run was trained."""
+    from bench import plan
+    from bench.files import read_json
+    from bench.provenance import changes, definitions
+
+    suite = plan.load(arguments.suite)
+    spec = suite.run(arguments.name)
+    file = paths.run_folder(spec.suite, spec.name) / "run.json"
+    if not file.exists():
+        print(f"{spec.name} was never trained.")
+        return
+    record = read_json(file)
+    lines = [f"code: {c}" for c in changes(record["code"]["definitions"], definitions(*plan.entries("train", spec.model)))]
+    lines += _option_changes(record["spec"], json.loads(json.dumps(plan.to_dict(spec))))
+    print("\n".join(lines) or f"{spec.name}: nothing changed since it was trained; it would not run again.")
+
+
+def _option_changes(old: dict, new: dict, prefix: str = "") -> list[str]:
+    lines = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            lines += _option_changes(before, after, f"{prefix}{key}.")
+        elif before != after and prefix + key != "suite" and not f"{prefix}{key}".startswith("measure"):
+            lines.append(f"option: {prefix}{key}: {before} -> {after}")
+    return lines
+
+
+def configure_runs(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench runs``."""
+    parser.add_argument("action", nargs="?", choices=("show", "clean"), default="show")
+    _suite(parser)
+    parser.set_defaults(run=runs)
+
+
+def runs(arguments: argparse.Namespace) -> None:
+    """Show the state of a suite's runs, or delete state folders that no current run of it needs."""
+    from bench import plan
+    from bench.training import state
+
+    suite = plan.load(arguments.suite)
+    if arguments.action == "clean":
+        freed = state.clean(suite.runs.values(), paths.STATE / suite.suite)
+        say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite.suite}")
+        return
+    for name in suite.runs:
+        print(f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}")
+
+
+def configure_config(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench config``."""
+    parser.add_argument("what", choices=("schema", "options"), help="JSON schema of a suite, or the options page")
+    parser.set_defaults(run=show_config)
+
+
+def show_config(arguments: argparse.Namespace) -> None:
+    """Print what is generated from the options."""
+    from bench import reference_pages
+
+    print(reference_pages.schema() if arguments.what == "schema" else reference_pages.options_page(), end="")
+
+
+VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "check": configure_check,
+    "plan": configure_plan,
+    "train": configure_train,
+    "measure": configure_measure,
+    "samples": configure_samples,
+    "sample": configure_sample,
+    "reference": configure_reference,
+    "tidy": configure_tidy,
+    "why": configure_why,
+    "runs": configure_runs,
+    "config": configure_config,
+}

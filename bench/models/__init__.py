@@ -1,0 +1,1 @@
+"""Networks: a registry, one file per architecture, and the layers they share."""

@@ -1,0 +1,174 @@
+"""Name -> factory, without importing torch: a model's file is imported only when that model is built."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError, nearest
+from bench.options import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Factory = Callable[..., "nn.Module"]
+
+FAMILIES = {
+    "dit": "bench.models.dit",
+    "unet": "bench.models.unet",
+    "adm": "bench.models.unet",
+    "bf-unet": "bench.models.bf_unet",
+    "bf-cnn": "bench.models.bf_unet",
+    "u-dit": "bench.models.u_dit",
+    "vit": "bench.models.vit",
+    "iu-vit": "bench.models.vit",
+    "ascend": "bench.models.vit",
+    "u-vit": "bench.models.vit",
+    "identity": "bench.models.controls",
+    "wiener": "bench.models.controls",
+    "memoriser": "bench.models.controls",
+    "local-score": "bench.models.controls",
+}
+
+_FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory
+
+
+def register_model(family: str) -> Callable[[Factory], Factory]:
+    """Register ``factory(image_size: int, channels: int, **options) -> nn.Module`` as ``family``.
+
+    The options are the factory's keyword parameters; their annotations are checked when a preset is built.
+    Raises BenchError when one file registers the same family twice.
+    """
+
+    def decorate(factory: Factory) -> Factory:
+        known = _FACTORIES.setdefault(factory.__module__, {})
+        if family in known:
+            where = inspect.getsourcefile(factory) or factory.__module__
+            raise BenchError(f"{where} registers the model {family!r} twice; give one of the two another name.")
+        known[family] = factory
+        return factory
+
+    return decorate
+
+
+def module_of(spec: ModelSpec) -> str:
+    """Return the dotted module (or the user's file) that holds the factory of ``spec``. Never imports torch."""
+    if spec.file is not None:
+        return spec.file
+    if spec.family not in FAMILIES:
+        raise BenchError(
+            f"Model {spec.name!r} names the unknown family {spec.family!r}{nearest(spec.family, FAMILIES)}; "
+            f"known are {', '.join(FAMILIES)}."
+        )
+    return FAMILIES[spec.family]
+
+
+def models_in_file(path: str | Path) -> dict[str, Factory]:
+    """Load a user's Python file and return the factories it registers, by family.
+
+    Raises BenchError when the file is absent, fails to load, needs a missing package, or registers nothing.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise BenchError(f"There is no model file {path}; give the path of a Python file with @register_model.")
+    name = f"bench_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    _FACTORIES.pop(name, None)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BenchError(f"{path} is not a Python file; its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BenchError:
+        raise
+    except ModuleNotFoundError as error:
+        raise BenchError(f"{path} needs the package {error.name!r}; install it first.") from error
+    except Exception as error:
+        raise BenchError(f"{path} cannot be loaded ({type(error).__name__}: {error}); mend the file.") from error
+    if not _FACTORIES.get(name):
+        raise BenchError(f"{path} registers no model; decorate a factory with @register_model('name').")
+    return _FACTORIES[name]
+
+
+def factory_of(spec: ModelSpec) -> Factory:
+    """Return the factory of a preset, importing only the file that holds it."""
+    if spec.file is None:
+        module = module_of(spec)
+        importlib.import_module(module)
+        return _FACTORIES[module][spec.family]
+    found = models_in_file(spec.file)
+    if spec.family not in found:
+        raise BenchError(
+            f"{spec.file} registers no model {spec.family!r}{nearest(spec.family, found)}; "
+            f"it has {', '.join(sorted(found))}."
+        )
+    return found[spec.family]
+
+
+def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
+    """Build the network of a preset for square images (side in pixels, number of channels).
+
+    Under ``torch.device("meta")`` nothing is allocated. Raises BenchError for an unknown family, an unknown,
+    missing or ill-typed option, and for values that do not go together.
+    """
+    factory = factory_of(spec)
+    check_options(spec, factory)
+    try:
+        return factory(image_size, channels, **spec.options)
+    except ValueError as error:
+        raise BenchError(f"Model {spec.name!r} ({image_size}x{image_size}x{channels}): {error}") from error
+
+
+def check_options(spec: ModelSpec, factory: Factory) -> None:
+    """Compare the options of a preset with the signature of its factory; raises BenchError."""
+    parameters = list(inspect.signature(factory).parameters.values())[2:]
+    known = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        for key in spec.options:
+            if key not in known:
+                raise BenchError(
+                    f"Model {spec.name!r} has the unknown option {key!r}{nearest(key, known)}; "
+                    f"the family {spec.family!r} takes {', '.join(known) or 'none'}."
+                )
+    for name, parameter in known.items():
+        if parameter.default is parameter.empty and name not in spec.options:
+            raise BenchError(f"Model {spec.name!r} lacks the option {name!r} of the family {spec.family!r}.")
+    hints = typing.get_type_hints(factory)
+    for key, value in spec.options.items():
+        if key in hints and not _fits(value, hints[key]):
+            raise BenchError(
+                f"Model {spec.name!r}: the option {key!r} must be {_readable(hints[key])}, not {value!r}."
+            )
+
+
+def _readable(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a YAML value has the annotated type; annotations that YAML cannot express always fit."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, h) for h in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (list, tuple):
+        return isinstance(value, (list, tuple)) and all(_fits(v, inner[0]) for v in value)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    return True

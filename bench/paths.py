@@ -1,0 +1,64 @@
+"""Where everything lies, relative to the current folder. No other module builds these paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RESULTS = Path("results")
+FIGURES = Path("figures")
+STATE = Path(".runs")
+
+
+def dataset_folder(dataset: str, results: Path = RESULTS) -> Path:
+    """Return the folder of a converted dataset."""
+    return results / "datasets" / dataset
+
+
+def reference_file(dataset: str, features: str, count: int | None) -> Path:
+    """Return the file of a dataset's reference statistics in a feature space, over ``count`` images or all."""
+    return RESULTS / "references" / dataset / f"{features}.{'all' if count is None else count}.npz"
+
+
+def subset_file(dataset: str, shuffle: int, results: Path = RESULTS) -> Path:
+    """Return the file of a shuffle: the order in which train and test images are taken."""
+    return results / "subsets" / dataset / f"s{shuffle}.npz"
+
+
+def suite_folder(suite: str, results: Path = RESULTS) -> Path:
+    """Return the folder of a suite's results."""
+    return results / suite
+
+
+def plan_file(suite: str) -> Path:
+    """Return the resolved plan of a suite."""
+    return suite_folder(suite) / "plan.json"
+
+
+def tidy_file(suite: str) -> Path:
+    """Return the tidy table of a suite."""
+    return suite_folder(suite) / "tidy.csv"
+
+
+def run_folder(suite: str, run: str) -> Path:
+    """Return the folder of a run's declared outputs."""
+    return suite_folder(suite) / "runs" / run
+
+
+def state_root(suite: str, run: str) -> Path:
+    """Return the undeclared folder that holds a run's checkpoints."""
+    return STATE / suite / run
+
+
+def tables_folder(suite: str) -> Path:
+    """Return the folder of a suite's tables."""
+    return suite_folder(suite) / "tables"
+
+
+def figures_folder(suite: str) -> Path:
+    """Return the folder of a suite's figures."""
+    return FIGURES / suite
+
+
+def results_of(run_folder: Path) -> Path:
+    """Return the results folder that holds ``results/SUITE/runs/RUN``."""
+    return run_folder.resolve().parents[2]

@@ -1,0 +1,169 @@
+"""From a suite's YAML to its runs and files. Imports neither torch nor the model files.
+
+Snakemake parses this module's answers in every job, so it must stay quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench import config, options, paths
+from bench.errors import BenchError, nearest
+from bench.files import digest, write_json
+from bench.models import registry
+from bench.options import METRICS, ModelSpec, RunSpec, TrainingOptions, to_dict
+from bench.provenance import fingerprint
+
+# The entry points of each rule; a run's model file is added to those that build the model.
+ENTRIES = {
+    "dataset": ("bench.data.build",),
+    "subset": ("bench.data.subset",),
+    "train": ("bench.training.train",),
+    "psnr": ("bench.metrics.psnr", "bench.runs"),
+    "jacobian": ("bench.metrics.jacobian", "bench.runs"),
+    "attention": ("bench.metrics.attention", "bench.runs"),
+    "cost": ("bench.metrics.cost",),
+    "samples": ("bench.metrics.samples", "bench.runs"),
+    "reference": ("bench.metrics.reference",),
+    "frechet": ("bench.metrics.frechet",),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite, resolved: its options, its runs by name, and the fingerprints of what it needs."""
+
+    suite: str
+    options: config.SuiteOptions
+    runs: dict[str, RunSpec]
+    models: dict[str, config.ModelPreset]
+    all_datasets: dict[str, Any]
+
+    @cached_property
+    def datasets(self) -> dict[str, Any]:
+        """The datasets that the runs use, in order of first use."""
+        return {run.dataset: self.all_datasets[run.dataset] for run in self.runs.values()}
+
+    @cached_property
+    def shuffles(self) -> list[tuple[str, int]]:
+        """The (dataset, shuffle) pairs that the runs use."""
+        return list(dict.fromkeys((run.dataset, run.shuffle) for run in self.runs.values()))
+
+    def metrics(self, run: str) -> list[str]:
+        """Return the metrics that are measured of a run."""
+        measure = self.run(run).measure
+        return [metric for metric in METRICS if getattr(measure, metric) is not None]
+
+    def run(self, name: str) -> RunSpec:
+        """Return one run; raises BenchError with the nearest name."""
+        if name not in self.runs:
+            raise BenchError(f"Suite {self.suite!r} has no run {name!r}{nearest(name, self.runs)}.")
+        return self.runs[name]
+
+    def code(self, rule: str, run: str | None = None) -> str:
+        """Return the code fingerprint of a rule, for a run with its model's own files."""
+        return fingerprint(*entries(rule, self.run(run).model if run else None))
+
+    def recipe(self, run: str) -> str:
+        """Return the digest of the options that a training depends on."""
+        return digest(training_options(self.run(run)))
+
+    def item_digest(self, item: str) -> str:
+        """Return the digest of what an item shows: its options, and the labels of models and datasets."""
+        return digest([self.summary()["items"][item], self.summary()["models"], self.summary()["datasets"]])
+
+    def summary(self) -> dict:
+        """Return the plan as JSON values: what the report needs to know beside the tidy table."""
+        names = dict.fromkeys(run.model.name for run in self.runs.values())
+        return {
+            "suite": self.suite,
+            "title": self.options.title,
+            "items": {item: to_dict(value) for item, value in self.options.items.items()},
+            "models": {name: to_dict(self.models[name]) for name in names},
+            "datasets": {name: _describe(row) for name, row in self.datasets.items()},
+            "runs": [to_dict(run) for run in self.runs.values()],
+        }
+
+    def write(self) -> None:
+        """Write ``results/SUITE/plan.json``."""
+        write_json(paths.plan_file(self.suite), self.summary())
+
+
+def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
+    """Return the entry points whose import closure a rule's result depends on."""
+    own = [registry.module_of(model)] if model is not None and rule in MODEL_RULES else []
+    return [*ENTRIES[rule], *own]
+
+
+MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples"}
+
+
+def training_options(run: RunSpec) -> dict:
+    """Return the part of a run that its weights depend on."""
+    value = to_dict(run)
+    return {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "training")}
+
+
+def _describe(row: Any) -> dict:
+    keys = ("title", "redistribute", "resolution", "channels")
+    return {key: getattr(row, key) for key in keys}
+
+
+def load(suite: str) -> Plan:
+    """Resolve a suite; raises BenchError for an unknown dataset, model or option and for runs that clash."""
+    models, datasets = config.load_models(), config.load_datasets()
+    suite_options = config.load_suite(suite)
+    where = str(config.suite_path(suite))
+    runs: dict[str, RunSpec] = {}
+    for number, grid in enumerate(suite_options.runs):
+        for run in _grid(suite, suite_options, grid, models, datasets, f"{where}: runs.{number}"):
+            if runs.setdefault(run.name, run) != run:
+                raise BenchError(
+                    f"{where}: runs.{number}: {run.name} stands twice with different options; give one block a `recipe`."
+                )
+    return Plan(suite, suite_options, runs, models, datasets)
+
+
+def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
+    training = config.validate(
+        TrainingOptions, {**to_dict(suite_options.training), **grid.training}, f"{where}: training"
+    )
+    for key, known in (("datasets", datasets), ("models", models)):
+        for name in getattr(grid, key):
+            if name not in known:
+                raise BenchError(f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}.")
+    wanted = suite_options.measure
+    if grid.measure is not None:
+        left = {m: None for m in METRICS if m not in grid.measure}
+        wanted = dataclasses.replace(wanted, **left)
+    product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
+    return [_run(suite, d, models[m], m, n, s, grid.recipe, training, wanted) for d, m, n, s in product]
+
+
+def _run(suite, dataset, preset, model, size, shuffle, recipe, training, measure) -> RunSpec:
+    name = f"{dataset}.{model}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
+    spec = ModelSpec(model, preset.family, preset.options, preset.file)
+    return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure)
+
+
+def read_run(suite: str, run: str) -> RunSpec:
+    """Return one run of a written plan (``results/SUITE/plan.json``)."""
+    return load(suite).run(run)
+
+
+def option_table() -> list[tuple[str, str, Any, str, str]]:
+    """Return (class, option, default, status, meaning) of every option: the protocol table."""
+    kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
+    return [
+        (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
+        for kind in (*kinds, options.FrechetOptions)
+        for f in dataclasses.fields(kind)
+    ]
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default is not dataclasses.MISSING else field.default_factory()

@@ -1,0 +1,92 @@
+"""A finished run on disk, opened: its model, options and images."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from bench import options, paths
+from bench.data.dataset import Dataset, open_dataset
+from bench.data.subset import read_subset
+from bench.diffusion.schedule import Schedule, make_schedule
+from bench.errors import BenchError
+from bench.files import read_json
+from bench.models.registry import build
+
+
+class Run:
+    """A finished run ``results/SUITE/runs/RUN``.
+
+    Attributes: ``spec`` (:class:`bench.options.RunSpec`), ``record`` (the whole ``run.json``), ``model``
+    (averaged weights, evaluation mode, on ``device``), ``schedule`` (all T steps), ``dataset``.
+    ``weights`` names another weights file, say a snapshot.  Raises BenchError where the folder holds no
+    finished run, or its weights do not fit its options or are not finite.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu", weights: str | Path | None = None) -> None:
+        self.folder, self.device = Path(folder), device
+        self.record = read_json(self.folder / "run.json")
+        self.spec: options.RunSpec = options.from_dict(options.RunSpec, self.record["spec"])
+        self.weights = Path(weights) if weights else self.folder / "weights.safetensors"
+        self.data_hash: str = self.record["data"]["sha256"]
+        self.code: str = self.record["code"]["fingerprint"]
+        self.results = paths.results_of(self.folder)
+
+    @property
+    def image_size(self) -> int:
+        """Resolution in pixels."""
+        return self.record["data"]["resolution"]
+
+    @property
+    def channels(self) -> int:
+        """Image channels."""
+        return self.record["data"]["channels"]
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The training schedule with all T steps."""
+        return make_schedule(self.spec.training.schedule, self.spec.training.timesteps)
+
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The network with its averaged weights, in evaluation mode, parameters frozen."""
+        model = build(self.spec.model, self.image_size, self.channels)
+        try:
+            state = load_file(self.weights)
+            model.load_state_dict(state)
+        except FileNotFoundError:
+            raise BenchError(f"{self.weights} does not exist; train the run first.") from None
+        except Exception as error:
+            raise BenchError(f"{self.weights} cannot be loaded ({error}); delete it and train the run again.") from error
+        bad = next((k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
+        if bad is not None:
+            raise BenchError(f"{self.weights} holds values that are not finite in {bad!r}; train the run again.")
+        return model.to(self.device).eval().requires_grad_(False)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset, its content hash checked against the one the run was trained on."""
+        dataset = open_dataset(paths.dataset_folder(self.spec.dataset, self.results))
+        if dataset.manifest["sha256"] != self.data_hash:
+            raise BenchError(
+                f"{self.folder} was trained on another version of {self.spec.dataset} "
+                f"({self.data_hash[:12]}, here {dataset.manifest['sha256'][:12]}); train it again."
+            )
+        return dataset
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        file = paths.subset_file(self.spec.dataset, self.spec.shuffle, self.results)
+        return read_subset(file, self.dataset, self.spec.train_size)
+
+    def train_images(self, count: int | None = None) -> np.ndarray:
+        """Return the first ``count`` (default all) of the N training images, uint8 (n, H, W, C)."""
+        return np.ascontiguousarray(self.dataset.train[self._order[0][:count]])
+
+    def test_images(self, count: int | None = None) -> np.ndarray:
+        """Return the first ``count`` (default all) test images of this shuffle, uint8 (n, H, W, C)."""
+        return np.ascontiguousarray(self.dataset.test[self._order[1][:count]])

@@ -1,0 +1,113 @@
+"""The suite's plan, and the small functions that rules ask it. Nothing here imports torch."""
+
+import sys
+from pathlib import Path
+
+from bench import paths, plan
+from bench.errors import BenchError
+from bench.files import digest
+from bench.options import to_dict
+from bench.provenance import fingerprint
+from bench.report.items import ITEMS
+
+# The commands of the rules are those of the environment that runs Snakemake.
+shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+
+try:
+    PLAN = plan.load(config.get("suite", "demo"))
+except BenchError as error:
+    sys.exit(f"bench: error: {error}")
+
+
+wildcard_constraints:
+    suite=PLAN.suite,
+    dataset="[^/]+",
+    run="[^/]+",
+    shuffle=r"\d+",
+    features=r"[a-z-]+",
+    count=r"all|\d+",
+
+
+def threads_of(wildcards):
+    return PLAN.run(wildcards.run).training.threads
+
+
+def subset_of(wildcards):
+    run = PLAN.run(wildcards.run)
+    return paths.subset_file(run.dataset, run.shuffle)
+
+
+def dataset_of(wildcards):
+    return paths.dataset_folder(PLAN.run(wildcards.run).dataset) / "manifest.json"
+
+
+def reference_of(wildcards):
+    run = PLAN.run(wildcards.run)
+    return paths.reference_file(run.dataset, run.measure.frechet.features, run.measure.frechet.reference)
+
+
+def recipe_of(wildcards):
+    return PLAN.recipe(wildcards.run)
+
+
+def measure_options(metric):
+    """Return the `params` function of a metric: a digest of its options."""
+    return lambda wildcards: digest(to_dict(getattr(PLAN.run(wildcards.run).measure, metric)))
+
+
+def code_of(rule):
+    """Return the `params` function of a rule on runs: the fingerprint of the code that the result depends on."""
+    return lambda wildcards: PLAN.code(rule, wildcards.run)
+
+
+def dataset_options(wildcards):
+    return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
+
+
+def measurements():
+    return [
+        paths.run_folder(PLAN.suite, run) / f"{metric}.csv"
+        for run in PLAN.runs
+        for metric in [*PLAN.metrics(run), "cost"]
+    ]
+
+
+def arrays_of(item):
+    """Return the arrays that an item reads beside the tidy table."""
+    files = {"frechet": "samples"}
+    return [
+        paths.run_folder(PLAN.suite, run) / f"{files.get(metric, metric)}.npz"
+        for run in PLAN.runs
+        for metric in ITEMS[item].arrays
+        if metric in PLAN.metrics(run)
+    ]
+
+
+def arrays_of_item(wildcards):
+    return arrays_of(wildcards.item)
+
+
+def item_options(wildcards):
+    return PLAN.item_digest(wildcards.item)
+
+
+def item_code(wildcards):
+    return fingerprint("bench.report.render", ITEMS[wildcards.item].module)
+
+
+def caption_of(wildcards):
+    return f"../report/{wildcards.item}.rst"
+
+
+def items_of(kind):
+    return [item for item in PLAN.options.items if ITEMS[item].kind == kind]
+
+
+def files_of(item):
+    if ITEMS[item].kind == "figure":
+        return [paths.figures_folder(PLAN.suite) / f"{item}.{form}" for form in ("pdf", "png")]
+    return [paths.tables_folder(PLAN.suite) / f"{item}.{form}" for form in ("csv", "md", "tex")]
+
+
+def item_files():
+    return [file for item in PLAN.options.items for file in files_of(item)]

@@ -1,0 +1,34 @@
+# Source images are not inputs: a dry run plans a suite without its data.
+rule dataset:
+    output:
+        "results/datasets/{dataset}/manifest.json",
+        "results/datasets/{dataset}/train.npy",
+        "results/datasets/{dataset}/test.npy",
+    log:
+        "logs/datasets/{dataset}.log",
+    benchmark:
+        "logs/datasets/{dataset}.tsv"
+    params:
+        options=dataset_options,
+        code=PLAN.code("dataset"),
+    shell:
+        "bench data build {wildcards.dataset:q} > {log:q} 2>&1"
+
+
+rule subset:
+    input:
+        "results/datasets/{dataset}/manifest.json",
+    output:
+        "results/subsets/{dataset}/s{shuffle}.npz",
+    log:
+        "logs/subsets/{dataset}.s{shuffle}.log",
+    benchmark:
+        "logs/subsets/{dataset}.s{shuffle}.tsv"
+    params:
+        code=PLAN.code("subset"),
+    shell:
+        """
+        bench data subset results/datasets/{wildcards.dataset:q} \
+            --shuffle {wildcards.shuffle} \
+            --out {output:q} > {log:q} 2>&1
+        """

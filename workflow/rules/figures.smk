@@ -1,0 +1,35 @@
+rule figure:
+    input:
+        ancient("results/{suite}/plan.json"),
+        "results/{suite}/tidy.csv",
+        arrays_of_item,
+    output:
+        report(
+            "figures/{suite}/{item}.png",
+            caption="../report/item.rst",
+            category="Figures",
+            labels={"item": "{item}", "suite": "{suite}"},
+        ),
+        "figures/{suite}/{item}.pdf",
+        "figures/{suite}/{item}.json",
+    wildcard_constraints:
+        item="fig[A-Za-z0-9]+",
+    log:
+        "logs/{suite}/{item}.log",
+    benchmark:
+        "logs/{suite}/{item}.tsv"
+    params:
+        options=item_options,
+        code=item_code,
+    shell:
+        "bench figure {wildcards.item} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+for item in items_of("figure"):
+
+    rule:
+        name:
+            item
+        localrule: True
+        input:
+            files_of(item),

@@ -1,0 +1,136 @@
+# Each metric is its own rule and can be made again alone.
+rule psnr:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/psnr.csv",
+        "results/{suite}/runs/{run}/psnr.npz",
+    log:
+        "logs/{suite}/{run}/psnr.log",
+    benchmark:
+        "logs/{suite}/{run}/psnr.tsv"
+    params:
+        options=measure_options("psnr"),
+        code=code_of("psnr"),
+    threads: threads_of
+    shell:
+        "bench measure psnr {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+rule jacobian:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/jacobian.csv",
+        "results/{suite}/runs/{run}/jacobian.npz",
+    log:
+        "logs/{suite}/{run}/jacobian.log",
+    benchmark:
+        "logs/{suite}/{run}/jacobian.tsv"
+    params:
+        options=measure_options("jacobian"),
+        code=code_of("jacobian"),
+    threads: threads_of
+    shell:
+        "bench measure jacobian {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+rule attention:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/attention.csv",
+        "results/{suite}/runs/{run}/attention.npz",
+    log:
+        "logs/{suite}/{run}/attention.log",
+    benchmark:
+        "logs/{suite}/{run}/attention.tsv"
+    params:
+        options=measure_options("attention"),
+        code=code_of("attention"),
+    threads: threads_of
+    shell:
+        "bench measure attention {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+rule cost:
+    input:
+        "results/{suite}/runs/{run}/history.csv",
+        "results/{suite}/runs/{run}/run.json",
+    output:
+        "results/{suite}/runs/{run}/cost.csv",
+    log:
+        "logs/{suite}/{run}/cost.log",
+    benchmark:
+        "logs/{suite}/{run}/cost.tsv"
+    params:
+        code=code_of("cost"),
+    shell:
+        "bench measure cost {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+rule samples:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+    output:
+        "results/{suite}/runs/{run}/samples.npz",
+    log:
+        "logs/{suite}/{run}/samples.log",
+    benchmark:
+        "logs/{suite}/{run}/samples.tsv"
+    params:
+        options=measure_options("frechet"),
+        code=code_of("samples"),
+    threads: threads_of
+    shell:
+        "bench samples {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+rule reference:
+    input:
+        "results/datasets/{dataset}/manifest.json",
+        "results/datasets/{dataset}/train.npy",
+    output:
+        "results/references/{dataset}/{features}.{count}.npz",
+    log:
+        "logs/references/{dataset}.{features}.{count}.log",
+    benchmark:
+        "logs/references/{dataset}.{features}.{count}.tsv"
+    params:
+        code=PLAN.code("reference"),
+        count=lambda wildcards: "" if wildcards.count == "all" else f"--count {wildcards.count}",
+    shell:
+        """
+        bench reference {wildcards.dataset:q} \
+            --features {wildcards.features} \
+            {params.count} > {log:q} 2>&1
+        """
+
+
+rule frechet:
+    input:
+        "results/{suite}/runs/{run}/samples.npz",
+        "results/{suite}/runs/{run}/run.json",
+        reference=reference_of,
+    output:
+        "results/{suite}/runs/{run}/frechet.csv",
+    log:
+        "logs/{suite}/{run}/frechet.log",
+    benchmark:
+        "logs/{suite}/{run}/frechet.tsv"
+    params:
+        options=measure_options("frechet"),
+        code=code_of("frechet"),
+    threads: threads_of
+    shell:
+        "bench measure frechet {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"

@@ -1,0 +1,51 @@
+rule tidy:
+    input:
+        measurements(),
+    output:
+        "results/{suite}/tidy.csv",
+    log:
+        "logs/{suite}/tidy.log",
+    benchmark:
+        "logs/{suite}/tidy.tsv"
+    params:
+        code=fingerprint("bench.tidy"),
+    shell:
+        "bench tidy {wildcards.suite} > {log:q} 2>&1"
+
+
+rule table:
+    input:
+        ancient("results/{suite}/plan.json"),
+        "results/{suite}/tidy.csv",
+        arrays_of_item,
+    output:
+        report(
+            "results/{suite}/tables/{item}.md",
+            caption="../report/item.rst",
+            category="Tables",
+            labels={"item": "{item}", "suite": "{suite}"},
+        ),
+        "results/{suite}/tables/{item}.csv",
+        "results/{suite}/tables/{item}.tex",
+        "results/{suite}/tables/{item}.json",
+    wildcard_constraints:
+        item="tab[A-Za-z0-9]+",
+    log:
+        "logs/{suite}/{item}.log",
+    benchmark:
+        "logs/{suite}/{item}.tsv"
+    params:
+        options=item_options,
+        code=item_code,
+    shell:
+        "bench table {wildcards.item} --suite {wildcards.suite} > {log:q} 2>&1"
+
+
+for item in items_of("table"):
+
+    rule:
+        name:
+            item
+        localrule: True
+        input:
+            files_of(item),

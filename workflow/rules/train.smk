@@ -1,0 +1,35 @@
+# Builds every model of the suite without memory: a wrong option is found before anything is trained.
+rule check:
+    output:
+        "results/{suite}/plan.json",
+    log:
+        "logs/{suite}/check.log",
+    benchmark:
+        "logs/{suite}/check.tsv"
+    params:
+        plan=digest(PLAN.summary()),
+    shell:
+        "bench check {wildcards.suite} > {log:q} 2>&1"
+
+
+# Checkpoints live in the undeclared folder .runs/: a failed or pre-empted job loses nothing,
+# and the same command goes on from the last one.
+rule train:
+    input:
+        ancient("results/{suite}/plan.json"),
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/history.csv",
+        "results/{suite}/runs/{run}/run.json",
+    log:
+        "logs/{suite}/{run}/train.log",
+    benchmark:
+        "logs/{suite}/{run}/train.tsv"
+    params:
+        recipe=recipe_of,
+        code=code_of("train"),
+    threads: threads_of
+    shell:
+        "bench train {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
