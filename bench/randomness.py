@@ -26,3 +26,10 @@ def generator(seed: int, stream: str, step: int = 0):
     import torch
 
     return torch.Generator().manual_seed(_key(seed, stream, step) & (2**63 - 1))
+
+
+def seed_all(seed: int, stream: str, step: int = 0) -> None:
+    """Seed torch's default generators (CPU and GPU) for this position; their bits differ between devices."""
+    import torch
+
+    torch.manual_seed(_key(seed, stream, step) & (2**63 - 1))

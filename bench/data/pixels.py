@@ -1,0 +1,16 @@
+"""Between uint8 pixels and what networks see: [-1, 1], channels first."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def to_network(images: Tensor) -> Tensor:
+    """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in [-1, 1]."""
+    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Return float (B, C, H, W) in [-1, 1] as uint8 (B, H, W, C), rounded and clipped."""
+    return x.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,0 +1,25 @@
+"""A grid of images in one picture."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.files import atomic
+
+
+def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int = 2) -> None:
+    """Write uint8 images (n, H, W, 1 or 3) as a grid, row by row, one grey pixel apart, enlarged ``scale`` times."""
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    sheet = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, channels), 128, dtype=np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        sheet[top : top + height, left : left + width] = image
+    picture = Image.fromarray(sheet.squeeze(2) if channels == 1 else sheet)
+    with atomic(path) as temporary:
+        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")

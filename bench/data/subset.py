@@ -1,0 +1,42 @@
+"""Subsets: the N training images are a prefix of a shuffle's order, so they are nested in N."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.dataset import Dataset, open_dataset
+from bench.errors import BenchError
+from bench.files import save_arrays
+from bench.randomness import numpy_generator
+
+
+def write_subset(dataset_folder: Path, shuffle: int, out: Path) -> None:
+    """Write the order in which a shuffle takes train and test images: keys ``train``, ``test``, ``sha256``."""
+    dataset = open_dataset(dataset_folder)
+    save_arrays(
+        out,
+        train=numpy_generator(shuffle, "subset").permutation(len(dataset.train)),
+        test=numpy_generator(shuffle, "test").permutation(len(dataset.test)),
+        sha256=np.array(dataset.manifest["sha256"]),
+    )
+
+
+def read_subset(path: Path, dataset: Dataset, train_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the N training images (N,) and of all test images, in the shuffle's order.
+
+    Raises BenchError where the file belongs to other data or N is larger than the pool.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            train, test, hash_ = file["train"], file["test"], str(file["sha256"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BenchError(f"{path} is missing or damaged ({error}); delete it and run `bench data subset` again.") from error
+    if hash_ != dataset.manifest["sha256"]:
+        raise BenchError(f"{path} belongs to another version of {dataset.folder.name}; run `bench data subset` again.")
+    if train_size > len(train):
+        raise BenchError(
+            f"{dataset.folder.name} has {len(train)} training images, fewer than N = {train_size}; lower train_sizes."
+        )
+    return train[:train_size], test

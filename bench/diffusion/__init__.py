@@ -1,0 +1,1 @@
+"""Noise schedules, the training objective and samplers. Nothing here knows an architecture."""

@@ -1,0 +1,133 @@
+"""Local attention whose work and memory grow with tokens x window^2 instead of tokens^2.
+
+On CPU the grid is cut into tiles of queries, each with the keys it can reach (the tile and a halo), and all tiles
+go through one batched fused attention. On CUDA FlexAttention skips the blocks that a window masks. Both equal
+dense attention under the boolean mask of `bench.models.attention.window_mask`, forward and backward.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, scaled_dot_product_attention
+
+Grid = tuple[int, int]
+Attend = Callable[[Tensor, Tensor, Tensor, Grid, int, int, float], Tensor]
+
+DENSE_TOKENS = {"cpu": 144, "cuda": 256}  # up to here a masked dense product is as fast
+TILE = 8
+
+
+def choose(grid: Grid, window: int, device: str) -> Attend | None:
+    """Return the fastest exact way to attend in a window on this kind of device; ``None`` is the dense mask."""
+    if grid[0] * grid[1] <= DENSE_TOKENS.get(device, math.inf):
+        return None
+    return flex_attention if device == "cuda" else tiled_attention
+
+
+def tile_shape(grid: Grid, window: int) -> Grid:
+    """Return rows and columns of a query tile: squares for small windows, blocks of whole rows for large ones.
+
+    A square tile gathers fewer keys; once its halo covers most of the grid's width, whole rows are cheaper.
+    """
+    if window + TILE - 1 <= 0.6 * grid[1]:
+        return min(TILE, grid[0]), min(TILE, grid[1])
+    return min(TILE // 2, grid[0]), grid[1]
+
+
+def tiled_attention(
+    q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float
+) -> Tensor:
+    """Attend inside clipped windows: (B, heads, extra + rows * columns, width) three times, to the same shape."""
+    queries, keys, places, mask = _tiles(grid, window, extra, tile_shape(grid, window), q.device)
+    batch, heads, tokens, width = q.shape
+
+    def gather(x: Tensor, index: Tensor) -> Tensor:  # (tiles, batch * heads, n, width): the mask needs no copies
+        rows = x.permute(2, 0, 1, 3).reshape(tokens, batch * heads * width)
+        picked = rows.index_select(0, index.flatten())
+        return picked.view(*index.shape, batch * heads, width).transpose(1, 2)
+
+    out = scaled_dot_product_attention(
+        gather(q, queries), gather(k, keys), gather(v, keys), attn_mask=mask, scale=scale
+    )
+    out = out.transpose(1, 2).reshape(queries.numel(), batch * heads * width).index_select(0, places)
+    out = out.view(len(places), batch, heads, width).permute(1, 2, 0, 3)
+    if extra:  # the extra tokens see every token
+        first = scaled_dot_product_attention(q[:, :, :extra], k, v, scale=scale)
+        out = torch.cat([first, out], dim=2)
+    return out
+
+
+@functools.lru_cache(maxsize=64)
+def _tiles(
+    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return indices of queries (tiles, n) and keys (tiles, m), each token's place among the tiled queries (T,),
+    and the mask (tiles, 1, n, m) of the pairs inside the window.
+
+    Tiles at the end are moved back into the grid, and so is the halo at the border: no index points outside.
+    """
+    with torch.inference_mode(False):
+        axes = [_axis(n, t, window // 2, device) for n, t in zip(grid, tile, strict=True)]
+        (row_q, row_k), (column_q, column_k) = axes
+        queries = (row_q[:, None, :, None] * grid[1] + column_q[None, :, None, :]).flatten(2).flatten(0, 1)
+        keys = (row_k[:, None, :, None] * grid[1] + column_k[None, :, None, :]).flatten(2).flatten(0, 1)
+        near = [(a[:, :, None] - b[:, None, :]).abs() <= window // 2 for a, b in axes]
+        mask = near[0][:, None, :, None, :, None] & near[1][None, :, None, :, None, :]
+        mask = mask.flatten(0, 1).flatten(3, 4).flatten(1, 2)
+        places = torch.empty(grid[0] * grid[1], dtype=torch.long, device=device)
+        places[queries.flatten()] = torch.arange(queries.numel(), device=device)
+        if extra:
+            first = torch.arange(extra, device=device).expand(len(keys), extra)
+            queries, keys = queries + extra, torch.cat([first, keys + extra], dim=1)
+            mask = pad(mask, (extra, 0), value=True)
+        return queries, keys, places, mask[:, None]
+
+
+def _axis(length: int, tile: int, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the coordinates of queries (tiles, tile) and of the keys they reach (tiles, span) along one axis."""
+    starts = torch.arange(0, length, tile, device=device).clamp(max=length - tile)
+    span = min(tile + 2 * reach, length)
+    key_starts = (starts - reach).clamp(0, length - span)
+    return (
+        starts[:, None] + torch.arange(tile, device=device),
+        key_starts[:, None] + torch.arange(span, device=device),
+    )
+
+
+def flex_attention(q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float) -> Tensor:
+    """Attend inside clipped windows with FlexAttention (CUDA); shapes as `tiled_attention`."""
+    width = q.shape[-1]
+    if spare := -width % 16:  # its kernels want head widths of whole vector loads; zeros change no product
+        q, k, v = (pad(x, (0, spare)) for x in (q, k, v))
+    out = _compiled_flex()(q, k, v, block_mask=_block_mask(grid, window, extra, q.device), scale=scale)
+    return out[..., :width]
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled_flex() -> Callable[..., Tensor]:
+    from torch.nn.attention import flex_attention as flex
+
+    return torch.compile(flex.flex_attention, dynamic=False)
+
+
+@functools.lru_cache(maxsize=32)
+def _block_mask(grid: Grid, window: int, extra: int, device: torch.device):  # noqa: ANN202
+    """Return the block mask of a window; FlexAttention computes only the blocks that hold a kept pair."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    columns, reach = grid[1], window // 2
+
+    def kept(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        a, b = query - extra, key - extra
+        rows_near = (a // columns - b // columns).abs() <= reach
+        columns_near = (a % columns - b % columns).abs() <= reach
+        return (rows_near & columns_near) | (a < 0) | (b < 0)
+
+    tokens = extra + grid[0] * grid[1]
+    with torch.inference_mode(False):
+        return create_block_mask(kept, None, None, tokens, tokens, device=device)

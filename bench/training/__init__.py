@@ -1,0 +1,1 @@
+"""Training: the loop, its checkpoints, its declared outputs. Knows no architecture by name."""

@@ -1,0 +1,125 @@
+"""The optimisation loop. Every random draw is a function of (shuffle, step), so a resumed run is the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.pixels import to_network
+from bench.diffusion.objective import loss
+from bench.diffusion.schedule import Schedule
+from bench.errors import BenchError
+from bench.options import TrainingOptions
+from bench.randomness import seed_all
+
+
+@dataclass
+class Loop:
+    """A network in training: weights, averaged weights, optimiser, step and history.
+
+    ``images`` (N, H, W, C) uint8 on the device; ``history`` rows are (step, mean loss since the last row).
+    """
+
+    model: nn.Module
+    schedule: Schedule
+    images: Tensor
+    options: TrainingOptions
+    shuffle: int
+    step: int = 0
+    history: list[tuple[int, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.device = self.images.device
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=self.options.learning_rate,
+            betas=tuple(self.options.betas),
+            weight_decay=self.options.weight_decay,
+            fused=True,
+        )
+        self.network = torch.compile(self.model) if self.options.compile else self.model
+        self.total = torch.zeros((), device=self.device, dtype=torch.float64)  # of the losses since the last row
+        self.every = max(1, self.options.steps // 100)
+
+    def state(self) -> dict:
+        """Return all that the rest of the training depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "history": self.history,
+            "total": self.total,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from :meth:`state`."""
+        self.model.load_state_dict(state["model"])
+        for mine, saved in zip(self.average, state["average"], strict=True):
+            mine.copy_(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.history = state["step"], [tuple(row) for row in state["history"]]
+        self.total = state["total"].to(self.device)
+
+    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw images (B, C, H, W) in [-1, 1] with replacement, timesteps (B,) and noise for the current step."""
+        size = self.options.batch
+        chosen = torch.randint(len(self.images), (size,), device=self.device)
+        t = torch.randint(len(self.schedule), (size,), device=self.device)
+        mirrored = torch.rand(size, device=self.device) < 0.5
+        x0 = to_network(self.images[chosen])
+        if self.options.flip:
+            x0 = torch.where(mirrored.view(-1, 1, 1, 1), x0.flip(3), x0)
+        return x0, t, torch.randn_like(x0)
+
+    def advance(self) -> None:
+        """Do one optimiser step; at the end of a history interval, read the mean loss and check it."""
+        seed_all(self.shuffle, "step", self.step)  # draws, dropout and label dropout of this step
+        x0, t, noise = self.batch()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            value = loss(self.network, self.schedule, x0, t, noise)
+        self.optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        self.optimiser.step()
+        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.options.ema)
+        self.total += value.detach()
+        self.step += 1
+        if self.step % self.every == 0 or self.step == self.options.steps:
+            self._record()
+
+    def _record(self) -> None:
+        last = self.history[-1][0] if self.history else 0
+        self.history.append((self.step, self.check() / (self.step - last)))
+        self.total = torch.zeros_like(self.total)
+
+    def check(self) -> float:
+        """Return the sum of the losses since the last row; raises BenchError where it is not finite."""
+        total = float(self.total)
+        if not math.isfinite(total):
+            raise BenchError(
+                f"The loss is not finite ({total}) at step {self.step}; lower learning_rate "
+                f"(now {self.options.learning_rate}). The last good checkpoint is kept."
+            )
+        return total
+
+    def averaged(self) -> dict[str, Tensor]:
+        """Return the state dict with the averaged parameters, on the CPU."""
+        average = {id(p): a for p, a in zip(self.parameters, self.average)}
+        names = {name: average[id(p)] for name, p in self.model.named_parameters() if id(p) in average}
+        state = {**self.model.state_dict(), **names}
+        return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+
+def run(loop: Loop, at_step: Callable[[Loop], None]) -> None:
+    """Train to the last step; ``at_step`` is called after every step, to save, to report, to stop."""
+    loop.model.train()
+    while loop.step < loop.options.steps:
+        loop.advance()
+        at_step(loop)
+

@@ -1,0 +1,148 @@
+"""The undeclared state of a run: lock, checkpoints, status. ``.runs/SUITE/RUN/DIGEST/``.
+
+The digest covers everything that the weights depend on, so changed code or options start afresh beside
+the old state.  Snakemake deletes the declared outputs of a failed job; it never touches this folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import os
+import pickle
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.console import say
+from bench.errors import BenchError
+from bench.files import atomic, read_json, write_json
+
+KEPT = 2
+_NAME = re.compile(r"step(\d{8})-([0-9a-f]{16})\.pt")
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the run's lock; the kernel frees it with the process, so a killed owner leaves nothing stale.
+
+    Raises BenchError where another process trains the same run, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("a+")
+    except OSError as error:
+        raise BenchError(f"Cannot write {folder}: {error.strerror}; choose a writable folder.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise BenchError(f"{folder} is being trained by {file.read().strip()}; wait for it or stop it.") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write a checkpoint whole or not at all, keep the two newest; its name carries its sha256.
+
+    Raises BenchError where it cannot be written; older checkpoints stay.
+    """
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getbuffer()
+    path = folder / f"step{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+    for old in checkpoints(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a state folder, newest first."""
+    return sorted((p for p in folder.glob("step*.pt") if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def read(path: Path, digest: str) -> dict[str, Any]:
+    """Read one checkpoint; raises BenchError where it is damaged or belongs to another configuration."""
+    import torch
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BenchError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
+    named = _NAME.fullmatch(path.name)
+    if named and hashlib.sha256(data).hexdigest()[:16] != named[2]:
+        raise BenchError(f"The checkpoint {path} is damaged (its sha256 is not the one in its name); delete it.")
+    try:
+        state = torch.load(io.BytesIO(data), weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+        raise BenchError(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it.") from error
+    if not isinstance(state, dict) or state.get("digest") != digest:
+        raise BenchError(
+            f"The checkpoint {path} belongs to another configuration, dataset or code; leave out --checkpoint."
+        )
+    return state
+
+
+def newest(folder: Path, digest: str) -> dict[str, Any] | None:
+    """Return the newest whole checkpoint, or None; a damaged one is named and the one before it is taken."""
+    for path in checkpoints(folder):
+        try:
+            return read(path, digest)
+        except BenchError as error:
+            say(f"{error} Going on from the one before.")
+    return None
+
+
+class Status:
+    """``status.json``: what ``bench runs`` shows of a run that is going on, rewritten at most once a second."""
+
+    def __init__(self, folder: Path, steps: int) -> None:
+        self.path, self.steps, self.written = folder / "status.json", steps, 0.0
+
+    def write(self, state: str, step: int, **values: object) -> None:
+        """Record the state (training, interrupted, done) and the step."""
+        now = time.time()
+        if state == "training" and now - self.written < 1:
+            return
+        self.written = now
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
+        write_json(self.path, {"state": state, "step": step, "steps": self.steps, "time": now, **who, **values})
+
+
+def describe(run_folder: Path, root: Path) -> str:
+    """Return one line on a run's state, from its folders alone."""
+    if (run_folder / "run.json").exists():
+        return "done"
+    found = sorted(root.glob("*/status.json"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        return "not started"
+    status = read_json(found[-1])
+    percent = 100 * status["step"] / status["steps"]
+    rate = status.get("images_per_second")
+    left = status.get("seconds_left")
+    tail = f", {rate:.3g} images/s, {left:.0f} s left" if rate and left is not None else ""
+    age = time.time() - status["time"]
+    return f"{status['state']} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {age:.0f} s ago on {status['host']}"
+
+
+def clean(needed: Iterable[Path], root: Path) -> int:
+    """Delete state folders below ``root`` (``.runs/SUITE``) that are not ``needed``; return the bytes freed."""
+    kept, freed = {path.resolve() for path in needed}, 0
+    for folder in root.glob("*/*/"):
+        if folder.resolve() not in kept:
+            freed += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+            shutil.rmtree(folder)
+    return freed

@@ -1,0 +1,186 @@
+"""Train one run, or go on where it stopped: the same call, the same bits, whatever happened in between."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save as to_safetensors
+
+from bench import options
+from bench.console import Progress, say
+from bench.data.dataset import Dataset, open_dataset
+from bench.data.subset import read_subset
+from bench.diffusion.schedule import make_schedule
+from bench.errors import BenchError
+from bench.files import atomic, digest, write_json, write_text
+from bench.models.registry import build
+from bench.provenance import environment
+from bench.randomness import seed_all
+from bench.training import state
+from bench.training.loop import Loop, run
+
+INTERRUPTED = 75  # exit status "try again": saved, and the same command goes on
+
+
+class Interrupted(Exception):
+    """A signal asked to stop; the state is saved."""
+
+
+class _Flag:
+    """Set by a signal, read at the next step boundary: nothing is saved inside a handler."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+
+    def set(self, number: int, frame: object) -> None:
+        self.signal = signal.Signals(number).name
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Flag]:
+    flag = _Flag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    numbers = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+    before = [signal.signal(number, flag.set) for number in numbers]
+    try:
+        yield flag
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)
+
+
+def training_digest(spec: options.RunSpec, data_hash: str, fingerprint: str) -> str:
+    """Return the digest of everything that the weights depend on; it names the state folder."""
+    value = options.to_dict(spec)
+    keys = ("dataset", "model", "train_size", "shuffle", "training")
+    return digest([{key: value[key] for key in keys}, data_hash, fingerprint])
+
+
+def train(
+    spec: options.RunSpec,
+    dataset_folder: Path,
+    subset_file: Path,
+    out_folder: Path,
+    state_root: Path,
+    *,
+    device: str = "cpu",
+    code: dict,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60,
+) -> None:
+    """Train ``spec`` and write weights.safetensors, history.csv and run.json into ``out_folder``.
+
+    ``code`` is ``{"fingerprint", "definitions"}`` of the training's import closure.  ``checkpoint`` names one
+    to start from.  Raises BenchError for bad data, a loss that is not finite, a foreign checkpoint or a full
+    disk, and Interrupted after SIGTERM, SIGUSR2 or SIGINT, the state saved.
+    """
+    dataset = open_dataset(dataset_folder)
+    images = dataset.train[read_subset(subset_file, dataset, spec.train_size)[0]]
+    name = training_digest(spec, dataset.manifest["sha256"], code["fingerprint"])
+    folder = state_root / name
+    deterministic = spec.training.deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    began = time.time()
+    with state.lock(folder):
+        seed_all(spec.shuffle, "init")
+        model = build(spec.model, images.shape[1], images.shape[3])
+        if getattr(model, "trains", True):
+            result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
+        else:
+            model.fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
+            result = {"weights": model.state_dict(), "history": [], "images_per_second": None}
+        result["seconds"] = time.time() - began
+        _write(spec, dataset, result, out_folder, folder, device, code)
+
+
+def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds) -> dict:
+    loop = Loop(
+        model.to(device),
+        make_schedule(spec.training.schedule, spec.training.timesteps),
+        torch.from_numpy(np.ascontiguousarray(images)).to(device),
+        spec.training,
+        spec.shuffle,
+    )
+    saved = state.read(checkpoint, name) if checkpoint else state.newest(folder, name)
+    if saved is not None:
+        loop.restore(saved)
+        say(f"{spec.name}: going on from step {loop.step}")
+    first, began = loop.step, time.monotonic()
+    status = state.Status(folder, spec.training.steps)
+    with Progress(spec.training.steps, spec.name, "step", loop.step) as progress, _signals() as flag:
+        keeper = _Keeper(folder, name, checkpoint_seconds, flag, progress, status)
+        run(loop, keeper)
+    done = (loop.step - first) * spec.training.batch
+    status.write("done", loop.step)
+    rate = done / max(time.monotonic() - began, 1e-9) if done else None
+    return {"weights": loop.averaged(), "history": loop.history, "images_per_second": rate, "resumed_at": first}
+
+
+class _Keeper:
+    """After each step: report, keep snapshots, save on the clock, at the end and when a signal asks to stop."""
+
+    def __init__(self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status) -> None:
+        self.folder, self.digest, self.seconds = folder, digest, seconds
+        self.flag, self.progress, self.status = flag, progress, status
+        self.began = self.saved = time.monotonic()
+        self.first: int | None = None
+
+    def __call__(self, loop: Loop) -> None:
+        now = time.monotonic()
+        self.first = loop.step - 1 if self.first is None else self.first
+        note = f"loss {loop.history[-1][1]:.4g}" if loop.history else ""
+        self.progress.advance(note=note)
+        if loop.step in loop.options.snapshots:
+            with atomic(self.folder / "snapshots" / f"step{loop.step:08d}.safetensors") as path:
+                path.write_bytes(to_safetensors(loop.averaged()))
+        last = loop.step == loop.options.steps
+        if last or self.flag.signal or now - self.saved >= self.seconds:
+            loop.check()
+            state.save(self.folder, loop.step, {**loop.state(), "digest": self.digest})
+            self.saved = time.monotonic()
+        rate = (loop.step - self.first) / max(now - self.began, 1e-9)
+        left = (loop.options.steps - loop.step) / rate
+        speed = rate * loop.options.batch
+        if self.flag.signal and not last:
+            self.status.write("interrupted", loop.step)
+            raise Interrupted(f"stopped by {self.flag.signal} at step {loop.step}, saved; the same command goes on")
+        self.status.write("training", loop.step, images_per_second=speed, seconds_left=left)
+
+
+def _write(
+    spec: options.RunSpec, dataset: Dataset, result: dict, out: Path, folder: Path, device: str, code: dict
+) -> None:
+    """Write the declared outputs, each whole or not at all, run.json last."""
+    bad = [key for key, value in result["weights"].items() if not bool(torch.isfinite(value.float()).all())]
+    if bad:
+        raise BenchError(f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate.")
+    with atomic(out / "weights.safetensors") as path:
+        about = {"suite": spec.suite, "run": spec.name, "digest": folder.name}
+        path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result["weights"].items()}, about))
+    rows = [f"{step},{value!r},{spec.training.learning_rate!r}" for step, value in result["history"]]
+    write_text(out / "history.csv", "\n".join(["step,loss,learning_rate", *rows]) + "\n")
+    for step in spec.training.snapshots:
+        file = Path("snapshots") / f"step{step:08d}.safetensors"
+        with atomic(out / file) as path:
+            path.write_bytes((folder / file).read_bytes())
+    keys = ("sha256", "resolution", "channels")
+    record = {
+        "spec": options.to_dict(spec),
+        "digest": folder.name,
+        "code": code,
+        "data": {key: dataset.manifest[key] for key in keys},
+        "result": {key: result.get(key) for key in ("images_per_second", "seconds", "resumed_at")},
+        "snapshots": spec.training.snapshots,
+        "provenance": environment(device),
+    }
+    write_json(out / "run.json", record)
+
