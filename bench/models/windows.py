@@ -18,7 +18,8 @@ def parse_windows(text: str | Sequence[int | None] | None, depth: int, side: int
     ``text`` is ``None`` or ``"global"`` (all layers global), a list with one entry per layer, or a short form:
     windows separated by commas, ``3*2`` for two layers of 3, then optionally ``@head`` (the first layers, the
     default), ``@tail`` (the last layers, same order) or ``@mix`` (layers 1, 3, 5, ...: every second, the first
-    one local). Layers that are not named are global. A window of at least ``2 * side - 1`` tokens is global.
+    one local; more than half of the layers are spread evenly, so 9 of 12 are three local, one global, and so
+    on). Layers that are not named are global. A window of at least ``2 * side - 1`` tokens is global.
     Raises ValueError for anything else.
     """
     if text is None or text == "global":
@@ -40,21 +41,23 @@ def _short_form(text: str, depth: int) -> Windows:
     if placement not in PLACEMENTS or ("@" in text and text.endswith("@")):
         raise ValueError(f"windows {text!r} must end in @head, @mix or @tail, or in no @ at all.")
     windows = [window for item in listed.split(",") for window in _repeated(item, text)]
-    layers = _layers(placement, len(windows), depth)
-    if len(windows) > len(range(depth)[:: 2 if placement == "mix" else 1]):
-        room = len(range(0, depth, 2)) if placement == "mix" else depth
-        raise ValueError(f"windows {text!r} names {len(windows)} layers; @{placement} has room for {room} of {depth}.")
+    if len(windows) > depth:
+        raise ValueError(f"windows {text!r} names {len(windows)} layers; the network has {depth}.")
     placed: Windows = [None] * depth
-    for layer, window in zip(layers, windows, strict=True):
+    for layer, window in zip(_layers(placement, len(windows), depth), windows, strict=True):
         placed[layer] = window
     return placed
 
 
 def _layers(placement: str, count: int, depth: int) -> list[int]:
-    if placement == "mix":
+    """Return which layers are local, counted from 0."""
+    if placement == "head":
+        return list(range(count))
+    if placement == "tail":
+        return list(range(depth - count, depth))
+    if 2 * count <= depth + 1:
         return list(range(0, 2 * count, 2))
-    start = 0 if placement == "head" else depth - count
-    return list(range(start, start + count))
+    return [i * depth // count for i in range(count)]
 
 
 def _repeated(item: str, text: str) -> list[int]:

@@ -1,0 +1,24 @@
+"""What a run costs: parameters, multiply-adds, training rate, and the loss it ended at."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.metrics.measure import Measurement
+from bench.models.costs import macs, parameters
+from bench.runs import Run
+
+
+def measure(run: Run, options: None) -> Measurement:
+    """Count the network's parameters and multiply-adds; read rate and last loss from the run's records."""
+    found = Measurement()
+    found.add("parameters", parameters(run.model))
+    whole, without = macs(run.model, run.image_size, run.channels)
+    found.add("macs", whole)
+    found.add("macs_without_attention", without)
+    history = pd.read_csv(run.folder / "history.csv")
+    if len(history):
+        found.add("loss", history["loss"].iloc[-1], "train")
+    if rate := run.record["result"]["images_per_second"]:
+        found.add("images_per_second", rate, "train", protocol=f"device={run.record['provenance']['device']}")
+    return found

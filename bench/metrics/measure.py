@@ -1,0 +1,47 @@
+"""Measure one metric of one run and write it: rows for the tidy table, arrays for what is looked at."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.files import save_arrays, write_text
+from bench.options import RunSpec
+from bench.runs import Run
+from bench.tidy import COLUMNS, METRICS, check
+
+
+@dataclass
+class Measurement:
+    """Rows (dicts with metric, value and, where they apply, split, index_name, index, protocol) and arrays."""
+
+    rows: list[dict] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] | None = None
+
+    def add(self, metric: str, value: float, split: str = "", index_name: str = "", index: int | None = None, protocol: str = "") -> None:
+        """Append one number."""
+        row = {"metric": metric, "value": float(value), "unit": METRICS[metric][0], "split": split}
+        self.rows.append(row | {"index_name": index_name, "index": index, "protocol": protocol})
+
+
+def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.DataFrame:
+    """Return rows with their identity columns, in the tidy table's order."""
+    same = {key: getattr(spec, key) for key in ("suite", "dataset", "train_size", "shuffle", "recipe")}
+    table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c not in (*same, "model", "code", "data_hash")])
+    table = table.assign(**same, model=spec.model.name, code=code, data_hash=data_hash)
+    table["index"] = table["index"].astype("Int64")
+    return table[COLUMNS]
+
+
+def measure_run(metric: str, folder: Path, spec: RunSpec, device: str) -> None:
+    """Measure ``metric`` of the run in ``folder`` with the options of ``spec``; write METRIC.csv and METRIC.npz."""
+    run = Run(folder, device)
+    found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(run, getattr(spec.measure, metric, None))
+    table = check(finish(found.rows, spec, run.code, run.data_hash), f"{metric} of {spec.name}")
+    if found.arrays is not None:
+        save_arrays(folder / f"{metric}.npz", **found.arrays)
+    write_text(folder / f"{metric}.csv", table.to_csv(index=False))

@@ -1,0 +1,76 @@
+"""PSNR of the one-step x0 estimate on train and test images, and their gap (An et al. 2024, Eqs. 3 to 5)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.pixels import to_network
+from bench.diffusion.schedule import Schedule
+from bench.errors import BenchError
+from bench.metrics.measure import Measurement
+from bench.options import PsnrOptions
+from bench.randomness import generator
+from bench.runs import Run
+
+PEAK = 2.0  # the data range of [-1, 1]
+FLOOR = PEAK**2 / (12 * 255**2)  # mean squared rounding error of uint8: PSNR is at most 58.9 dB
+BATCH = 128
+
+
+def psnr(x0: Tensor, images: Tensor) -> Tensor:
+    """Return the PSNR of each estimate (B,), in dB, peak 2; the error is floored at the rounding error of uint8."""
+    mse = (x0 - images).double().square().flatten(1).mean(1)
+    return 10 * torch.log10(PEAK**2 / mse.clamp(min=FLOOR))
+
+
+@torch.no_grad()
+def psnr_by_step(model: nn.Module, grid: Schedule, images: Tensor, clip: bool) -> np.ndarray:
+    """Return PSNR (K, S) of images (K, C, H, W) in [-1, 1] at every step of ``grid``.
+
+    The noise of (image k, step index) is a function of that position alone: it is shared by train image k,
+    test image k, all runs and all models of one image shape.
+    """
+    found = np.empty((len(images), len(grid)))
+    for index in range(len(grid)):
+        noise = torch.randn(images.shape, generator=generator(0, "psnr-noise", index)).to(images.device)
+        x_t = grid.q_sample(images, index, noise)
+        for rows in torch.arange(len(images), device=images.device).split(BATCH):
+            t = torch.full((len(rows),), int(grid.timesteps[index]), device=images.device)
+            x0 = grid.x0_from_eps(x_t[rows], index, model(x_t[rows], t), clip)
+            found[rows.cpu(), index] = psnr(x0, images[rows]).cpu()
+    return found
+
+
+def measure(run: Run, options: PsnrOptions) -> Measurement:
+    """Measure PSNR on K train images (repeated with fresh noise where N < K) and K test images.
+
+    Raises BenchError where the test pool holds fewer than K.
+    """
+    count, tests = options.images, len(run.dataset.test)
+    if tests < count:
+        raise BenchError(f"{run.spec.dataset} has {tests} test images, fewer than psnr.images = {count}; lower it.")
+    train = run.train_images(count)
+    pools = {"train": train[np.arange(count) % len(train)], "test": run.test_images(count)}
+    grid = run.schedule.respace(options.steps)
+    arrays = {
+        split: psnr_by_step(run.model, grid, to_network(torch.from_numpy(images)).to(run.device), options.clip)
+        for split, images in pools.items()
+    }
+    found = Measurement(arrays={k: v.astype(np.float32) for k, v in arrays.items()} | {"timesteps": grid.timesteps})
+    protocol = f"images={count};steps={options.steps};clip={str(options.clip).lower()}"
+    means = {split: values.mean(0) for split, values in arrays.items()}
+    for split, curve in means.items():
+        _add(found, "psnr", curve, split, protocol)
+    signed = means["train"] - means["test"]
+    _add(found, "psnr_gap", np.maximum(signed, 0), "train-test", protocol)
+    _add(found, "psnr_gap_signed", signed, "train-test", protocol)
+    return found
+
+
+def _add(found: Measurement, metric: str, curve: np.ndarray, split: str, protocol: str) -> None:
+    """Add a curve over the step indices and its plain mean."""
+    for index, value in enumerate(curve):
+        found.add(metric, value, split, "step", index, protocol)
+    found.add(f"{metric}_mean", curve.mean(), split, protocol=protocol)

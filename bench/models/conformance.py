@@ -1,0 +1,278 @@
+"""What every network must do, as plain checks on a freshly built one; a user's own file passes the same suite.
+
+Each check returns nothing when it passes, raises AssertionError with the reason when it fails, and raises `Skip`
+for what a network cannot do by design. Zero-initialised tensors are perturbed first, so that no check passes
+only because the output is zero; rows of a label table that the batch does not use are excepted.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vjp
+
+from bench.models.attention import exact_attention
+from bench.models.capture import attention_cores, capture_attention
+from bench.models.costs import macs, parameters
+
+Build = Callable[[], nn.Module]
+Batch = tuple[Tensor, Tensor, Tensor | None]
+
+
+class Skip(Exception):  # noqa: N818 (not an error)
+    """A check does not apply to this network; the message says why."""
+
+
+class Result(NamedTuple):
+    check: str
+    status: Literal["pass", "fail", "skip"]
+    reason: str = ""
+
+
+class Case(NamedTuple):
+    """A network under test: how to build it, one built and perturbed, and the images it is meant for."""
+
+    build: Build
+    model: nn.Module
+    image_size: int
+    channels: int
+
+    def batch(self, size: int = 2, seed: int = 0) -> Batch:
+        """Return noisy images (B, C, H, W), timesteps, and labels where the network takes them."""
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(size, self.channels, self.image_size, self.image_size, generator=generator)
+        t = torch.randint(0, 1000, (size,), generator=generator)
+        classes = getattr(self.model, "num_classes", 0)
+        y = torch.randint(0, classes, (size,), generator=generator) if classes else None
+        return x, t, y
+
+
+def perturb(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give every all-zero parameter small normal values, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def check_shapes(case: Case) -> None:
+    for size in (1, 3):
+        x, t, y = case.batch(size)
+        out = case.model(x, t, y)
+        assert out.shape == x.shape, f"forward gives {tuple(out.shape)} for images of {tuple(x.shape)}"
+        assert out.dtype == x.dtype, f"forward gives {out.dtype} for {x.dtype}"
+        assert out.isfinite().all(), "the output is not finite"
+    if getattr(case.model, "learned_sigma", False):
+        raw = case.model.raw(x, t, y)
+        assert raw.shape == (3, 2 * case.channels, *x.shape[2:]), f"raw gives {tuple(raw.shape)}"
+        assert torch.equal(raw[:, : case.channels], out), "forward is not the first half of raw"
+    else:
+        assert not hasattr(case.model, "raw"), "only a network with learned_sigma may have raw"
+
+
+def check_batch_independence(case: Case) -> None:
+    x, t, y = case.batch(3)
+    together = case.model(x, t, y)
+    for i in range(3):
+        alone = case.model(x[i : i + 1], t[i : i + 1], None if y is None else y[i : i + 1])
+        error = _distance(alone[0], together[i])
+        assert error < 1e-4, f"image {i} depends on the rest of its batch (relative difference {error:.1e})"
+
+
+def check_gradients(case: Case) -> None:
+    _needs_training(case)
+    x, t, y = case.batch()
+    model = copy.deepcopy(case.model)
+    out = model.raw(x, t, y) if getattr(model, "learned_sigma", False) else model(x, t, y)
+    (out * torch.randn(out.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, f"no gradient reaches {name}"
+            assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
+            assert parameter.grad.any(), f"the gradient of {name} is zero"
+
+
+def check_determinism(case: Case) -> None:
+    batch = case.batch()
+    assert torch.equal(case.model(*batch), case.model(*batch)), "two forward passes differ"
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(case.build().state_dict())
+    assert states[0].keys() == states[1].keys(), "two builds have different parameters"
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), f"{name} differs between two builds from one seed"
+
+
+def check_bfloat16(case: Case) -> None:
+    batch = case.batch()
+    exact = case.model(*batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = case.model(*batch).float()
+    assert rounded.isfinite().all(), "the output is not finite under bfloat16 autocast"
+    error = _distance(rounded, exact)
+    assert error < 0.1, f"bfloat16 autocast is {error:.2f} away from float32"
+
+
+def check_state_dict(case: Case) -> None:
+    batch = case.batch()
+    buffer = io.BytesIO()
+    torch.save(case.model.state_dict(), buffer)
+    buffer.seek(0)
+    other = case.build().eval()
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    assert torch.equal(other(*batch), case.model(*batch)), "the output changes when weights are stored and loaded"
+    tensors = [v for v in case.model.state_dict().values() if v.numel()]
+    assert len({v.data_ptr() for v in tensors}) == len(tensors), "two stored tensors share memory"
+
+
+def check_evaluation_mode(case: Case) -> None:
+    batch = case.batch()
+    model = copy.deepcopy(case.model).eval()
+    stored = {name: value.clone() for name, value in model.state_dict().items()}
+    first = model(*batch)
+    model.train()
+    model.eval()
+    assert torch.equal(model(*batch), first), "the output changes after train() and eval()"
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[name]), f"evaluation changes {name}"
+
+
+def check_derivatives(case: Case) -> None:
+    x, t, y = case.batch()
+    generator = torch.Generator().manual_seed(2)
+    u, v = (torch.randn(x.shape, generator=generator) for _ in range(2))
+    with exact_attention():
+        try:
+            _, pushed = jvp(lambda z: case.model(z, t, y), (x,), (v,))
+            _, pull = vjp(lambda z: case.model(z, t, y), x)
+        except NotImplementedError as error:
+            raise Skip(f"no derivative: {str(error).splitlines()[0]}") from error
+        pulled = pull(u)[0]
+    forward, reverse = (u * pushed).sum(), (pulled * v).sum()
+    size = u.norm() * pushed.norm()
+    assert (forward - reverse).abs() <= 1e-4 * size, f"u'(J v) = {forward:.6g} but (J'u)'v = {reverse:.6g}"
+    out = case.model(x, t, y)
+    with exact_attention():
+        error = _distance(case.model(x, t, y), out)
+    assert error < 1e-4, f"explicit attention changes the output by {error:.1e}"
+
+
+def check_attention_maps(case: Case) -> None:
+    cores = attention_cores(case.model)
+    if not cores:
+        raise Skip("no self-attention")
+    batch = case.batch()
+    before = case.model(*batch)
+    with capture_attention(case.model) as maps:
+        after = case.model(*batch)
+    assert torch.equal(before, after), "capturing maps changes the output"
+    assert maps.keys() == cores.keys(), f"maps of {sorted(maps)} but layers {sorted(cores)}"
+    for name, weights in maps.items():
+        assert (weights >= 0).all() and (weights.sum(-1) - 1).abs().max() < 1e-5, f"rows of {name} do not sum to 1"
+        mask = cores[name].mask(weights.device)
+        assert mask is None or not weights[..., ~mask].any(), f"{name} looks outside its window"
+
+
+def check_learning(case: Case) -> None:
+    _needs_training(case)
+    torch.manual_seed(3)
+    model = case.build().train()
+    noise, t, y = case.batch(4)
+    images = torch.rand(noise.shape, generator=torch.Generator().manual_seed(4)) * 2 - 1
+    kept = (1 - torch.linspace(1e-4, 0.02, 1000)).cumprod(0)[t][:, None, None, None]
+    noisy = kept.sqrt() * images + (1 - kept).sqrt() * noise
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
+    losses = []
+    for _ in range(8):
+        loss = (model(noisy, t, y) - noise).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0], f"eight steps on one batch do not lower the loss: {losses[0]:.4g} to {losses[-1]:.4g}"
+
+
+def check_counts(case: Case) -> None:
+    count = macs(case.model, case.image_size, case.channels)
+    assert count.total >= count.without_attention >= 0, f"impossible multiply-adds {count}"
+    if getattr(case.model, "trains", True):
+        assert parameters(case.model) > 0, "no trainable parameters"
+        assert count.total > 0, "no multiply-adds were counted"
+
+
+def check_compile(case: Case) -> None:
+    batch = case.batch()
+    torch.compiler.reset()
+    error = _distance(torch.compile(copy.deepcopy(case.model))(*batch), case.model(*batch))
+    assert error < 1e-4, f"torch.compile changes the output by {error:.1e}"
+
+
+CHECKS = (
+    check_shapes,
+    check_batch_independence,
+    check_gradients,
+    check_determinism,
+    check_bfloat16,
+    check_state_dict,
+    check_evaluation_mode,
+    check_derivatives,
+    check_attention_maps,
+    check_learning,
+    check_counts,
+)
+_WITHOUT_GRADIENT = {"bfloat16", "state_dict", "shapes", "batch_independence", "determinism", "evaluation_mode"}
+
+
+def run(build: Build, image_size: int, channels: int, compiled: bool = False) -> list[Result]:
+    """Run the suite on networks that ``build()`` returns, for square images; ``compiled`` adds torch.compile.
+
+    A control without training (``trains = False``) is fitted to random images first.
+    """
+    torch.manual_seed(0)
+    model = prepare(build(), image_size, channels)
+    case = Case(lambda: prepare(build(), image_size, channels, fresh=True), model, image_size, channels)
+    return [_run_one(check, case) for check in (*CHECKS, *((check_compile,) if compiled else ()))]
+
+
+def prepare(model: nn.Module, image_size: int, channels: int, fresh: bool = False) -> nn.Module:
+    """Return the network ready for a forward pass, in evaluation mode; ``fresh`` keeps its initial values."""
+    if not getattr(model, "trains", True):
+        import numpy as np
+
+        from bench.diffusion.schedule import linear
+
+        images = np.random.default_rng(0).integers(0, 256, (8, image_size, image_size, channels), dtype=np.uint8)
+        model.fit(images, linear(1000))
+    return model.eval() if fresh else perturb(model).eval()
+
+
+def _run_one(check: Callable[[Case], None], case: Case) -> Result:
+    name = check.__name__.removeprefix("check_")
+    try:
+        with torch.set_grad_enabled(name not in _WITHOUT_GRADIENT):
+            check(case)
+    except Skip as skip:
+        return Result(name, "skip", str(skip))
+    except AssertionError as error:
+        return Result(name, "fail", str(error))
+    except Exception as error:  # a user's network may raise anything; the report names it
+        return Result(name, "fail", f"{type(error).__name__}: {error}")
+    return Result(name, "pass")
+
+
+def _needs_training(case: Case) -> None:
+    if not getattr(case.model, "trains", True):
+        raise Skip("a control without training")
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    """Return the largest difference relative to the largest value of ``b``."""
+    return ((a - b).abs().max() / b.abs().max().clamp_min(1e-12)).item()
