@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -51,6 +51,7 @@ class ItemOptions:
     datasets: list[str] | None = option(None, "datasets, in order")
     models: list[str] | None = option(None, "models, in order")
     train_sizes: list[int] | None = option(None, "training sizes N")
+    operator: Literal["eps", "x0"] = option("x0", "Jacobian whose eigenvectors are drawn", "assumed")
 
 
 @dataclass(frozen=True)

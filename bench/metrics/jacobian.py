@@ -65,7 +65,6 @@ def leading_spectrum(function: Callable[[Tensor], Tensor], x: Tensor, count: int
     size = x.numel()
     if count >= size:
         raise BenchError(f"jacobian.leading = {count} is not below the dimension {size}; set it to null.")
-    _, pull = vjp(function, x)
 
     def forward(v: np.ndarray) -> np.ndarray:
         return jvp(function, (x,), (_tensor(v, x),))[1].flatten().double().cpu().numpy()
@@ -127,9 +126,10 @@ def _spectra(run: Run, options: JacobianOptions, grid, x: Tensor, step: int):
     """Yield (operator, spectrum) at one noisy image (1, C, H, W)."""
     abar = grid.alphas_cumprod[step]
     t = torch.tensor([int(grid.timesteps[step])], device=x.device)
+    model = run.model
     functions = {
-        "eps": lambda z: run.model(z, t),
-        "x0": lambda z: grid.x0_from_eps(z, step, run.model(z, t)),
+        "eps": lambda z: model(z, t),
+        "x0": lambda z: grid.x0_from_eps(z, step, model(z, t)),
     }
     if options.leading is not None:
         for operator in options.operators:

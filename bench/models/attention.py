@@ -46,12 +46,17 @@ def skipped_products() -> AbstractContextManager[None]:
     return _attention_mode("skip")
 
 
-@functools.lru_cache(maxsize=32)
+@torch.compiler.assume_constant_result
 def window_mask(grid: tuple[int, int], window: int, extra: int, device: torch.device) -> Tensor:
     """Return the boolean mask (extra + T, extra + T), T = rows * columns; True where a key is kept.
 
     Shared by all layers of equal grid and window. The ``extra`` leading tokens see, and are seen by, all.
     """
+    return _window_mask(grid, window, extra, device)
+
+
+@functools.lru_cache(maxsize=32)
+def _window_mask(grid: tuple[int, int], window: int, extra: int, device: torch.device) -> Tensor:
     rows, columns = grid
     with torch.inference_mode(False):  # a mask born in inference mode could not be saved for backward
         near = [

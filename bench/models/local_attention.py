@@ -62,7 +62,7 @@ def tiled_attention(
     return out
 
 
-@functools.lru_cache(maxsize=64)
+@torch.compiler.assume_constant_result
 def _tiles(
     grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -71,6 +71,13 @@ def _tiles(
 
     Tiles at the end are moved back into the grid, and so is the halo at the border: no index points outside.
     """
+    return _cached_tiles(grid, window, extra, tile, device)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_tiles(
+    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.inference_mode(False):
         axes = [_axis(n, t, window // 2, device) for n, t in zip(grid, tile, strict=True)]
         (row_q, row_k), (column_q, column_k) = axes
@@ -115,6 +122,7 @@ def _compiled_flex() -> Callable[..., Tensor]:
     return torch.compile(flex.flex_attention, dynamic=False)
 
 
+@torch.compiler.disable  # a compiled network must take the cached mask, not trace its making into every step
 @functools.lru_cache(maxsize=32)
 def _block_mask(grid: Grid, window: int, extra: int, device: torch.device):  # noqa: ANN202
     """Return the block mask of a window; FlexAttention computes only the blocks that hold a kept pair."""

@@ -1,0 +1,127 @@
+"""What an item is drawn from: the plan, the tidy table, arrays, and the numbers that papers print."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench import paths
+from bench.errors import BenchError
+from bench.files import read_json
+from bench.tidy import read_tidy
+
+
+@dataclass
+class Context:
+    """One item of one suite. ``inputs`` collects the files that were read, for the sidecar."""
+
+    suite: str
+    item: str
+    inputs: list[Path] = field(default_factory=list)
+
+    def _read(self, path: Path) -> Path:
+        self.inputs.append(path)
+        return path
+
+    @cached_property
+    def plan(self) -> dict:
+        """``results/SUITE/plan.json``."""
+        plan = read_json(self._read(paths.plan_file(self.suite)))
+        if self.item not in plan["items"]:
+            raise BenchError(f"Suite {self.suite!r} does not list {self.item!r}; add it under `items`.")
+        return plan
+
+    @cached_property
+    def tidy(self) -> pd.DataFrame:
+        """The tidy table, restricted to what the item shows."""
+        table = read_tidy(self._read(paths.tidy_file(self.suite)))
+        for key, column in (("datasets", "dataset"), ("models", "model"), ("train_sizes", "train_size")):
+            if (wanted := self.options[key]) is not None:
+                table = table[table[column].isin(wanted)]
+        return table
+
+    @cached_property
+    def options(self) -> dict:
+        """What the item shows, from the suite."""
+        return self.plan["items"][self.item]
+
+    def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
+        """Return the rows of a metric; raises BenchError naming what is missing where there are none."""
+        table = self.tidy[self.tidy["metric"] == metric]
+        if recipe is not None:
+            table = table[table["recipe"] == recipe]
+        for column, value in where.items():
+            table = table[table[column] == value]
+        if not len(table):
+            scope = ", ".join(f"{k} = {v}" for k, v in where.items()) or "this suite"
+            raise BenchError(
+                f"{self.item} of suite {self.suite!r} needs {metric} ({scope}) and the tidy table has none; "
+                f"add it under `measure` and run `snakemake --cores 2 {self.item} --config suite={self.suite}`."
+            )
+        return table
+
+    def ordered(self, table: pd.DataFrame, column: str) -> list:
+        """Return the values of a column in the order of the item's options, else of the plan."""
+        present = set(table[column])
+        plural = {"dataset": "datasets", "model": "models", "train_size": "train_sizes"}[column]
+        order = self.options[plural] or (sorted(present) if column == "train_size" else list(self.plan[plural]))
+        return [value for value in order if value in present]
+
+    def label(self, model: str) -> str:
+        """Return a model's name for readers."""
+        return self.plan["models"][model]["label"]
+
+    def title(self, dataset: str) -> str:
+        """Return a dataset's name for readers."""
+        return self.plan["datasets"][dataset]["title"]
+
+    def pairs(self, table: pd.DataFrame) -> list[tuple[str, str]]:
+        """Return (baseline, variant) of every variant whose baseline is in the table."""
+        present = set(table["model"])
+        models = {m: self.plan["models"][m]["baseline"] for m in self.plan["models"] if m in present}
+        found = [(baseline, model) for model, baseline in models.items() if baseline in present]
+        if not found:
+            raise BenchError(f"{self.item} of suite {self.suite!r} needs a model and its baseline (`baseline:` in models.yaml).")
+        return found
+
+    def runs(self, metric: str) -> pd.DataFrame:
+        """Return dataset, model, train_size, shuffle of the runs that have a metric, first shuffle only."""
+        keys = ["dataset", "model", "train_size"]
+        return self.rows(metric).sort_values("shuffle").drop_duplicates(keys)[[*keys, "shuffle"]]
+
+    def arrays(self, metric: str, dataset: str, model: str, train_size: int, shuffle: int) -> dict[str, np.ndarray]:
+        """Return the arrays of one run."""
+        folder = paths.run_folder(self.suite, f"{dataset}.{model}.n{train_size}.s{shuffle}")
+        path = folder / f"{metric}.npz"
+        try:
+            with np.load(self._read(path), allow_pickle=False) as file:
+                return dict(file)
+        except OSError as error:
+            raise BenchError(f"{path} is missing; make it with `snakemake --cores 2 {path}`.") from error
+
+    def printed(self, file: str) -> pd.DataFrame:
+        """Return numbers that An et al. 2024 print (``results/published/an2024/FILE.csv``)."""
+        path = Path(__file__).parent.parent.parent / "results" / "published" / "an2024" / f"{file}.csv"
+        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+    @property
+    def scope(self) -> str:
+        """Return one sentence on the runs: steps, shuffles, EMA."""
+        runs = [run for run in self.plan["runs"] if not run["recipe"]]
+        steps = sorted({run["training"]["steps"] for run in runs})
+        ema = sorted({run["training"]["ema"] for run in runs})
+        return (
+            f"Suite {self.suite}: {', '.join(f'{s:,}' for s in steps)} training steps, "
+            f"EMA {', '.join(map(str, ema))}."
+        )
+
+    def shuffles(self, table: pd.DataFrame) -> str:
+        """Return how many shuffles stand behind a table, in words."""
+        count = table.groupby(["dataset", "model", "train_size"])["shuffle"].nunique()
+        low, high = int(count.min()), int(count.max())
+        number = str(low) if low == high else f"{low} to {high}"
+        return f"{number} shuffle{'s' if high > 1 else ''}"

@@ -1,0 +1,85 @@
+"""Figure 2: PSNR on train and test images and their gap, against the step index."""
+
+from __future__ import annotations
+
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.context import Context
+from bench.report.style import MARKERS, PALETTE, count, new_figure
+
+PANELS = (
+    ("Train PSNR (dB) →", "psnr", "train", "Avg"),
+    ("Test PSNR (dB) →", "psnr", "test", "Avg"),
+    ("PSNR gap (dB) ←", "psnr_gap", "train-test", "Avg gap"),
+)
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a row of panels for each dataset and model."""
+    table = context.rows("psnr", split="test")
+    rows = [
+        (dataset, model)
+        for dataset in context.ordered(table, "dataset")
+        for model in context.ordered(table[table["dataset"] == dataset], "model")
+    ]
+    figure = new_figure(1.55 * len(rows) + 0.15)
+    axes = figure.subplots(len(rows), 3, squeeze=False, sharex=True)
+    sizes = context.ordered(table, "train_size")
+    for row, (dataset, model) in zip(axes, rows):
+        for ax, (title, metric, split, word) in zip(row, PANELS):
+            curve = context.rows(metric, dataset=dataset, model=model, split=split)
+            _panel(ax, curve, sizes, word)
+            if row is axes[0]:
+                ax.set_title(title)
+        row[0].set_ylabel(f"{context.label(model)}\n{context.title(dataset)}")
+        low = min(ax.get_ylim()[0] for ax in row[:2])
+        high = max(ax.get_ylim()[1] for ax in row[:2])
+        for ax in row[:2]:
+            ax.set_ylim(low, high)
+        row[2].set_ylim(bottom=min(0, row[2].get_ylim()[0]))
+    for ax in axes[-1]:
+        ax.set_xlabel("Step index (0: least noise)")
+    return figure, _caption(context, table)
+
+
+def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
+    for position, size in enumerate(sizes):
+        curve = table[table["train_size"] == size]
+        if not len(curve):
+            continue
+        mean = curve.groupby("shuffle")["value"].mean().mean()
+        sns.lineplot(
+            x=curve["index"].astype(int),
+            y=curve["value"],
+            ax=ax,
+            errorbar="sd" if curve["shuffle"].nunique() > 1 else None,
+            color=PALETTE[position],
+            marker=MARKERS[position],
+            markevery=5,
+            markeredgewidth=0,
+            label=f"N = {count(size)}, {word} {mean:.2f}",
+        )
+    ax.set_xlabel("")
+    ax.set_ylabel("")
+    ax.legend(loc="upper right", handlelength=1.4, borderpad=0.3, labelspacing=0.25)
+
+
+def _caption(context: Context, table: pd.DataFrame) -> str:
+    band = "bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else "one shuffle, no band"
+    images = table["protocol"].iloc[0].split(";")[0].removeprefix("images=")
+    caption = (
+        f"PSNR of the one-step x0 estimate on {images} train and {images} test images and the gap between them "
+        f"(clipped at 0 per step), {context.shuffles(table)}, {band}. A gap that shrinks with N while test PSNR rises "
+        f"is generalization; a gap that shrinks with low test PSNR is underfitting. {context.scope}"
+    )
+    printed = context.printed("psnr_unet_vs_dit")
+    if len(printed) and "CelebA" in {context.title(d) for d in set(table["dataset"])}:
+        cells = [
+            f"{row.model} N={row.train_size:,}: {row.mean_train_psnr_db:.2f} / {row.mean_test_psnr_db:.2f} / {row.mean_psnr_gap_db:.2f}"
+            for row in printed.itertuples()
+        ]
+        caption += f" The paper prints (train / test / gap, CelebA): {'; '.join(cells)}."
+    return caption

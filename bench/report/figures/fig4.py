@@ -1,0 +1,68 @@
+"""Figure 4: attention maps by layer and N, and one token's map."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from bench.errors import BenchError
+from bench.report.context import Context
+from bench.report.style import count, new_figure, picture
+
+LAYERS = 6
+TOP = 0.1  # the colour range is [0, 0.1] of a map normalised to [0, 1]
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a row for each dataset, model and N: up to six layers, then the last layer's map of one token."""
+    runs = context.runs("attention_distance")
+    rows = []
+    for dataset in context.ordered(runs, "dataset"):
+        for model in context.ordered(runs, "model"):
+            for size in context.ordered(runs, "train_size"):
+                found = runs[(runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)]
+                if len(found):
+                    rows.append((dataset, model, int(size), int(found["shuffle"].iloc[0])))
+    loaded = [context.arrays("attention", *row) for row in rows]
+    layers = min(LAYERS, max(len(arrays["maps"]) for arrays in loaded))
+    if layers == 0:
+        raise BenchError("fig4 needs a network with attention; none of its models has any.")
+    figure = new_figure(1.05 * len(rows) * 7 / (layers + 1) * 0.9 + 0.2)
+    axes = figure.subplots(len(rows), layers + 1, squeeze=False)
+    for row, run, arrays in zip(axes, rows, loaded):
+        _row(row, arrays, layers)
+        several = len({(d, m) for d, m, _, _ in rows}) > 1
+        who = f"{context.label(run[1])}\n" if several else ""
+        row[0].set_ylabel(f"{who}N = {count(run[2])}")
+    return figure, _caption(context)
+
+
+def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
+    maps = arrays["maps"]
+    chosen = np.unique(np.linspace(0, len(maps) - 1, layers).round().astype(int))
+    for ax, layer in zip(axes, chosen):
+        picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=TOP)
+        window = arrays["windows"][layer]
+        ax.set_title(f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2)
+    rows, columns = arrays["grid"]
+    token = int(arrays["token"])
+    picture(axes[-1], normalised(maps[-1])[token].reshape(rows, columns), cmap="PuBu", vmin=0, vmax=TOP)
+    y, x = divmod(token, columns)
+    axes[-1].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#0000CC", linewidth=1))
+    axes[-1].set_title(f"token {token}", fontsize=6.5, pad=2)
+
+
+def normalised(values: np.ndarray) -> np.ndarray:
+    """Return a map linearly normalised to [0, 1]."""
+    low, high = values.min(), values.max()
+    return (values - low) / max(high - low, 1e-12)
+
+
+def _caption(context: Context) -> str:
+    protocol = context.rows("attention_distance")["protocol"].iloc[0]
+    return (
+        "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1] and coloured over "
+        f"[0, {TOP}]; last column: the last layer's row of the boxed token, as an image. Averages: {protocol}. A dark "
+        f"diagonal means that a token attends to its neighbours. {context.scope}"
+    )

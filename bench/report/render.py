@@ -1,0 +1,38 @@
+"""Draw one item and write it with a sidecar: caption, inputs and their hashes. The same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from bench import paths
+from bench.errors import BenchError, nearest
+from bench.files import sha256, write_json
+from bench.report.context import Context
+from bench.report.items import ITEMS
+
+
+def render(name: str, suite: str, kind: str) -> Path:
+    """Draw item ``name`` of a suite; return the stem of the files that were written.
+
+    Raises BenchError for an unknown item, or where the tidy table lacks what it needs.
+    """
+    known = [item for item in ITEMS if ITEMS[item].kind == kind]
+    if name not in known:
+        raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
+    item, context = ITEMS[name], Context(suite, name)
+    module = importlib.import_module(item.module)
+    folder = paths.figures_folder(suite) if kind == "figure" else paths.tables_folder(suite)
+    stem = folder / name
+    if kind == "figure":
+        from bench.report.style import save
+
+        figure, caption = module.draw(context)
+        save(figure, str(stem))
+    else:
+        table = module.build(context)
+        caption = table.caption
+        table.write(str(stem))
+    inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
+    write_json(f"{stem}.json", {"item": item.title, "suite": suite, "caption": caption, "inputs": inputs})
+    return stem

@@ -1,0 +1,74 @@
+"""The one style of all figures: 5.5 inches wide, embedded TrueType, colour-blind palette plus marker or hatch."""
+
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.files import atomic
+
+WIDTH = 5.5  # inches, the text width of NeurIPS
+# Okabe & Ito 2008, dark enough on white
+PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
+CHANNELS = ["#C44E52", "#3A9A5B", "#3B6FD6"]  # frames of the red, green and blue parts
+HATCH = "////"
+
+matplotlib.rcParams.update(
+    {
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "font.family": "DejaVu Sans",  # ships with matplotlib: the same bytes everywhere
+        "font.size": 7.5,
+        "axes.titlesize": 8,
+        "axes.labelsize": 7.5,
+        "legend.fontsize": 6.5,
+        "xtick.labelsize": 6.5,
+        "ytick.labelsize": 6.5,
+        "axes.linewidth": 0.6,
+        "axes.grid": True,
+        "grid.linewidth": 0.4,
+        "grid.alpha": 0.5,
+        "axes.axisbelow": True,
+        "lines.linewidth": 1.1,
+        "lines.markersize": 2.6,
+        "hatch.linewidth": 0.5,
+        "legend.framealpha": 0.85,
+        "svg.hashsalt": "bench",
+        "figure.dpi": 100,
+        "savefig.dpi": 250,
+    }
+)
+
+
+def new_figure(height: float) -> Figure:
+    """Return an empty figure of text width and this height in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def picture(ax: Axes, image, frame: str | None = None, **options: object) -> None:
+    """Show an image without ticks, its frame coloured if asked."""
+    ax.imshow(image, interpolation="nearest", **options)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_color(frame or "0.6")
+        spine.set_linewidth(1.0 if frame else 0.5)
+
+
+def save(figure: Figure, stem: str) -> None:
+    """Write STEM.pdf and STEM.png; the same figure gives the same bytes."""
+    for form, metadata in (("pdf", {"CreationDate": None, "Producer": None, "Creator": None}), ("png", {"Software": None})):
+        with atomic(f"{stem}.{form}") as path:
+            figure.savefig(path, format=form, metadata=metadata)
+
+
+def count(n: int) -> str:
+    """Return N as readers write it: 10, 1,000, or a power of ten."""
+    power = len(str(n)) - 1
+    return f"$10^{power}$" if n == 10**power and n >= 1000 else f"{n:,}"
