@@ -25,7 +25,7 @@ wildcard_constraints:
     run="[^/]+",
     shuffle=r"\d+",
     features=r"[a-z-]+",
-    count=r"all|\d+",
+    images=r"all|\d+",
 
 
 def threads_of(wildcards):

@@ -101,19 +101,19 @@ rule reference:
         "results/datasets/{dataset}/manifest.json",
         "results/datasets/{dataset}/train.npy",
     output:
-        "results/references/{dataset}/{features}.{count}.npz",
+        "results/references/{dataset}/{features}.{images}.npz",
     log:
-        "logs/references/{dataset}.{features}.{count}.log",
+        "logs/references/{dataset}.{features}.{images}.log",
     benchmark:
-        "logs/references/{dataset}.{features}.{count}.tsv"
+        "logs/references/{dataset}.{features}.{images}.tsv"
     params:
         code=PLAN.code("reference"),
-        count=lambda wildcards: "" if wildcards.count == "all" else f"--count {wildcards.count}",
+        images=lambda wildcards: "" if wildcards.images == "all" else f"--count {wildcards.images}",
     shell:
         """
         bench reference {wildcards.dataset:q} \
             --features {wildcards.features} \
-            {params.count} > {log:q} 2>&1
+            {params.images} > {log:q} 2>&1
         """
 
 

@@ -1,0 +1,121 @@
+"""From a preset to a network: options are checked by name and type, user's files are loaded by path."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from bench.errors import BenchError
+from bench.models.registry import FAMILIES, build, check_options, factory_of, module_of
+from bench.options import ModelSpec
+
+TINY = {"width": 16, "depth": 1, "heads": 2, "patch": 2}
+
+USER_FILE = """
+from torch import nn
+from bench.models.dit import dit  # a built-in family in reach does not count as one of this file
+from bench.models.registry import register_model
+
+class Net(nn.Module):
+    def __init__(self, channels, width):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, width, padding="same")
+    def forward(self, x, t, y=None):
+        return self.layer(x)
+
+@register_model("mine")
+def mine(image_size: int, channels: int, *, width: int = 3):
+    return Net(channels, width)
+"""
+
+
+def spec(**options):
+    return ModelSpec("preset", "dit", {**TINY, **options})
+
+
+def test_every_family_names_a_module_that_registers_it():
+    for family, module in FAMILIES.items():
+        assert importlib.util.find_spec(module) is not None, module
+        assert callable(factory_of(ModelSpec(family, family, {})))
+
+
+def test_build_on_the_meta_device_allocates_nothing():
+    with torch.device("meta"):
+        model = build(spec(), 8, 1)
+    assert {p.device.type for p in [*model.parameters(), *model.buffers()]} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"widht": 16}, "unknown option 'widht' .did you mean 'width'"),
+        ({"width": "16"}, "'width' must be int, not '16'"),
+        ({"width": True}, "'width' must be int"),
+        ({"mlp_ratio": "4"}, "'mlp_ratio' must be float"),
+        ({"block": "adaln0"}, "one of 'in-context', 'cross-attention', 'adaln', 'adaln-zero', not 'adaln0'"),
+        ({"learned_sigma": "yes"}, "must be bool"),
+        ({"windows": [3.5]}, "'windows' must be"),
+        ({"windows": [4]}, "Model 'preset' .8x8x1.: a window is an odd number"),
+        ({"heads": 3}, "heads 3 does not divide the width 16"),
+        ({"patch": 3}, "patch 3 does not divide the image side 8"),
+        ({"width": 18, "heads": 3}, "multiple of 4"),
+        ({"depth": 0}, "depth must be at least 1"),
+        ({"label_dropout": 0.1}, "label_dropout needs num_classes"),
+        ({"num_classes": 2, "label_dropout": 1.0}, r"label_dropout must lie in \[0, 1\)"),
+    ],
+)
+def test_bad_options_are_refused_in_one_sentence(options, message):
+    with pytest.raises(BenchError, match=message) as caught:
+        build(spec(**options), 8, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_option_and_unknown_family():
+    with pytest.raises(BenchError, match="lacks the option 'depth'"):
+        build(ModelSpec("preset", "dit", {"width": 16, "heads": 2}), 8, 1)
+    with pytest.raises(BenchError, match="unknown family 'dti' .did you mean 'dit'"):
+        module_of(ModelSpec("preset", "dti", {}))
+
+
+def test_numbers_that_yaml_writes_without_a_point_are_floats():
+    check_options(spec(mlp_ratio=2), factory_of(spec()))
+
+
+def user_spec(path, family="mine", **options):
+    return ModelSpec("user", family, options, str(path))
+
+
+def test_user_file(tmp_path):
+    path = tmp_path / "my_model.py"
+    path.write_text(USER_FILE)
+    model = build(user_spec(path, width=5), 8, 1)
+    assert model.layer.kernel_size == (5, 5)
+    assert module_of(user_spec(path)) == str(path)
+    assert build(user_spec(path), 8, 1).layer.kernel_size == (3, 3), "a file can be loaded twice"
+    with pytest.raises(BenchError, match="no model 'dit'.*it has mine"):
+        build(user_spec(path, family="dit"), 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (USER_FILE + USER_FILE, "registers the model 'mine' twice"),
+        ("x = 1\n", "registers no model"),
+        ("import a_package_nobody_has\n", "needs the package 'a_package_nobody_has'"),
+        ("def f(:\n", "cannot be loaded .SyntaxError"),
+        ("1 / 0\n", "cannot be loaded .ZeroDivisionError"),
+    ],
+)
+def test_bad_user_file(tmp_path, text, message):
+    path = tmp_path / "my_model.py"
+    path.write_text(text)
+    with pytest.raises(BenchError, match=message) as caught:
+        build(user_spec(path), 8, 1)
+    assert "my_model.py" in str(caught.value)
+
+
+def test_absent_user_file(tmp_path):
+    with pytest.raises(BenchError, match="There is no model file"):
+        build(user_spec(tmp_path / "absent.py"), 8, 1)
