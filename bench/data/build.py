@@ -90,8 +90,7 @@ def _procedural(options: DatasetOptions, start: int, count: int) -> Iterable[np.
 
 def _write(path: Path, options: DatasetOptions, images: Iterable[np.ndarray], count: int, name: str) -> int:
     """Stream images into ``path``; return how many came (at most ``count``)."""
-    shape = (count, options.resolution, options.resolution, options.channels)
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    file = _array_file(path, (count, options.resolution, options.resolution, options.channels))
     written = 0
     with Progress(count, f"{name} {path.stem}", "image") as progress:
         for image in images:
@@ -105,12 +104,18 @@ def _write(path: Path, options: DatasetOptions, images: Iterable[np.ndarray], co
     return written
 
 
+def _array_file(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """Return a new memory-mapped uint8 array whose space is reserved: a full disk is an error here, not a crash later."""
+    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("rb+") as handle:
+        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+    return file
+
+
 def _keep(path: Path, rows: np.ndarray) -> None:
     """Rewrite an array file with only these rows, block by block."""
     images = np.load(path, mmap_mode="r")
-    kept = np.lib.format.open_memmap(
-        path.with_suffix(".part.npy"), mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:])
-    )
+    kept = _array_file(path.with_suffix(".part.npy"), (len(rows), *images.shape[1:]))
     for start in range(0, len(rows), BLOCK):
         kept[start : start + BLOCK] = images[rows[start : start + BLOCK]]
     kept.flush()

@@ -106,6 +106,10 @@ def _tar(path: Path) -> Source:
     members = {m.name: m for m in archive.getmembers() if m.isfile()}
     _safe(path, [m.name for m in archive.getmembers()])
     names = _select(path, list(members))
+    # a tar that was cut between two members still lists; only the block of zeros at its end is missing
+    archive.fileobj.seek(max(m.offset_data + -(-m.size // 512) * 512 for m in archive.getmembers()))
+    if archive.fileobj.read(512) != bytes(512):
+        raise tarfile.ReadError("its end is missing")
     return Source(path, names, lambda i: archive.extractfile(members[names[i]]).read())
 
 

@@ -1,45 +1,54 @@
 """Procedural families with known optimal denoisers. Float64 throughout, rounded to uint8 at the end.
 
-Image ``i`` depends on (seed, family, channel, i) alone, so a larger pool begins with a smaller one.  The
-formulas are stated for 32 pixels; lengths scale with the resolution.  The geometric families follow
-Kadkhodaie, Guth, Simoncelli & Mallat 2024 (arXiv 2310.02557).
+Image ``i`` depends on (seed, family, i) alone, so a larger pool begins with a smaller one; test images are
+those from ``TEST_START`` on, so their pool does not move when the train pool grows.
+
+The formulas are stated for 32 pixels.  At another side the spectra keep their form over that side's own
+frequencies (levels, for haar) and the same mean pixel variance; lengths in pixels scale with side / 32.
+With three channels the fields are independent draws; a disk keeps its place and a contour its course, and
+each channel has its own grey levels or textures.  The two geometric families follow Kadkhodaie, Guth,
+Simoncelli & Mallat 2024 (arXiv 2310.02557).  ``bench.data.optima`` has their optimal denoisers.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from bench.data.options import DatasetOptions
-from bench.errors import BenchError, nearest
+from bench.data.options import FAMILIES, DatasetOptions
 from bench.randomness import numpy_generator
 
 VARIANCE = 0.04  # mean pixel variance of the Gaussian and the Haar field, peak 1
+TEST_START = 2**40
+
+Draws = list[np.random.Generator]  # one generator for each channel
 
 
+@functools.cache
 def gaussian_spectrum(side: int, beta: float = 2.0) -> np.ndarray:
-    """Return the eigenvalues (side, side) of the periodic Gaussian field in the 2-D Fourier basis.
+    """Return the eigenvalues (side, side) of the periodic Gaussian field, in ``np.fft.fft2`` order.
 
-    Proportional to (1 + |k|^2)^(-beta/2), with mean 0.04.  The optimal denoiser is the Wiener filter
-    ``lambda / (lambda + sigma^2)``.
+    Proportional to (1 + |k|^2)^(-beta/2), with mean 0.04 (the pixel variance).
     """
     k = np.fft.fftfreq(side, 1 / side)
     values = (1 + k[:, None] ** 2 + k[None] ** 2) ** (-beta / 2)
     return values * VARIANCE / values.mean()
 
 
-def gaussian(rng: np.random.Generator, side: int, beta: float = 2.0) -> np.ndarray:
-    """Draw one stationary Gaussian field, mean 0.5, not clipped."""
-    noise = np.fft.fft2(rng.standard_normal((side, side)))
-    return 0.5 + np.fft.ifft2(noise * np.sqrt(gaussian_spectrum(side, beta))).real
+def gaussian(draws: Draws, side: int, beta: float) -> np.ndarray:
+    """Draw a stationary Gaussian field (side, side, channels), mean 0.5, not clipped."""
+    noise = np.stack([rng.standard_normal((side, side)) for rng in draws])
+    field = np.fft.ifft2(np.fft.fft2(noise) * np.sqrt(gaussian_spectrum(side, beta))).real
+    return 0.5 + field.transpose(1, 2, 0)
 
 
+@functools.cache
 def haar_basis(side: int) -> np.ndarray:
-    """Return the orthonormal 1-D Haar basis, rows are vectors, (side, side); side is a power of two."""
-    if side & (side - 1):
-        raise BenchError(f"The haar family needs a resolution that is a power of two, not {side}.")
+    """Return the orthonormal 1-D Haar basis (side, side), rows are vectors; side is a power of two."""
     basis = np.ones((1, 1))
     while len(basis) < side:
         coarse = np.kron(basis, [1, 1])
@@ -48,59 +57,90 @@ def haar_basis(side: int) -> np.ndarray:
     return basis
 
 
+@functools.cache
 def haar_prior(side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return p and tau^2 of every 2-D Haar coefficient, both (side, side): c ~ (1 - p) delta_0 + p N(0, tau^2)."""
     index = np.maximum.outer(np.arange(side), np.arange(side))
     level = np.where(index == 0, 0, 1 + np.floor(np.log2(np.maximum(index, 1)))).astype(int)
-    p = np.array([1.0, 1.0, *(2.0 ** -np.arange(1, 20))])[level]
-    tau = 4.0**-level
-    return p, tau * VARIANCE / (p * tau).mean()
+    p = np.minimum(1.0, 2.0 ** (1.0 - level))  # 1, 1, 1/2, 1/4, ...
+    tau2 = 4.0**-level
+    return p, tau2 * VARIANCE / (p * tau2).mean()
 
 
-def haar(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Draw one sparse Haar field, mean 0.5, not clipped."""
-    p, tau = haar_prior(side)
-    present = rng.random((side, side)) < p
+def haar(draws: Draws, side: int) -> np.ndarray:
+    """Draw a sparse Haar field (side, side, channels), mean 0.5, not clipped."""
+    p, tau2 = haar_prior(side)
+    coefficients = [(rng.random((side, side)) < p) * rng.standard_normal((side, side)) for rng in draws]
     basis = haar_basis(side)
-    return 0.5 + basis.T @ (present * rng.standard_normal((side, side)) * np.sqrt(tau)) @ basis
+    return np.stack([0.5 + basis.T @ (c * np.sqrt(tau2)) @ basis for c in coefficients], axis=-1)
 
 
-def disk_image(cx: float, cy: float, radius: float, inside: float, outside: float, side: int) -> np.ndarray:
-    """Return the disk with these five parameters: the family's manifold."""
-    centre = np.arange(side) + 0.5
-    rho = np.hypot(centre[None] - cx, centre[:, None] - cy)
-    return outside + (inside - outside) * (1 + np.tanh((radius - rho) / (0.75 * side / 32))) / 2
+class Disk(NamedTuple):
+    """Centre and radius in pixels; grey levels inside and outside, one for each channel."""
+
+    cx: float
+    cy: float
+    radius: float
+    inside: np.ndarray
+    outside: np.ndarray
 
 
-def disks(rng: np.random.Generator, side: int) -> np.ndarray:
-    """Draw one disk on a plain ground: a five-dimensional family (optimal MSE 5 sigma^2 as sigma -> 0)."""
-    unit = side / 32
-    radius = rng.uniform(4 * unit, 10 * unit)
-    cx, cy = rng.uniform(radius + unit, side - radius - unit, 2)
+def draw_disk(draws: Draws, side: int) -> Disk:
+    """Draw the parameters of one disk: place and size shared by the channels, contrast at least 0.3 in each."""
+    unit, place = side / 32, draws[0]
+    radius = place.uniform(4 * unit, 10 * unit)
+    cx, cy = place.uniform(radius + unit, side - radius - unit, 2)
+    levels = np.array([_two_levels(rng) for rng in draws])
+    return Disk(cx, cy, radius, levels[:, 0], levels[:, 1])
+
+
+def _two_levels(rng: np.random.Generator) -> np.ndarray:
     while True:
-        inside, outside = rng.random(2)
-        if abs(inside - outside) >= 0.3:
-            return disk_image(cx, cy, radius, inside, outside, side)
+        levels = rng.random(2)
+        if abs(levels[0] - levels[1]) >= 0.3:
+            return levels
 
 
-def contours(rng: np.random.Generator, side: int, alpha: float = 2.0) -> np.ndarray:
-    """Draw one C-alpha image: two C-alpha textures on either side of a C-alpha contour (slope alpha / (alpha + 1))."""
+def disk_image(disk: Disk, side: int) -> np.ndarray:
+    """Return the image (side, side, channels) of these parameters: the family's manifold."""
+    centre = np.arange(side) + 0.5
+    rho = np.hypot(centre[None] - disk.cx, centre[:, None] - disk.cy)[..., None]
+    return disk.outside + (disk.inside - disk.outside) * (1 + np.tanh((disk.radius - rho) / edge_width(side))) / 2
+
+
+def edge_width(side: int) -> float:
+    """Return the width of a disk's soft edge, pixels."""
+    return 0.75 * side / 32
+
+
+def disks(draws: Draws, side: int) -> np.ndarray:
+    """Draw one disk on a plain ground (side, side, channels): 3 + 2 x channels dimensions."""
+    return disk_image(draw_disk(draws, side), side)
+
+
+def contours(draws: Draws, side: int, alpha: float) -> np.ndarray:
+    """Draw one C-alpha image (side, side, channels): C-alpha textures on either side of a C-alpha contour."""
     k = np.arange(1, side)
-    waves = rng.standard_normal((2, side - 1)) * k ** -(alpha + 0.5)
+    waves = draws[0].standard_normal((2, side - 1)) * k ** -(alpha + 0.5)
     u = np.arange(side)[:, None] * math.pi * k / side  # periodic on twice the width
     series = (waves[0] * np.cos(u) + waves[1] * np.sin(u)).sum(1)
     height = side * (0.5 + 0.18 * (series - series.mean()) / max(series.std(), 1e-12))
     above = np.clip(height[None] - np.arange(side)[:, None], 0, 1)  # exact area of each pixel above the edge
-    first, second = (_texture(rng, side, alpha) for _ in range(2))
-    return np.clip(above * first + (1 - above) * second, 0, 1)
+    textures = [[_texture(rng, side, alpha) for _ in range(2)] for rng in draws]
+    return np.clip(np.stack([above * one + (1 - above) * two for one, two in textures], axis=-1), 0, 1)
+
+
+@functools.cache
+def _texture_amplitude(side: int, alpha: float) -> np.ndarray:
+    k = np.fft.fftfreq(2 * side, 1 / (2 * side))
+    amplitude = np.maximum(np.hypot(k[:, None], k[None]), 1) ** -(alpha + 1)
+    return amplitude / math.sqrt((amplitude**2).mean())
 
 
 def _texture(rng: np.random.Generator, side: int, alpha: float) -> np.ndarray:
-    """Draw a texture: a cut of a Gaussian field on twice the size, around a random grey."""
-    k = np.fft.fftfreq(2 * side, 1 / (2 * side))
-    amplitude = np.maximum(np.hypot(k[:, None], k[None]), 1) ** -(alpha + 1)
-    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((2 * side, 2 * side))) * amplitude).real
-    field /= math.sqrt((amplitude**2).mean())
+    """Draw a texture: a cut of a Gaussian field of unit deviation on twice the size, around a random grey."""
+    noise = np.fft.fft2(rng.standard_normal((2 * side, 2 * side)))
+    field = np.fft.ifft2(noise * _texture_amplitude(side, alpha)).real
     return 0.5 + rng.uniform(-0.25, 0.25) + 0.12 * field[:side, :side]
 
 
@@ -112,21 +152,22 @@ DRAW: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def generators(family: str, seed: int, index: int, channels: int) -> Draws:
+    """Return the generators of image ``index``, one for each channel."""
+    return [numpy_generator(seed, f"{family}/{channel}", index) for channel in range(channels)]
+
+
 def draw(options: DatasetOptions, start: int, count: int) -> np.ndarray:
     """Return images ``start`` to ``start + count`` of a family, float64 (count, H, W, C), peak 1, not clipped.
 
-    Channels are independent draws.  Raises BenchError for an unknown parameter.
+    Test image ``i`` of a dataset has the index ``TEST_START + i``.
     """
-    family = DRAW[options.family]
+    family = options.family or ""
+    parameters = {**FAMILIES[family], **options.parameters}
     images = np.empty((count, options.resolution, options.resolution, options.channels))
-    known = family.__code__.co_varnames[2 : family.__code__.co_argcount]
-    for name in options.parameters:
-        if name not in known:
-            raise BenchError(f"The family {options.family!r} has no parameter {name!r}{nearest(name, known)}.")
     for i in range(count):
-        for channel in range(options.channels):
-            rng = numpy_generator(options.seed, f"{options.family}/{channel}", start + i)
-            images[i, :, :, channel] = family(rng, options.resolution, **options.parameters)
+        draws = generators(family, options.seed, start + i, options.channels)
+        images[i] = DRAW[family](draws, options.resolution, **parameters)
     return images
 
 

@@ -60,7 +60,8 @@ def _window_mask(grid: tuple[int, int], window: int, extra: int, device: torch.d
     rows, columns = grid
     with torch.inference_mode(False):  # a mask born in inference mode could not be saved for backward
         near = [
-            (torch.arange(n, device=device)[:, None] - torch.arange(n, device=device)[None]).abs() <= window // 2
+            (torch.arange(n, device=device)[:, None] - torch.arange(n, device=device)[None]).abs()
+            <= window // 2
             for n in grid
         ]
         inside = near[0][:, None, :, None] & near[1][None, :, None, :]

@@ -104,14 +104,18 @@ def _target(text: str) -> tuple[ModelSpec, int, int]:
 
         found = models_in_file(path)
         if not name and len(found) > 1:
-            raise BenchError(f"{path} registers {', '.join(sorted(found))}; say which one: {path}:{min(found)}.")
+            raise BenchError(
+                f"{path} registers {', '.join(sorted(found))}; say which one: {path}:{min(found)}."
+            )
         family = name or next(iter(found))
         return ModelSpec(family, family, {}, str(Path(path))), 16, 1
     from bench.config import load_models
 
     presets = load_models()
     if text not in presets:
-        raise BenchError(f"There is no model preset {text!r}{nearest(text, presets)}; `bench models` lists them all.")
+        raise BenchError(
+            f"There is no model preset {text!r}{nearest(text, presets)}; `bench models` lists them all."
+        )
     preset = presets[text]
     return _spec(text, preset), preset.image_size, preset.channels
 

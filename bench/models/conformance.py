@@ -73,8 +73,8 @@ def check_shapes(case: Case) -> None:
         raw = case.model.raw(x, t, y)
         assert raw.shape == (3, 2 * case.channels, *x.shape[2:]), f"raw gives {tuple(raw.shape)}"
         assert torch.equal(raw[:, : case.channels], out), "forward is not the first half of raw"
-    else:
-        assert not hasattr(case.model, "raw"), "only a network with learned_sigma may have raw"
+    elif hasattr(case.model, "raw"):
+        assert torch.equal(case.model.raw(x, t, y), out), "without learned_sigma, raw must equal forward"
 
 
 def check_batch_independence(case: Case) -> None:
@@ -128,7 +128,9 @@ def check_state_dict(case: Case) -> None:
     buffer.seek(0)
     other = case.build().eval()
     other.load_state_dict(torch.load(buffer, weights_only=True))
-    assert torch.equal(other(*batch), case.model(*batch)), "the output changes when weights are stored and loaded"
+    assert torch.equal(other(*batch), case.model(*batch)), (
+        "the output changes when weights are stored and loaded"
+    )
     tensors = [v for v in case.model.state_dict().values() if v.numel()]
     assert len({v.data_ptr() for v in tensors}) == len(tensors), "two stored tensors share memory"
 
@@ -176,7 +178,9 @@ def check_attention_maps(case: Case) -> None:
     assert torch.equal(before, after), "capturing maps changes the output"
     assert maps.keys() == cores.keys(), f"maps of {sorted(maps)} but layers {sorted(cores)}"
     for name, weights in maps.items():
-        assert (weights >= 0).all() and (weights.sum(-1) - 1).abs().max() < 1e-5, f"rows of {name} do not sum to 1"
+        assert (weights >= 0).all() and (weights.sum(-1) - 1).abs().max() < 1e-5, (
+            f"rows of {name} do not sum to 1"
+        )
         mask = cores[name].mask(weights.device)
         assert mask is None or not weights[..., ~mask].any(), f"{name} looks outside its window"
 
@@ -197,7 +201,9 @@ def check_learning(case: Case) -> None:
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0], f"eight steps on one batch do not lower the loss: {losses[0]:.4g} to {losses[-1]:.4g}"
+    assert losses[-1] < losses[0], (
+        f"eight steps on one batch do not lower the loss: {losses[0]:.4g} to {losses[-1]:.4g}"
+    )
 
 
 def check_counts(case: Case) -> None:
@@ -228,7 +234,14 @@ CHECKS = (
     check_learning,
     check_counts,
 )
-_WITHOUT_GRADIENT = {"bfloat16", "state_dict", "shapes", "batch_independence", "determinism", "evaluation_mode"}
+_WITHOUT_GRADIENT = {
+    "bfloat16",
+    "state_dict",
+    "shapes",
+    "batch_independence",
+    "determinism",
+    "evaluation_mode",
+}
 
 
 def run(build: Build, image_size: int, channels: int, compiled: bool = False) -> list[Result]:
@@ -249,7 +262,9 @@ def prepare(model: nn.Module, image_size: int, channels: int, fresh: bool = Fals
 
         from bench.diffusion.schedule import linear
 
-        images = np.random.default_rng(0).integers(0, 256, (8, image_size, image_size, channels), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(
+            0, 256, (8, image_size, image_size, channels), dtype=np.uint8
+        )
         model.fit(images, linear(1000))
     return model.eval() if fresh else perturb(model).eval()
 

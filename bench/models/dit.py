@@ -183,7 +183,9 @@ class DiT(nn.Module):
         """Return the condition: a vector (B, width) for adaptive blocks, else a sequence (B, 2, width)."""
         parts = [self.time(t)]
         if self.labels is not None:
-            y = resolve_labels(y if self.num_classes else None, t, self.num_classes, self.label_dropout, self.training)
+            y = resolve_labels(
+                y if self.num_classes else None, t, self.num_classes, self.label_dropout, self.training
+            )
             parts.append(self.labels(y))
         return sum(parts) if self.adaptive else torch.stack(parts, dim=1)
 

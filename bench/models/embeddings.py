@@ -54,7 +54,9 @@ def label_rows(num_classes: int, label_dropout: float) -> int:
     return num_classes + (label_dropout > 0)
 
 
-def resolve_labels(y: Tensor | None, t: Tensor, num_classes: int, label_dropout: float, training: bool) -> Tensor:
+def resolve_labels(
+    y: Tensor | None, t: Tensor, num_classes: int, label_dropout: float, training: bool
+) -> Tensor:
     """Return the labels (B,) that a class-conditional network embeds, drawn once per forward pass.
 
     ``None`` becomes the null label ``num_classes``; without a null row only a one-class network accepts it.
@@ -63,7 +65,9 @@ def resolve_labels(y: Tensor | None, t: Tensor, num_classes: int, label_dropout:
     """
     if y is None:
         if label_dropout == 0 and num_classes > 1:
-            raise ValueError(f"a network of {num_classes} classes without label_dropout has no null label; give y.")
+            raise ValueError(
+                f"a network of {num_classes} classes without label_dropout has no null label; give y."
+            )
         return torch.full_like(t, num_classes if label_dropout > 0 else 0)
     if training and label_dropout > 0:
         dropped = torch.rand(y.shape, device=y.device) < label_dropout

@@ -46,7 +46,9 @@ def tiled_attention(
     queries, keys, places, mask = _tiles(grid, window, extra, tile_shape(grid, window), q.device)
     batch, heads, tokens, width = q.shape
 
-    def gather(x: Tensor, index: Tensor) -> Tensor:  # (tiles, batch * heads, n, width): the mask needs no copies
+    def gather(
+        x: Tensor, index: Tensor
+    ) -> Tensor:  # (tiles, batch * heads, n, width): the mask needs no copies
         rows = x.permute(2, 0, 1, 3).reshape(tokens, batch * heads * width)
         picked = rows.index_select(0, index.flatten())
         return picked.view(*index.shape, batch * heads, width).transpose(1, 2)
@@ -106,7 +108,9 @@ def _axis(length: int, tile: int, reach: int, device: torch.device) -> tuple[Ten
     )
 
 
-def flex_attention(q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float) -> Tensor:
+def flex_attention(
+    q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float
+) -> Tensor:
     """Attend inside clipped windows with FlexAttention (CUDA); shapes as `tiled_attention`."""
     width = q.shape[-1]
     if spare := -width % 16:  # its kernels want head widths of whole vector loads; zeros change no product

@@ -52,7 +52,9 @@ def register_model(family: str) -> Callable[[Factory], Factory]:
         known = _FACTORIES.setdefault(factory.__module__, {})
         if family in known:
             where = inspect.getsourcefile(factory) or factory.__module__
-            raise BenchError(f"{where} registers the model {family!r} twice; give one of the two another name.")
+            raise BenchError(
+                f"{where} registers the model {family!r} twice; give one of the two another name."
+            )
         known[family] = factory
         return factory
 
@@ -78,7 +80,9 @@ def models_in_file(path: str | Path) -> dict[str, Factory]:
     """
     path = Path(path).resolve()
     if not path.is_file():
-        raise BenchError(f"There is no model file {path}; give the path of a Python file with @register_model.")
+        raise BenchError(
+            f"There is no model file {path}; give the path of a Python file with @register_model."
+        )
     name = f"bench_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     _FACTORIES.pop(name, None)
     spec = importlib.util.spec_from_file_location(name, path)
@@ -93,7 +97,9 @@ def models_in_file(path: str | Path) -> dict[str, Factory]:
     except ModuleNotFoundError as error:
         raise BenchError(f"{path} needs the package {error.name!r}; install it first.") from error
     except Exception as error:
-        raise BenchError(f"{path} cannot be loaded ({type(error).__name__}: {error}); mend the file.") from error
+        raise BenchError(
+            f"{path} cannot be loaded ({type(error).__name__}: {error}); mend the file."
+        ) from error
     if not _FACTORIES.get(name):
         raise BenchError(f"{path} registers no model; decorate a factory with @register_model('name').")
     return _FACTORIES[name]
@@ -153,7 +159,11 @@ def check_options(spec: ModelSpec, factory: Factory) -> None:
 def _readable(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(hint)))
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
+    return (
+        hint.__name__
+        if isinstance(hint, type) and not typing.get_args(hint)
+        else str(hint).replace("typing.", "")
+    )
 
 
 def _fits(value: Any, hint: Any) -> bool:

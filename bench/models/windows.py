@@ -63,7 +63,9 @@ def _layers(placement: str, count: int, depth: int) -> list[int]:
 def _repeated(item: str, text: str) -> list[int]:
     match = re.fullmatch(r"\s*(\d+)\s*(?:\*\s*(\d+)\s*)?", item)
     if match is None or match[2] == "0":
-        raise ValueError(f"windows {text!r}: {item.strip()!r} is neither a window like 5 nor a repetition like 5*3.")
+        raise ValueError(
+            f"windows {text!r}: {item.strip()!r} is neither a window like 5 nor a repetition like 5*3."
+        )
     return [int(match[1])] * int(match[2] or 1)
 
 

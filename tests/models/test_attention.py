@@ -47,7 +47,9 @@ def brute_force_mask(grid, window, extra):
     )
 
 
-@pytest.mark.parametrize(("grid", "window", "extra"), [((4, 4), 3, 0), ((3, 5), 3, 2), ((1, 7), 5, 1), ((6, 2), 1, 0)])
+@pytest.mark.parametrize(
+    ("grid", "window", "extra"), [((4, 4), 3, 0), ((3, 5), 3, 2), ((1, 7), 5, 1), ((6, 2), 1, 0)]
+)
 def test_mask_is_the_window_clipped_at_the_border(grid, window, extra):
     mask = window_mask(grid, window, extra, CPU)
     assert torch.equal(mask, brute_force_mask(grid, window, extra))
@@ -102,7 +104,9 @@ def test_path_follows_the_shape():
 def test_flex_path_computes_the_same_sums(monkeypatch):
     from torch.nn.attention.flex_attention import flex_attention
 
-    monkeypatch.setattr(local_attention, "_compiled_flex", lambda: flex_attention)  # eager: no compiler on the CPU
+    monkeypatch.setattr(
+        local_attention, "_compiled_flex", lambda: flex_attention
+    )  # eager: no compiler on the CPU
     grid, window, extra = (5, 7), 3, 2
     q, k, v = (x.detach() for x in tokens(grid, extra, width=6))
     mask = window_mask(grid, window, extra, CPU)
@@ -111,7 +115,9 @@ def test_flex_path_computes_the_same_sums(monkeypatch):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("grid", "window", "width"), [((32, 32), 3, 63), ((32, 32), 13, 64), ((20, 27), 5, 32)])
+@pytest.mark.parametrize(
+    ("grid", "window", "width"), [((32, 32), 3, 63), ((32, 32), 13, 64), ((20, 27), 5, 32)]
+)
 def test_flex_path_on_cuda(grid, window, width):
     q, k, v = (x.detach().cuda().requires_grad_() for x in tokens(grid, width=width))
     core = AttentionCore(grid, window)

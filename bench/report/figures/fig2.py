@@ -28,18 +28,17 @@ def draw(context: Context) -> tuple[Figure, str]:
     figure = new_figure(1.55 * len(rows) + 0.15)
     axes = figure.subplots(len(rows), 3, squeeze=False, sharex=True)
     sizes = context.ordered(table, "train_size")
+    for ax, (title, *_) in zip(axes[0], PANELS):
+        ax.set_title(title)
     for row, (dataset, model) in zip(axes, rows):
-        for ax, (title, metric, split, word) in zip(row, PANELS):
-            curve = context.rows(metric, dataset=dataset, model=model, split=split)
-            _panel(ax, curve, sizes, word)
-            if row is axes[0]:
-                ax.set_title(title)
+        for ax, (_, metric, split, word) in zip(row, PANELS):
+            _panel(ax, context.rows(metric, dataset=dataset, model=model, split=split), sizes, word)
         row[0].set_ylabel(f"{context.label(model)}\n{context.title(dataset)}")
         low = min(ax.get_ylim()[0] for ax in row[:2])
         high = max(ax.get_ylim()[1] for ax in row[:2])
         for ax in row[:2]:
             ax.set_ylim(low, high)
-        row[2].set_ylim(bottom=min(0, row[2].get_ylim()[0]))
+        row[2].set_ylim(0, 1.45 * max(row[2].get_ylim()[1], 0.1))  # room for the legend above the curves
     for ax in axes[-1]:
         ax.set_xlabel("Step index (0: least noise)")
     return figure, _caption(context, table)

@@ -11,7 +11,8 @@ from bench.report.context import Context
 from bench.report.style import count, new_figure, picture
 
 LAYERS = 6
-TOP = 0.1  # the colour range is [0, 0.1] of a map normalised to [0, 1]
+# The paper colours [0, 0.1] of a map normalised to [0, 1], of 1024 tokens; fewer tokens share more attention each
+PAPER_TOP, PAPER_TOKENS = 0.1, 1024
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -40,14 +41,15 @@ def draw(context: Context) -> tuple[Figure, str]:
 
 def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
     maps = arrays["maps"]
+    top = colour_top(maps.shape[-1])
     chosen = np.unique(np.linspace(0, len(maps) - 1, layers).round().astype(int))
     for ax, layer in zip(axes, chosen):
-        picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=TOP)
+        picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=top)
         window = arrays["windows"][layer]
         ax.set_title(f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2)
     rows, columns = arrays["grid"]
     token = int(arrays["token"])
-    picture(axes[-1], normalised(maps[-1])[token].reshape(rows, columns), cmap="PuBu", vmin=0, vmax=TOP)
+    picture(axes[-1], normalised(maps[-1])[token].reshape(rows, columns), cmap="PuBu", vmin=0, vmax=top)
     y, x = divmod(token, columns)
     axes[-1].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#0000CC", linewidth=1))
     axes[-1].set_title(f"token {token}", fontsize=6.5, pad=2)
@@ -59,10 +61,15 @@ def normalised(values: np.ndarray) -> np.ndarray:
     return (values - low) / max(high - low, 1e-12)
 
 
+def colour_top(tokens: int) -> float:
+    """Return the upper end of the colour range for maps of this many tokens."""
+    return min(1.0, PAPER_TOP * PAPER_TOKENS / tokens)
+
+
 def _caption(context: Context) -> str:
     protocol = context.rows("attention_distance")["protocol"].iloc[0]
     return (
-        "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1] and coloured over "
-        f"[0, {TOP}]; last column: the last layer's row of the boxed token, as an image. Averages: {protocol}. A dark "
+        "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1], colour range "
+        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; last column: the last layer's row of the boxed token, as an image. Averages: {protocol}. A dark "
         f"diagonal means that a token attends to its neighbours. {context.scope}"
     )

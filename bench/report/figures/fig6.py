@@ -48,7 +48,8 @@ def _panel(ax: Axes, context: Context, gaps: pd.DataFrame, tests: pd.DataFrame, 
     for i in range(len(sizes)):
         ax.plot([x[i] - BAR, x[i] + BAR], [baseline[i]] * 2, "--", color="#C00000", linewidth=0.8)
         for value, place in ((baseline[i], x[i] - BAR / 2), (variant[i], x[i] + BAR / 2)):
-            ax.text(place, value + 0.03 * top, f"{value:.2f}", ha="center", va="bottom", fontsize=6.5)
+            height = max(value, baseline[i]) + 0.03 * top  # clear of the dashed line
+            ax.text(place, height, f"{value:.2f}", ha="center", va="bottom", fontsize=6.5)
     test = [_mean(tests, model, sizes) for model in pair]
     labels = [f"N = {count(n)}\ntest {a:.1f} | {b:.1f} dB" for n, a, b in zip(sizes, *test)]
     ax.set_xticks(x, labels)

@@ -1,0 +1,241 @@
+"""Datasets: closed forms of the families, imports, splits, hashes, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.cli import main
+from bench.data import procedural
+from bench.data.build import build_dataset
+from bench.data.dataset import open_dataset
+from bench.data.options import DatasetOptions
+from bench.data.subset import read_subset, write_subset
+from bench.errors import BenchError
+
+
+def images(count=12, side=10, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = tmp_path / "images"
+    (path / "deep").mkdir(parents=True)
+    for i, image in enumerate(images()):
+        Image.fromarray(image).save(path / ("deep" if i % 2 else ".") / f"bild-ä{i:02d}.png")
+    return path
+
+
+def options(source, **more):
+    given = {"title": "x", "resolution": 8, "test": 3, "source": str(source)} | more
+    return DatasetOptions(**given)
+
+
+def build(tmp_path, source, **more):
+    return build_dataset("x", options(source, **more), tmp_path / "out" / "x")
+
+
+def test_folder_archive_and_array_give_the_same_dataset(tmp_path, folder):
+    hashes = {build(tmp_path, folder)["sha256"]}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in folder.rglob("*.png"):
+            archive.write(file, file.relative_to(folder))
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        for file in folder.rglob("*.png"):
+            archive.add(file, str(file.relative_to(folder)))
+    for source in ("a.zip", "a.tar.gz"):
+        hashes.add(build(tmp_path, tmp_path / source)["sha256"])
+    order = sorted(range(12), key=lambda i: f"{'deep/' if i % 2 else ''}bild-ä{i:02d}.png")
+    np.save(tmp_path / "a.npy", images()[order])
+    hashes.add(build(tmp_path, tmp_path / "a.npy")["sha256"])
+    assert len(hashes) == 1
+
+
+def test_resizing_is_pillows_antialiased_filter(tmp_path):
+    np.save(tmp_path / "a.npy", images(4, 20))
+    build(tmp_path, tmp_path / "a.npy", test=1, filter="lanczos")
+    dataset = open_dataset(tmp_path / "out" / "x")
+    made = {image.tobytes() for image in (*dataset.train, *dataset.test)}
+    expected = {Image.fromarray(i).resize((8, 8), Image.Resampling.LANCZOS).tobytes() for i in images(4, 20)}
+    assert made == expected
+
+
+def test_duplicates_leave_the_test_pool(tmp_path):
+    np.save(tmp_path / "train.npy", images(6, 8))
+    np.save(tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)]))
+    manifest = build(tmp_path, tmp_path / "train.npy", test=0, test_source=str(tmp_path / "test.npy"))
+    assert (manifest["train"], manifest["test"], manifest["duplicates_dropped_from_test"]) == (6, 3, 3)
+
+
+def test_subsets_are_nested_disjoint_and_checked(tmp_path):
+    np.save(tmp_path / "a.npy", images(40, 8))
+    build(tmp_path, tmp_path / "a.npy", test=10)
+    dataset = open_dataset(tmp_path / "out" / "x")
+    for shuffle in (0, 1):
+        write_subset(tmp_path / "out" / "x", shuffle, tmp_path / f"s{shuffle}.npz")
+    small, _ = read_subset(tmp_path / "s0.npz", dataset, 5)
+    large, test = read_subset(tmp_path / "s0.npz", dataset, 30)
+    other, _ = read_subset(tmp_path / "s1.npz", dataset, 5)
+    assert large[:5].tolist() == small.tolist() != other.tolist()
+    assert sorted(large) == list(range(30)) and sorted(test) == list(range(10))
+    assert not {i.tobytes() for i in dataset.train} & {i.tobytes() for i in dataset.test}
+    with pytest.raises(BenchError, match="30 training images, fewer than N = 31"):
+        read_subset(tmp_path / "s0.npz", dataset, 31)
+
+
+def spoil(folder, kind, tmp_path):
+    target = folder / "bild-ä00.png"
+    if kind == "text":
+        (folder / "notes.txt").write_text("hello")
+    elif kind == "truncated":
+        target.write_bytes(target.read_bytes()[:60])
+    elif kind == "empty":
+        target.write_bytes(b"")
+    elif kind == "link":
+        outside = tmp_path / "outside.png"
+        outside.write_bytes(target.read_bytes())
+        (folder / "link.png").symlink_to(outside)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("text", "'notes.txt' is not an image"),
+        ("truncated", "bild-ä00.png does not decode"),
+        ("empty", "bild-ä00.png does not decode"),
+        ("link", "link that leaves the folder"),
+    ],
+)
+def test_bad_folders_are_one_sentence_and_leave_nothing(tmp_path, folder, kind, words):
+    with pytest.raises(BenchError, match=words) as caught:
+        build(tmp_path, spoil(folder, kind, tmp_path))
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_broken_files_can_be_skipped_and_are_counted(tmp_path, folder):
+    manifest = build(tmp_path, spoil(folder, "truncated", tmp_path), on_error="skip")
+    assert manifest["train"] + manifest["test"] == 11 and "bild-ä00.png" in manifest["skipped"][0]
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((4, 8, 8, 3)), "dtype float64; images must be uint8"),
+        (np.zeros((4, 8, 8, 2), np.uint8), r"shape \(4, 8, 8, 2\)"),
+        (np.zeros((64,), np.uint8), "shape"),
+    ],
+)
+def test_wrong_arrays(tmp_path, array, words):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(BenchError, match=words):
+        build(tmp_path, tmp_path / "a.npy")
+
+
+def test_archive_that_points_out_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("../evil.png", b"x")
+    with pytest.raises(BenchError, match="points out of the archive"):
+        build(tmp_path, tmp_path / "a.zip")
+
+
+def test_truncated_archive(tmp_path, folder):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(folder, "images")
+    data = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(data[: len(data) // 2])
+    with pytest.raises(BenchError, match=r"a\.tar"):
+        build(tmp_path, tmp_path / "a.tar")
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "I;16"])
+def test_other_modes_become_rgb(tmp_path, mode):
+    path = tmp_path / "images"
+    path.mkdir()
+    for i, image in enumerate(images(4, 8)):
+        grey = image[..., 0]
+        picture = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(image).convert(mode)
+        picture.save(path / f"{i}.{'tif' if mode == 'CMYK' else 'png'}")
+    build(tmp_path, path, test=1)
+    dataset = open_dataset(tmp_path / "out" / "x")
+    assert dataset.train.shape == (3, 8, 8, 3)
+    if mode == "I;16":
+        originals = {i[..., 0].tobytes() for i in images(4, 8)}
+        assert {np.ascontiguousarray(i[..., 0]).tobytes() for i in dataset.train} <= originals
+
+
+@pytest.mark.parametrize(("pool", "spoiled"), [("train", "flip"), ("test", "cut"), ("manifest", "cut")])
+def test_a_corrupted_dataset_is_named(tmp_path, pool, spoiled):
+    np.save(tmp_path / "a.npy", images())
+    build(tmp_path, tmp_path / "a.npy")
+    path = tmp_path / "out" / "x" / f"{pool}.{'json' if pool == 'manifest' else 'npy'}"
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if spoiled == "flip" else data[:-40])
+    with pytest.raises(BenchError, match=path.name):
+        open_dataset(tmp_path / "out" / "x")
+
+
+def test_the_command_line_reports_and_exits(tmp_path, folder, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "import", "mine", "--source", str(folder), "--resolution", "8", "--test", "3"]) == 0
+    assert main(["data", "verify", "mine"]) == 0
+    assert main(["data", "show", "mine"]) == 0
+    assert (tmp_path / "results/datasets/mine/train.png").exists()
+    assert main(["data", "import", "mine", "--source", "nowhere", "--resolution", "8", "--test", "3"]) == 1
+    assert "nowhere does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small tmpfs")
+def test_full_disk_leaves_no_half_dataset(tmp_path):
+    import subprocess
+
+    small = tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    try:
+        np.save(tmp_path / "a.npy", images(2000, 8))
+        with pytest.raises(BenchError, match="Cannot write"):
+            build_dataset("x", options(tmp_path / "a.npy"), small / "x")
+        assert not list(small.iterdir())
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_prefixes_are_stable():
+    row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=4, test=2)
+    assert np.array_equal(procedural.draw(row, 0, 8)[:3], procedural.draw(row, 0, 3))
+    assert np.array_equal(procedural.draw(row, 2, 1)[0], procedural.draw(row, 0, 3)[2])
+
+
+@pytest.mark.parametrize(
+    ("beta", "expected"), [(2, (14.974, 16.167, 18.849, 22.136, 26.735)), (3, (16.677, 18.620, 21.749, 24.632, 28.249))]
+)
+def test_gaussian_field_has_the_stated_optimal_psnr(beta, expected):
+    spectrum = procedural.gaussian_spectrum(32, beta)
+    for sigma, psnr in zip((1, 0.5, 0.2, 0.1, 0.05), expected):
+        mse = (spectrum * sigma**2 / (spectrum + sigma**2)).mean()
+        assert abs(-10 * np.log10(mse) - psnr) < 6e-4
+
+
+def test_haar_field_has_the_stated_best_linear_psnr():
+    p, tau = procedural.haar_prior(32)
+    for sigma, psnr in zip((1, 0.5, 0.2, 0.1, 0.05), (19.047, 21.204, 24.239, 26.786, 29.774)):
+        variance = p * tau
+        assert abs(-10 * np.log10((variance * sigma**2 / (variance + sigma**2)).mean()) - psnr) < 6e-4
+    basis = procedural.haar_basis(32)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(32), atol=1e-12)
+
+
+def test_draws_have_the_stated_variance():
+    for family in ("gaussian", "haar"):
+        row = DatasetOptions(title="x", resolution=16, channels=1, family=family, train=1, test=1)
+        field = procedural.draw(row, 0, 400) - 0.5
+        assert abs((field**2).mean() - procedural.VARIANCE) < 0.004

@@ -1,0 +1,96 @@
+"""Schedules, pointwise formulas and samplers equal the official diffusion arithmetic."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from bench.diffusion.objective import loss
+from bench.diffusion.sampling import sample
+from bench.diffusion.schedule import make_schedule
+from bench.errors import BenchError
+
+
+@pytest.fixture(scope="module")
+def reference(fixtures):
+    return np.load(fixtures / "parity" / "diffusion_math.npz", allow_pickle=False)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_schedules(reference, name):
+    schedule = make_schedule(name, 1000)
+    for key in ("betas", "alphas_cumprod"):
+        np.testing.assert_allclose(getattr(schedule, key), reference[f"schedule/{name}_1000/{key}"], rtol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("linear", "50"), ("linear", "ddim50"), ("cosine", "50"), ("linear", "10")])
+def test_respacing(reference, name, steps):
+    schedule, where = make_schedule(name, 1000).respace(steps), f"respace/{name}_1000/{steps}"
+    assert schedule.timesteps.tolist() == reference[f"{where}/timestep_map"].tolist()
+    np.testing.assert_allclose(schedule.betas, reference[f"{where}/betas"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_pointwise(reference, name):
+    schedule, where = make_schedule(name, 1000), f"pointwise/{name}_1000/"
+    given = {key: torch.from_numpy(reference[where + key]) for key in ("x0", "noise", "eps_guess", "q_sample", "t")}
+    t, x_t = given["t"], given["q_sample"]
+    ours = {
+        "q_sample": schedule.q_sample(given["x0"], t, given["noise"]),
+        "xstart_from_eps": schedule.x0_from_eps(x_t, t, given["eps_guess"]),
+        "xstart_from_eps_clipped": schedule.x0_from_eps(x_t, t, given["eps_guess"], clip=True),
+        "eps_from_xstart": schedule.eps_from_x0(x_t, t, given["x0"]),
+        "posterior_mean": schedule.posterior_mean(given["x0"], x_t, t),
+    }
+    for key, value in ours.items():
+        limit = 3e-4 if "start" in key else 2e-5
+        for row, expected in zip(value, torch.from_numpy(reference[where + key])):
+            assert float((row - expected).abs().max() / expected.abs().max()) < limit, key
+    np.testing.assert_allclose(
+        schedule.posterior_log_variance[t], reference[where + "posterior_log_variance_clipped"], rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("name", "sampler"), [("ddim_eta0", "ddim"), ("ancestral", "ddpm")])
+def test_sampling_loops(reference, name, sampler):
+    config = json.loads(reference["config"].item())
+    assert config["parameters"]["eps"] == "tanh"
+
+    def model(x, t):
+        return torch.tanh(x) * (0.6 + 0.4 * t.float().view(-1, 1, 1, 1) / 1000)
+
+    noise = torch.from_numpy(reference[f"loop/{name}/noise"])
+    schedule = make_schedule("linear", 1000).respace("10")
+    start = torch.from_numpy(reference[f"loop/{name}/x_T"])
+    out = sample(model, schedule, start, sampler, lambda index: noise[len(schedule) - 1 - index])
+    expected = torch.from_numpy(reference[f"loop/{name}/out"])
+    assert float((out - expected).abs().max() / expected.abs().max()) < 2e-5
+
+
+def test_too_many_steps_is_one_sentence():
+    with pytest.raises(BenchError, match="Cannot respace 1000 diffusion steps to 2000"):
+        make_schedule("linear", 1000).respace(2000)
+
+
+def test_hybrid_loss_trains_the_variance_and_leaves_the_mean_to_the_mse():
+    class Net(torch.nn.Module):
+        learned_sigma = True
+
+        def __init__(self):
+            super().__init__()
+            self.eps, self.values = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+
+        def raw(self, x, t, y=None):
+            return torch.cat([x * 0 + self.eps, x * 0 + self.values], dim=1)
+
+    net, schedule = Net(), make_schedule("linear", 1000)
+    x0, noise = torch.rand(4, 1, 8, 8) * 2 - 1, torch.randn(4, 1, 8, 8)
+    t = torch.tensor([0, 1, 500, 999])
+    value = loss(net, schedule, x0, t, noise)
+    value.backward()
+    assert net.values.grad.abs() > 0
+    assert torch.allclose(net.eps.grad, (-2 * noise).mean()[None], atol=1e-6)
+    assert value > torch.nn.functional.mse_loss(torch.zeros_like(noise), noise)
