@@ -291,11 +291,25 @@ def runs(arguments: argparse.Namespace) -> None:
 
     suite = plan.load(arguments.suite)
     if arguments.action == "clean":
-        freed = state.clean(suite.runs.values(), paths.STATE / suite.suite)
+        freed = state.clean(_needed_state(suite), paths.STATE / suite.suite)
         say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite.suite}")
         return
     for name in suite.runs:
         print(f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}")
+
+
+def _needed_state(suite) -> list[Path]:
+    """Return the state folders that the suite's runs, with the present data, options and code, would resume from."""
+    from bench.files import read_json
+    from bench.training.train import training_digest
+
+    needed = []
+    for name, run in suite.runs.items():
+        manifest = paths.dataset_folder(run.dataset) / "manifest.json"
+        if manifest.exists():
+            digest = training_digest(run, read_json(manifest)["sha256"], suite.code("train", name))
+            needed.append(paths.state_root(suite.suite, name) / digest)
+    return needed
 
 
 def configure_config(parser: argparse.ArgumentParser) -> None:

@@ -1,27 +1,26 @@
-"""From a row of options to a dataset folder: pools, hashes, duplicates, manifest."""
+"""From a row of options to a dataset folder: pools, duplicates, variant, hashes, manifest."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable
+import re
 from pathlib import Path
 
 import numpy as np
 
-from bench.console import Progress, say
+from bench.console import Progress
+from bench.data import duplicates, variants
 from bench.data.dataset import content_hash, joint_hash
-from bench.data.importers import open_source, stream
 from bench.data.options import DatasetOptions
-from bench.data.procedural import draw, round_to_uint8
+from bench.data.pools import NAMED, Record, import_pools
+from bench.data.procedural import TEST_START, draw, round_to_uint8
+from bench.data.storage import ArrayWriter, keep, publish, workshop
 from bench.errors import BenchError
 from bench.files import write_json
 from bench.options import to_dict
-from bench.randomness import numpy_generator
 
-BLOCK = 256
+POOLS = ("train", "test")
+DRAWN = 256  # procedural images that are drawn together
 
 
 def sources_folder() -> Path:
@@ -29,41 +28,107 @@ def sources_folder() -> Path:
     return Path(os.environ.get("BENCH_DATA") or "data")
 
 
-def build_dataset(name: str, options: DatasetOptions, folder: Path) -> dict:
+def build_dataset(
+    name: str, options: DatasetOptions, folder: Path, sources: Path | None = None, workers: int = 1
+) -> dict:
     """Build a dataset into ``folder`` and return its manifest; the same options give the same bytes.
 
-    Everything is made in a temporary folder beside it, so a failure or a kill leaves no half dataset.
+    ``sources`` is the folder that the option ``source`` is relative to (default :func:`sources_folder`).
+    Everything is made in a temporary folder beside ``folder``, so a failure or a kill leaves no half dataset.
     Raises BenchError for bad sources, a pool too small, or a folder that cannot be written.
     """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise BenchError(f"A dataset cannot be named {name!r}; use letters, digits, '-' and '_'.")
+    sources = sources_folder() if sources is None else Path(sources)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
+        with workshop(folder, name) as temporary:
+            manifest = _build(name, options, temporary, sources, workers)
+            publish(temporary, folder, ("train.npy", "test.npy", "manifest.json"))
     except OSError as error:
-        raise BenchError(f"Cannot write {folder.parent}: {error.strerror}; choose a writable folder.") from error
-    try:
-        manifest = _build(name, options, temporary)
-        folder.mkdir(exist_ok=True)
-        for file in ("train.npy", "test.npy", "manifest.json"):  # the manifest last: it makes the dataset whole
-            (temporary / file).replace(folder / file)
-        return manifest
-    except OSError as error:
-        raise BenchError(f"Cannot write {folder}: {error.strerror or error}; free some space.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        raise BenchError(
+            f"Cannot write {folder}: {error.strerror or error}; free space or choose another."
+        ) from error
+    return manifest
 
 
-def _build(name: str, options: DatasetOptions, folder: Path) -> dict:
-    skipped: list[str] = []
+def _build(name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int) -> dict:
+    record = Record()
     if options.family is not None:
-        _write(folder / "train.npy", options, _procedural(options, 0, options.train), options.train, name)
-        _write(folder / "test.npy", options, _procedural(options, options.train, options.test), options.test, name)
+        _draw(folder / "train.npy", options, 0, options.train or 0, name)
+        _draw(folder / "test.npy", options, TEST_START, options.test, name)
     else:
-        _import(name, options, folder, skipped)
-    dropped = _drop_duplicates(folder)
-    pools = {pool: np.load(folder / f"{pool}.npy", mmap_mode="r") for pool in ("train", "test")}
+        import_pools(name, options, folder, sources, workers, record)
+    found = _drop_duplicates(name, options, folder, record)
+    if options.variant is not None:
+        for pool in POOLS:
+            _transform(folder / f"{pool}.npy", options.variant)
+    manifest = _manifest(name, options, folder, record, found)
+    if options.sha256 is not None and manifest["sha256"] != options.sha256:
+        raise BenchError(
+            f"{name} was built, but its content hash is {manifest['sha256']}, not {options.sha256} as configured: "
+            "the source or the options are not the same."
+        )
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _draw(path: Path, options: DatasetOptions, start: int, count: int, name: str) -> None:
+    shape = (options.resolution, options.resolution, options.channels)
+    with (
+        ArrayWriter(path, count, shape) as writer,
+        Progress(count, f"{name} {path.stem}", "image") as progress,
+    ):
+        for first in range(0, count, DRAWN):
+            images = round_to_uint8(draw(options, start + first, min(DRAWN, count - first)))
+            writer.put(first, images)
+            progress.advance(len(images))
+
+
+def _drop_duplicates(name: str, options: DatasetOptions, folder: Path, record: Record) -> dict:
+    """Drop test images that are also training images; return counts and the pairs that are near."""
+    train, test = (np.load(folder / f"{pool}.npy", mmap_mode="r") for pool in POOLS)
+    same, within = duplicates.exact(train, test)
+    pairs: list[tuple[int, int, float]] = []
+    if options.family is None:  # draws of a law are independent, however close
+        others = set(same.tolist())
+        pairs = [pair for pair in duplicates.near(train, test) if pair[0] not in others]
+    close = {test_index for test_index, _, _ in pairs}
+    gone = set(same.tolist()) | (close if options.near_duplicates == "drop" else set())
+    if len(gone) == len(test):
+        raise BenchError(f"{name}: every test image is also a training image; give another test_source.")
+    if gone:
+        keep(
+            folder / "test.npy", np.array([i for i in range(len(test)) if i not in gone]), folder / "test.npy"
+        )
+    return {
+        "duplicates_dropped": {"exact": len(same), "near": len(gone) - len(same)},
+        "duplicates_within": within,
+        "near_duplicates": {
+            "count": len(close),
+            "limit_rms": duplicates.NEAR,
+            "pairs": [
+                [record.names["test"][i], record.names["train"][j], round(rms, 2)]
+                for i, j, rms in pairs[:NAMED]
+            ],
+        },
+    }
+
+
+def _transform(path: Path, variant: str) -> None:
+    images = np.load(path, mmap_mode="r")
+    part = path.with_suffix(".part")
+    with ArrayWriter(part, len(images), images.shape[1:]) as writer:
+        for start in range(0, len(images), DRAWN):
+            writer.put(start, variants.apply(images[start : start + DRAWN], variant))
+    del images
+    part.replace(path)
+
+
+def _manifest(name: str, options: DatasetOptions, folder: Path, record: Record, found: dict) -> dict:
+    pools = {pool: np.load(folder / f"{pool}.npy", mmap_mode="r") for pool in POOLS}
     hashes = {pool: content_hash(images) for pool, images in pools.items()}
     shape = [options.resolution, options.resolution, options.channels]
-    manifest = {
+    return {
         "name": name,
         "title": options.title,
         "resolution": options.resolution,
@@ -71,99 +136,12 @@ def _build(name: str, options: DatasetOptions, folder: Path) -> dict:
         **{pool: len(images) for pool, images in pools.items()},
         "sha256": joint_hash(hashes["train"], hashes["test"], shape),
         **{f"{pool}_sha256": value for pool, value in hashes.items()},
-        "duplicates_dropped_from_test": dropped,
-        "duplicates_within_train": _repeats(pools["train"]),
-        "skipped": skipped,
+        **found,
+        "skipped": {"count": len(record.skipped), "files": record.skipped[:NAMED]},
+        "sources": record.sources,
         "redistribute": options.redistribute,
         "licence": options.licence,
         "home": options.home,
+        "labels": None,
         "made": to_dict(options),
     }
-    write_json(folder / "manifest.json", manifest)
-    return manifest
-
-
-def _procedural(options: DatasetOptions, start: int, count: int) -> Iterable[np.ndarray]:
-    for first in range(start, start + count, BLOCK):
-        yield from round_to_uint8(draw(options, first, min(BLOCK, start + count - first)))
-
-
-def _write(path: Path, options: DatasetOptions, images: Iterable[np.ndarray], count: int, name: str) -> int:
-    """Stream images into ``path``; return how many came (at most ``count``)."""
-    file = _array_file(path, (count, options.resolution, options.resolution, options.channels))
-    written = 0
-    with Progress(count, f"{name} {path.stem}", "image") as progress:
-        for image in images:
-            file[written] = image
-            written += 1
-            progress.advance()
-    file.flush()
-    del file
-    if written < count:  # files were skipped
-        _keep(path, np.arange(written))
-    return written
-
-
-def _array_file(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """Return a new memory-mapped uint8 array whose space is reserved: a full disk is an error here, not a crash later."""
-    file = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    with path.open("rb+") as handle:
-        os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
-    return file
-
-
-def _keep(path: Path, rows: np.ndarray) -> None:
-    """Rewrite an array file with only these rows, block by block."""
-    images = np.load(path, mmap_mode="r")
-    kept = _array_file(path.with_suffix(".part.npy"), (len(rows), *images.shape[1:]))
-    for start in range(0, len(rows), BLOCK):
-        kept[start : start + BLOCK] = images[rows[start : start + BLOCK]]
-    kept.flush()
-    path.with_suffix(".part.npy").replace(path)
-
-
-def _import(name: str, options: DatasetOptions, folder: Path, skipped: list[str]) -> None:
-    source = open_source(sources_folder() / options.source, options.home)
-    if options.expected is not None and len(source.names) != options.expected:
-        raise BenchError(f"{source.path} holds {len(source.names)} images, {name} has {options.expected}; fetch it whole.")
-    count = _write(folder / "train.npy", options, stream(source, options, skipped), len(source.names), name)
-    if options.test_source:
-        second = open_source(sources_folder() / options.test_source, options.home)
-        _write(folder / "test.npy", options, stream(second, options, skipped), len(second.names), name)
-        train = np.arange(count)
-    else:
-        if options.test >= count:
-            raise BenchError(f"{source.path} holds {count} images, too few for test = {options.test}; lower it.")
-        order = numpy_generator(options.seed, "split").permutation(count)
-        test, train = np.sort(order[: options.test]), np.sort(order[options.test :])
-        shutil.copyfile(folder / "train.npy", folder / "test.npy")
-        _keep(folder / "test.npy", test)
-    if options.train is not None and options.train > len(train):
-        raise BenchError(f"{source.path} leaves {len(train)} training images, fewer than train = {options.train}.")
-    if options.train is not None or not options.test_source:
-        _keep(folder / "train.npy", train[: options.train])
-    for message in skipped:
-        say(f"skipped: {message}")
-
-
-def _digests(images: np.ndarray) -> list[bytes]:
-    return [hashlib.sha256(image.tobytes()).digest() for image in images]
-
-
-def _repeats(images: np.ndarray) -> int:
-    return len(images) - len(set(_digests(images)))
-
-
-def _drop_duplicates(folder: Path) -> int:
-    """Drop test images that are also training images, or stand in test before; return how many."""
-    seen = set(_digests(np.load(folder / "train.npy", mmap_mode="r")))
-    test, kept = np.load(folder / "test.npy", mmap_mode="r"), []
-    for index, key in enumerate(_digests(test)):
-        if key not in seen:
-            kept.append(index)
-            seen.add(key)
-    if not kept:
-        raise BenchError("Every test image is also a training image; give other images as test_source.")
-    if len(kept) < len(test):
-        _keep(folder / "test.npy", np.array(kept))
-    return len(test) - len(kept)

@@ -21,12 +21,17 @@ class Dataset:
     train: np.ndarray
     test: np.ndarray
 
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.manifest["name"]
+
 
 def content_hash(images: np.ndarray, block: int = 4096) -> str:
     """Return the hex sha256 of uint8 images in C order, read block by block."""
     hasher = hashlib.sha256()
     for start in range(0, len(images), block):
-        hasher.update(np.ascontiguousarray(images[start : start + block]).tobytes())
+        hasher.update(np.ascontiguousarray(images[start : start + block]).data)
     return hasher.hexdigest()
 
 
@@ -36,7 +41,7 @@ def joint_hash(train_hash: str, test_hash: str, shape: list[int]) -> str:
 
 
 def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
-    """Open a converted dataset, its content hash checked unless ``verify`` is false.
+    """Open a converted dataset; ``verify=False`` checks sizes and shapes, not the content hashes.
 
     Raises BenchError that names the file where one is missing, truncated, or not what the manifest says.
     """
@@ -45,17 +50,28 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
     if not (folder / "manifest.json").exists():
         raise BenchError(f"There is no dataset in {folder}; run `bench data build {folder.name}`.")
     manifest = read_json(folder / "manifest.json")
-    pools = {}
-    for pool in ("train", "test"):
-        path = folder / f"{pool}.npy"
-        try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise BenchError(f"{path} is missing or truncated ({error}); {cure}.") from error
-        expected = (manifest[pool], manifest["resolution"], manifest["resolution"], manifest["channels"])
-        if images.shape != expected or images.dtype != np.uint8:
-            raise BenchError(f"{path} holds {images.dtype} {images.shape}, the manifest says {expected}; {cure}.")
-        if verify and content_hash(images) != manifest[f"{pool}_sha256"]:
-            raise BenchError(f"{path} is corrupted (its content hash is not the manifest's); {cure}.")
-        pools[pool] = images
+    try:
+        shape = [manifest["resolution"], manifest["resolution"], manifest["channels"]]
+        hashes = {pool: manifest[f"{pool}_sha256"] for pool in ("train", "test")}
+        whole = manifest["sha256"] == joint_hash(hashes["train"], hashes["test"], shape)
+        pools = {p: _pool(folder / f"{p}.npy", (manifest[p], *shape), cure) for p in ("train", "test")}
+    except (KeyError, TypeError) as error:
+        raise BenchError(f"{folder / 'manifest.json'} lacks {error}; {cure}.") from error
+    if not whole:
+        raise BenchError(f"{folder / 'manifest.json'} was changed (its hashes do not agree); {cure}.")
+    for pool, images in pools.items():
+        if verify and content_hash(images) != hashes[pool]:
+            raise BenchError(
+                f"{folder / pool}.npy is corrupted (its content hash is not the manifest's); {cure}."
+            )
     return Dataset(folder, manifest, pools["train"], pools["test"])
+
+
+def _pool(path: Path, shape: tuple[int, ...], cure: str) -> np.ndarray:
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise BenchError(f"{path} is missing or truncated ({error}); {cure}.") from error
+    if images.shape != shape or images.dtype != np.uint8:
+        raise BenchError(f"{path} holds {images.dtype} {images.shape}, the manifest says {shape}; {cure}.")
+    return images

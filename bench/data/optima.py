@@ -36,7 +36,9 @@ def gaussian_denoise(noisy: np.ndarray, sigma: float, beta: float = 2.0) -> np.n
     return 0.5 + np.fft.ifft2(np.fft.fft2(noisy - 0.5) * gains).real
 
 
-def _haar_posterior(y: np.ndarray, p: np.ndarray, tau2: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+def _haar_posterior(
+    y: np.ndarray, p: np.ndarray, tau2: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and variance of a coefficient given its noisy value."""
     total = tau2 + sigma**2
     # w = p N(y; 0, total) / (p N(y; 0, total) + (1 - p) N(y; 0, sigma^2)), through the ratio of the two
@@ -86,7 +88,7 @@ def _haar_coefficient_error(p: float, tau2: float, sigma: float, points: int) ->
     y = sigma * np.sinh(s)
     density = p * _normal(y, total) + (1 - p) * _normal(y, sigma**2)
     variance = _haar_posterior(y, np.float64(p), np.float64(tau2), sigma)[1]
-    return float(np.trapezoid(density * variance * sigma * np.cosh(s), s))
+    return float(np.sum(density * variance * sigma * np.cosh(s)) * (s[1] - s[0]))
 
 
 def _normal(y: np.ndarray, variance: float) -> np.ndarray:

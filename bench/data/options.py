@@ -29,12 +29,18 @@ class DatasetOptions:
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
     parameters: dict[str, float] = option({}, "parameters of the family: beta (gaussian), alpha (contours)")
     seed: int = option(0, "seed of the family, or of the draw of the pools")
-    train: int | None = option(None, "size of the train pool, drawn at random; null takes all that is not test")
+    train: int | None = option(
+        None, "size of the train pool, drawn at random; null takes all that is not test"
+    )
     test: int = option(0, "size of the test pool, drawn at random; 0 takes all of test_source")
-    source: str | None = option(None, "folder, zip, tar, .npy or .npz with the images, relative to BENCH_DATA (data/)")
+    source: str | None = option(
+        None, "folder, zip, tar, .npy or .npz with the images, relative to BENCH_DATA (data/)"
+    )
     test_source: str | None = option(None, "the same for the test pool")
     crop: Literal["center", "none"] | list[int] = option(
-        "center", "central square, none (square images only), or a square box [left, top, right, bottom]", "assumed"
+        "center",
+        "central square, none (square images only), or a square box [left, top, right, bottom]",
+        "assumed",
     )
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = option(
         "bicubic", "resize filter of Pillow; all but nearest are antialiased", "assumed"
@@ -42,7 +48,9 @@ class DatasetOptions:
     variant: Literal["permuted", "grey"] | None = option(
         None, "permuted: one fixed shuffle of the pixels of all images; grey: luma in every channel"
     )
-    on_error: Literal["fail", "skip"] = option("fail", "what to do with a file that is no image or does not decode")
+    on_error: Literal["fail", "skip"] = option(
+        "fail", "what to do with a file that is no image or does not decode"
+    )
     near_duplicates: Literal["drop", "keep"] = option(
         "drop", "imported test images within 8 grey levels rms of a training image"
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def to_network(images: Tensor) -> Tensor:
+def to_network(images: Tensor | np.ndarray) -> Tensor:
     """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in [-1, 1]."""
+    if isinstance(images, np.ndarray):
+        images = torch.tensor(images)
     return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 

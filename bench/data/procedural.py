@@ -105,7 +105,10 @@ def disk_image(disk: Disk, side: int) -> np.ndarray:
     """Return the image (side, side, channels) of these parameters: the family's manifold."""
     centre = np.arange(side) + 0.5
     rho = np.hypot(centre[None] - disk.cx, centre[:, None] - disk.cy)[..., None]
-    return disk.outside + (disk.inside - disk.outside) * (1 + np.tanh((disk.radius - rho) / edge_width(side))) / 2
+    return (
+        disk.outside
+        + (disk.inside - disk.outside) * (1 + np.tanh((disk.radius - rho) / edge_width(side))) / 2
+    )
 
 
 def edge_width(side: int) -> float:

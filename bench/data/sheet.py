@@ -22,4 +22,16 @@ def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None,
         sheet[top : top + height, left : left + width] = image
     picture = Image.fromarray(sheet.squeeze(2) if channels == 1 else sheet)
     with atomic(path) as temporary:
-        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(temporary, "PNG")
+        picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(
+            temporary, "PNG"
+        )
+
+
+def channel_statistics(images: np.ndarray, block: int = 4096) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel of uint8 images (n, H, W, C), exactly, block by block."""
+    total = np.zeros((2, images.shape[3]), np.int64)
+    for start in range(0, len(images), block):
+        values = images[start : start + block].astype(np.int64)
+        total += [values.sum((0, 1, 2)), (values**2).sum((0, 1, 2))]
+    mean, square = total / (images.size // images.shape[3])
+    return mean, np.sqrt(square - mean**2)

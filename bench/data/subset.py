@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from bench.randomness import numpy_generator
 
 
 def write_subset(dataset_folder: Path, shuffle: int, out: Path) -> None:
-    """Write the order in which a shuffle takes train and test images: keys ``train``, ``test``, ``sha256``."""
-    dataset = open_dataset(dataset_folder)
+    """Write the order in which a shuffle takes train and test images: keys ``train``, ``test``, ``sha256``.
+
+    The orders depend on the shuffle and on the sizes of the pools alone.
+    """
+    dataset = open_dataset(dataset_folder, verify=False)  # its content is verified where it is used
     save_arrays(
         out,
         train=numpy_generator(shuffle, "subset").permutation(len(dataset.train)),
@@ -31,12 +35,17 @@ def read_subset(path: Path, dataset: Dataset, train_size: int) -> tuple[np.ndarr
     try:
         with np.load(path, allow_pickle=False) as file:
             train, test, hash_ = file["train"], file["test"], str(file["sha256"])
-    except (OSError, ValueError, KeyError) as error:
-        raise BenchError(f"{path} is missing or damaged ({error}); delete it and run `bench data subset` again.") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise BenchError(
+            f"{path} is missing or damaged ({error}); delete it and run `bench data subset` again."
+        ) from error
     if hash_ != dataset.manifest["sha256"]:
-        raise BenchError(f"{path} belongs to another version of {dataset.folder.name}; run `bench data subset` again.")
+        raise BenchError(
+            f"{path} belongs to another version of {dataset.folder.name}; run `bench data subset` again."
+        )
     if train_size > len(train):
         raise BenchError(
-            f"{dataset.folder.name} has {len(train)} training images, fewer than N = {train_size}; lower train_sizes."
+            f"{dataset.folder.name} has {len(train)} training images, fewer than N = {train_size}; "
+            "lower train_sizes."
         )
     return train[:train_size], test

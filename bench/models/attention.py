@@ -3,9 +3,9 @@
 Every attention layer of every family calls an `AttentionCore`, so that maps are captured by a forward hook,
 multiply-adds are counted in one place, and derivatives of any kind have a path that supports them.
 
-A window of odd size w keeps, for the query token at (i, j), the keys at (i', j') with |i - i'| and |j - j'| at
-most (w - 1) / 2. It is clipped at the border: the corner token of a 3 x 3 window keeps 4 keys (An et al. 2024,
-Fig. 5). Windows add no parameters.
+A window of odd size w keeps, for the query token at (i, j), the keys at (i', j') with |i - i'| and |j - j'|
+at most (w - 1) / 2. It is clipped at the border: the corner token of a 3 x 3 window keeps 4 keys (An et al.
+2024, Fig. 5). Windows add no parameters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def exact_attention() -> AbstractContextManager[None]:
 
 
 def skipped_products() -> AbstractContextManager[None]:
-    """Context in which every core returns its queries: what remains is the cost without attention products."""
+    """Context in which every core returns its queries: the rest is the cost without attention products."""
     return _attention_mode("skip")
 
 
@@ -108,7 +108,7 @@ class AttentionCore(nn.Module):
         return attend(q, k, v, self.grid, self.window, self.extra, self._scale(q))
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
-        """Return the softmax map (B, heads, queries, keys) in float32: rows sum to 1, zero outside the window."""
+        """Return the softmax map (B, heads, queries, keys), float32; rows sum to 1."""
         with torch.autocast(q.device.type, enabled=False):
             return _softmax(q.float(), k.float(), self.mask(q.device), self._scale(q))
 
@@ -117,7 +117,7 @@ class AttentionCore(nn.Module):
         return None if self.window is None else window_mask(self.grid, self.window, self.extra, device)
 
     def products(self, queries: int, keys: int) -> int:
-        """Return how many (query, key) pairs are kept per head and image: what a window needs, not what it masks."""
+        """Return how many (query, key) pairs are kept per head and image: those inside the window."""
         if self.window is None:
             return queries * keys
         reach = self.window // 2

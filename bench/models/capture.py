@@ -23,13 +23,13 @@ def attention_cores(model: nn.Module) -> dict[str, AttentionCore]:
 def capture_attention(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Collect the maps of each forward pass inside the context: name -> (B, heads, T, T), float32 on the CPU.
 
-    T counts a core's ``extra`` leading tokens (see `attention_cores`). Rows sum to 1; keys outside a window are 0.
-    The maps are recomputed from the queries and keys, so the forward pass itself runs as always; a second forward
-    pass replaces the maps of the first. The order of names is the order of calls.
+    T counts a core's ``extra`` leading tokens (see `attention_cores`). Rows sum to 1; keys outside a window
+    are 0. The maps are recomputed from the queries and keys, so the forward pass itself runs as always; a
+    second forward pass replaces the maps of the first. The order of names is the order of calls.
     """
     maps: dict[str, Tensor] = {}
 
-    def hook_for(name: str):  # noqa: ANN202
+    def hook_for(name: str):
         def hook(core: AttentionCore, inputs: tuple[Tensor, Tensor, Tensor], _output: Tensor) -> None:
             maps[name] = core.weights(inputs[0].detach(), inputs[1].detach()).cpu()
 

@@ -97,7 +97,7 @@ def _spec(name: str, preset: Any) -> ModelSpec:
 
 
 def _target(text: str) -> tuple[ModelSpec, int, int]:
-    """Return what ``bench models check`` tests: a preset, or the model of a file, with image side and channels."""
+    """Return the preset, or the model of a file, that is checked, with image side and channels."""
     path, _, name = text.partition(":")
     if path.endswith(".py"):
         from bench.models.registry import models_in_file

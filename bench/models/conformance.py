@@ -1,8 +1,8 @@
-"""What every network must do, as plain checks on a freshly built one; a user's own file passes the same suite.
+"""What every network must do, as plain checks on a freshly built one; a user's own file included.
 
-Each check returns nothing when it passes, raises AssertionError with the reason when it fails, and raises `Skip`
-for what a network cannot do by design. Zero-initialised tensors are perturbed first, so that no check passes
-only because the output is zero; rows of a label table that the batch does not use are excepted.
+Each check returns nothing when it passes, raises AssertionError with the reason when it fails, and raises
+`Skip` for what a network cannot do by design. Zero-initialised tensors are perturbed first, so that no check
+passes only because the output is zero; rows of a label table that the batch does not use are excepted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Build = Callable[[], nn.Module]
 Batch = tuple[Tensor, Tensor, Tensor | None]
 
 
-class Skip(Exception):  # noqa: N818 (not an error)
+class Skip(Exception):
     """A check does not apply to this network; the message says why."""
 
 

@@ -1,8 +1,9 @@
 """Size and cost of a network: trainable parameters and multiply-adds of one forward pass of one image.
 
-One GMAC is 1e9 multiply-adds; the "Gflops" of the DiT, U-DiT and ADM tables are GMACs. Counters differ in whether they
-see the attention products Q K^T and A V, so both counts are given. With windows, only the (query, key) pairs that the
-window keeps are counted: the work that is needed, not what a masked dense product would waste.
+One GMAC is 1e9 multiply-adds; the "Gflops" of the DiT, U-DiT and ADM tables are GMACs. Counters differ in
+whether they see the attention products Q K^T and A V, so both counts are given. With windows, only the
+(query, key) pairs that the window keeps are counted: the work that is needed, not what a masked dense
+product would waste.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def parameters(model: nn.Module) -> int:
 
 @torch.no_grad()
 def macs(model: nn.Module, image_size: int, channels: int) -> Macs:
-    """Count the multiply-adds of one image exactly, in evaluation mode; the model may live on the meta device."""
+    """Count the multiply-adds of one image in evaluation mode; the model may live on the meta device."""
     tensor = next(model.parameters(), next(model.buffers(), torch.empty(0)))
     x = torch.zeros(1, channels, image_size, image_size, device=tensor.device)
     t = torch.zeros(1, dtype=torch.int64, device=tensor.device)

@@ -1,14 +1,15 @@
 """DiT (Peebles and Xie, arXiv 2212.09748) with its four block designs and attention windows per layer.
 
-An image is cut into patches, each a token with a fixed sine-cosine position; blocks of attention and MLP follow;
-a linear map returns each token to its patch. Time (and class) condition the blocks in one of four ways:
+An image is cut into patches, each a token with a fixed sine-cosine position; blocks of attention and MLP
+follow; a linear map returns each token to its patch. Time (and class) condition the blocks in one of four
+ways:
 
-=================== ============================================================================================
+=================== ===================================================================================
 ``in-context``      time and class are two extra tokens; plain blocks
 ``cross-attention`` plain blocks with a cross-attention to (time, class) between self-attention and MLP
 ``adaln``           shift and scale after each LayerNorm, regressed from SiLU(time + class)
-``adaln-zero``      as ``adaln``, and a gate before each residual sum; the maps start at zero (the published one)
-=================== ============================================================================================
+``adaln-zero``      as ``adaln``, and a gate before each residual sum, starting at zero (the published one)
+=================== ===================================================================================
 
 Only ``adaln-zero`` was released; the other three follow the paper's text and reproduce its parameter and
 multiply-add counts. Windows are those of An et al. 2024 (``bench.models.windows``).
@@ -75,7 +76,7 @@ class PlainBlock(nn.Module):
 
 
 class AdaptiveBlock(nn.Module):
-    """Block whose norms are shifted and scaled, and with ``gated`` whose branches are gated, by the condition.
+    """Block whose norms are shifted and scaled (and with ``gated``, branches gated) by the condition.
 
     The regressed vector is cut into shift, scale(, gate) of the attention, then of the MLP.
     """
@@ -148,7 +149,7 @@ class DiT(nn.Module):
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.register_buffer("positions", position_table(self.grid, width), persistent=False)
         self.time = TimeEmbedding(TIME_CODE_WIDTH, width)
-        # The sequence designs always see two conditions: without classes a learned vector stands for the label
+        # The sequence designs always see two conditions: without classes, a learned vector and the time
         # (cross-attention to the time alone could not depend on its query).
         rows = label_rows(num_classes, label_dropout) if num_classes else int(not self.adaptive)
         self.labels = nn.Embedding(rows, width) if rows else None
@@ -165,7 +166,7 @@ class DiT(nn.Module):
         return PlainBlock(attention, width, heads, hidden, cross=self.block == "cross-attention")
 
     def _initialise(self) -> None:
-        """Xavier-uniform maps, zero biases, normal (0.02) condition embeddings, zero modulation and output."""
+        """Xavier-uniform maps, zero biases, normal (0.02) embeddings, zero modulation and output."""
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 nn.init.xavier_uniform_(module.weight.view(len(module.weight), -1))

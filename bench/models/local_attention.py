@@ -1,8 +1,9 @@
 """Local attention whose work and memory grow with tokens x window^2 instead of tokens^2.
 
-On CPU the grid is cut into tiles of queries, each with the keys it can reach (the tile and a halo), and all tiles
-go through one batched fused attention. On CUDA FlexAttention skips the blocks that a window masks. Both equal
-dense attention under the boolean mask of `bench.models.attention.window_mask`, forward and backward.
+On CPU the grid is cut into tiles of queries, each with the keys it can reach (the tile and a halo), and all
+tiles go through one batched fused attention. On CUDA FlexAttention skips the blocks that a window masks.
+Both equal dense attention under the boolean mask of `bench.models.attention.window_mask`, forward and
+backward.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ TILE = 8
 
 
 def choose(grid: Grid, window: int, device: str) -> Attend | None:
-    """Return the fastest exact way to attend in a window on this kind of device; ``None`` is the dense mask."""
+    """Return the fastest exact way to attend in a window on this device; ``None`` is the dense mask."""
     if grid[0] * grid[1] <= DENSE_TOKENS.get(device, math.inf):
         return None
     return flex_attention if device == "cuda" else tiled_attention
 
 
 def tile_shape(grid: Grid, window: int) -> Grid:
-    """Return rows and columns of a query tile: squares for small windows, blocks of whole rows for large ones.
+    """Return rows and columns of a query tile: squares for small windows, whole rows for large ones.
 
     A square tile gathers fewer keys; once its halo covers most of the grid's width, whole rows are cheaper.
     """
@@ -42,7 +43,7 @@ def tile_shape(grid: Grid, window: int) -> Grid:
 def tiled_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float
 ) -> Tensor:
-    """Attend inside clipped windows: (B, heads, extra + rows * columns, width) three times, to the same shape."""
+    """Attend inside clipped windows: (B, heads, extra + tokens, width) three times, to the same shape."""
     queries, keys, places, mask = _tiles(grid, window, extra, tile_shape(grid, window), q.device)
     batch, heads, tokens, width = q.shape
 
@@ -68,8 +69,8 @@ def tiled_attention(
 def _tiles(
     grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return indices of queries (tiles, n) and keys (tiles, m), each token's place among the tiled queries (T,),
-    and the mask (tiles, 1, n, m) of the pairs inside the window.
+    """Return indices of queries (tiles, n) and keys (tiles, m), each token's place among the tiled
+    queries (T,), and the mask (tiles, 1, n, m) of the pairs inside the window.
 
     Tiles at the end are moved back into the grid, and so is the halo at the border: no index points outside.
     """
@@ -98,7 +99,7 @@ def _cached_tiles(
 
 
 def _axis(length: int, tile: int, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the coordinates of queries (tiles, tile) and of the keys they reach (tiles, span) along one axis."""
+    """Return coordinates of queries (tiles, tile) and of the keys they reach (tiles, span) on one axis."""
     starts = torch.arange(0, length, tile, device=device).clamp(max=length - tile)
     span = min(tile + 2 * reach, length)
     key_starts = (starts - reach).clamp(0, length - span)
@@ -128,7 +129,7 @@ def _compiled_flex() -> Callable[..., Tensor]:
 
 @torch.compiler.disable  # a compiled network must take the cached mask, not trace its making into every step
 @functools.lru_cache(maxsize=32)
-def _block_mask(grid: Grid, window: int, extra: int, device: torch.device):  # noqa: ANN202
+def _block_mask(grid: Grid, window: int, extra: int, device: torch.device):
     """Return the block mask of a window; FlexAttention computes only the blocks that hold a kept pair."""
     from torch.nn.attention.flex_attention import create_block_mask
 

@@ -62,7 +62,7 @@ def register_model(family: str) -> Callable[[Factory], Factory]:
 
 
 def module_of(spec: ModelSpec) -> str:
-    """Return the dotted module (or the user's file) that holds the factory of ``spec``. Never imports torch."""
+    """Return the dotted module, or the user's file, of a preset's factory. Never imports torch."""
     if spec.file is not None:
         return spec.file
     if spec.family not in FAMILIES:

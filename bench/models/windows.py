@@ -15,11 +15,11 @@ Windows = list[int | None]
 def parse_windows(text: str | Sequence[int | None] | None, depth: int, side: int | None = None) -> Windows:
     """Return one window per layer: an odd number of tokens, or ``None`` for global attention.
 
-    ``text`` is ``None`` or ``"global"`` (all layers global), a list with one entry per layer, or a short form:
-    windows separated by commas, ``3*2`` for two layers of 3, then optionally ``@head`` (the first layers, the
-    default), ``@tail`` (the last layers, same order) or ``@mix`` (layers 1, 3, 5, ...: every second, the first
-    one local; more than half of the layers are spread evenly, so 9 of 12 are three local, one global, and so
-    on). Layers that are not named are global. A window of at least ``2 * side - 1`` tokens is global.
+    ``text`` is ``None`` or ``"global"`` (all layers global), a list with one entry per layer, or a short
+    form: windows separated by commas, ``3*2`` for two layers of 3, then optionally ``@head`` (the first
+    layers, the default), ``@tail`` (the last layers, same order) or ``@mix`` (every second layer, the first
+    one local; more than half of the layers are spread evenly, so 9 of 12 are three local, one global, and
+    so on). Layers that are not named are global. A window of at least ``2 * side - 1`` tokens is global.
     Raises ValueError for anything else.
     """
     if text is None or text == "global":

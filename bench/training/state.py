@@ -97,12 +97,13 @@ def read(path: Path, digest: str) -> dict[str, Any]:
 
 
 def newest(folder: Path, digest: str) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint, or None; a damaged one is named and the one before it is taken."""
+    """Return the newest whole checkpoint, or None; a damaged one is named and removed, and the one before it taken."""
     for path in checkpoints(folder):
         try:
             return read(path, digest)
         except BenchError as error:
             say(f"{error} Going on from the one before.")
+            path.unlink()
     return None
 
 

@@ -164,7 +164,8 @@ def _write(
     if bad:
         raise BenchError(f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate.")
     with atomic(out / "weights.safetensors") as path:
-        about = {"suite": spec.suite, "run": spec.name, "digest": folder.name}
+        # one entry: safetensors writes several in an order of its own, and the bytes would differ
+        about = {"run": f"{spec.suite}/{spec.name}/{folder.name}"}
         path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result["weights"].items()}, about))
     rows = [f"{step},{value!r},{spec.training.learning_rate!r}" for step, value in result["history"]]
     write_text(out / "history.csv", "\n".join(["step,loss,learning_rate", *rows]) + "\n")

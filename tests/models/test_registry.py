@@ -75,7 +75,7 @@ def test_bad_options_are_refused_in_one_sentence(options, message):
 def test_missing_option_and_unknown_family():
     with pytest.raises(BenchError, match="lacks the option 'depth'"):
         build(ModelSpec("preset", "dit", {"width": 16, "heads": 2}), 8, 1)
-    with pytest.raises(BenchError, match="unknown family 'dti' .did you mean 'dit'"):
+    with pytest.raises(BenchError, match=r"unknown family 'dti' .did you mean 'dit'"):
         module_of(ModelSpec("preset", "dti", {}))
 
 
@@ -94,7 +94,7 @@ def test_user_file(tmp_path):
     assert model.layer.kernel_size == (5, 5)
     assert module_of(user_spec(path)) == str(path)
     assert build(user_spec(path), 8, 1).layer.kernel_size == (3, 3), "a file can be loaded twice"
-    with pytest.raises(BenchError, match="no model 'dit'.*it has mine"):
+    with pytest.raises(BenchError, match=r"no model 'dit'.*it has mine"):
         build(user_spec(path, family="dit"), 8, 1)
 
 

@@ -1,0 +1,59 @@
+"""Test images that are also training images: exactly, by sha256, or nearly, by distance."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+NEAR = 8.0  # root mean squared difference, grey levels
+CELLS = 8  # the first comparison is between means over at most 8 x 8 cells
+SLACK = 0.25  # float32 rounding of squared distances up to 255^2
+BLOCK = 1024
+
+
+def digests(images: np.ndarray) -> list[bytes]:
+    """Return the sha256 of every image."""
+    return [hashlib.sha256(image.tobytes()).digest() for image in images]
+
+
+def exact(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+    """Return the indices of test images that are also in train, and the counts of repeats within each pool."""
+    of_train, of_test = digests(train), digests(test)
+    known = set(of_train)
+    found = np.array([i for i, key in enumerate(of_test) if key in known], dtype=np.int64)
+    return found, {"train": len(of_train) - len(known), "test": len(of_test) - len(set(of_test))}
+
+
+def fingerprints(images: np.ndarray) -> np.ndarray:
+    """Return a perceptual fingerprint of each uint8 image (n, H, W, C): means over cells, float32 (n, d).
+
+    Scaled so that the squared distance of two fingerprints never exceeds the mean squared difference of
+    the images (Cauchy-Schwarz): what is far apart here is far apart in full.
+    """
+    count, side, _, channels = images.shape
+    edges = np.linspace(0, side, min(CELLS, side) + 1).astype(int)
+    sums = np.add.reduceat(images.astype(np.float32) - 127.5, edges[:-1], axis=1)
+    sums = np.add.reduceat(sums, edges[:-1], axis=2)
+    area = np.outer(np.diff(edges), np.diff(edges))[None, :, :, None]
+    return (sums / np.sqrt(area * (side**2 * channels), dtype=np.float32)).reshape(count, -1)
+
+
+def near(train: np.ndarray, test: np.ndarray, limit: float = NEAR) -> Iterator[tuple[int, int, float]]:
+    """Yield (test index, train index, rms in grey levels) of every pair closer than ``limit``.
+
+    Every pair is compared, first by fingerprint; shifted, mirrored or recoloured copies are not found.
+    """
+    for first in range(0, len(test), BLOCK):
+        tests = np.asarray(test[first : first + BLOCK])
+        a = fingerprints(tests)
+        a2 = (a**2).sum(1)[:, None]
+        for start in range(0, len(train), BLOCK):
+            trains = np.asarray(train[start : start + BLOCK])
+            b = fingerprints(trains)
+            close = a2 + (b**2).sum(1) - 2 * a @ b.T < limit**2 + SLACK
+            for i, j in np.argwhere(close):
+                rms = float(np.sqrt(np.mean((tests[i].astype(np.float32) - trains[j]) ** 2)))
+                if rms < limit:
+                    yield first + int(i), start + int(j), rms
