@@ -65,8 +65,8 @@ def _build(name: str, options: DatasetOptions, folder: Path, sources: Path, work
     manifest = _manifest(name, options, folder, record, found)
     if options.sha256 is not None and manifest["sha256"] != options.sha256:
         raise BenchError(
-            f"{name} was built, but its content hash is {manifest['sha256']}, not {options.sha256} as configured: "
-            "the source or the options are not the same."
+            f"{name} has the content hash {manifest['sha256']}, not {options.sha256} as its row says: "
+            "source, options or Pillow's decoders are not the same; mend or remove the row's sha256."
         )
     write_json(folder / "manifest.json", manifest)
     return manifest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from pathlib import Path
 
@@ -152,9 +151,8 @@ def show_list(arguments: argparse.Namespace) -> None:
     from bench.data.build import sources_folder
 
     for name, row in load_datasets().items():
-        print(
-            f"{name:16} {row.resolution}x{row.resolution}x{row.channels}  {row.title:18} {_state(name, row, sources_folder())}"
-        )
+        size = f"{row.resolution}x{row.resolution}x{row.channels}"
+        print(f"{name:16} {size}  {row.title:18} {_state(name, row, sources_folder())}")
 
 
 def _state(name: str, row, sources: Path) -> str:

@@ -19,7 +19,7 @@ def digests(images: np.ndarray) -> list[bytes]:
 
 
 def exact(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the indices of test images that are also in train, and the counts of repeats within each pool."""
+    """Return the indices of test images that are also in train, and the repeats within each pool."""
     of_train, of_test = digests(train), digests(test)
     known = set(of_train)
     found = np.array([i for i, key in enumerate(of_test) if key in known], dtype=np.int64)

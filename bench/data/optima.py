@@ -1,4 +1,4 @@
-"""Optimal denoisers of the procedural families, in closed form: exact values that measurements are tested against.
+"""Optimal denoisers of the procedural families, in closed form: what measurements are tested against.
 
 The noise model is y = x + sigma z with peak 1 and x not clipped.  The optimal denoiser D has the Jacobian
 J = Cov[x | y] / sigma^2, so that the mean squared error per pixel is sigma^2 E[tr J] / d: from one follow
@@ -20,7 +20,7 @@ def psnr(error: float) -> float:
 
 
 def gaussian_gains(side: int, sigma: float, beta: float = 2.0) -> np.ndarray:
-    """Return the Wiener gains lambda / (lambda + sigma^2) (side, side): the eigenvalues of J in the Fourier basis."""
+    """Return the Wiener gains lambda / (lambda + sigma^2) (side, side): J's eigenvalues, Fourier basis."""
     spectrum = gaussian_spectrum(side, beta)
     return spectrum / (spectrum + sigma**2)
 
@@ -53,7 +53,7 @@ def _haar_posterior(
 def haar_denoise(noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the optimal estimate of Haar fields (..., side, side) with mean 0.5, and the eigenvalues of J.
 
-    J is diagonal in the 2-D Haar basis for every y; its eigenvalues stand at their coefficient (..., side, side).
+    J is diagonal in the 2-D Haar basis for every y; its eigenvalues (..., side, side) stand at coefficients.
     """
     side = noisy.shape[-1]
     basis = haar_basis(side)

@@ -32,7 +32,7 @@ class Record:
 def import_pools(
     name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int, record: Record
 ) -> None:
-    """Convert the sources and split them into ``train.npy`` and ``test.npy``, each in the order of the names."""
+    """Convert the sources into ``train.npy`` and ``test.npy``, each in the order of the names."""
     names = _convert("source", name, options, sources, folder / "train.npy", workers, record)
     order = numpy_generator(options.seed, "split").permutation(len(names))
     if options.test_source:
@@ -52,7 +52,7 @@ def import_pools(
         record.names["test"] = [names[i] for i in test]
     if options.train is not None and options.train > len(train):
         raise BenchError(
-            f"{name}: {options.source} leaves {len(train)} training images, fewer than train = {options.train}."
+            f"{name}: {options.source} leaves {len(train)} images, fewer than train = {options.train}."
         )
     train = np.sort(train[: options.train])
     if len(train) < len(names):
@@ -77,10 +77,9 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
     path = sources / given
     if not path.exists():
         count = f"{options.expected} images" if key == "source" and options.expected else "images"
-        home = f" from {options.home}" if options.home else ""
         raise BenchError(
-            f"{path} does not exist: put the {count} of {name} ({options.title}) there{home}, as a folder, zip, tar, "
-            f".npy or .npz, or set BENCH_DATA to the folder that holds {given}."
+            f"{path} does not exist: put the {count} of {name} ({options.title}) there{home_of(options)}, "
+            f"as a folder, zip, tar, .npy or .npz, or set BENCH_DATA to the folder that holds {given}."
         )
     if key == "source" and options.source_sha256 is not None:
         if path.is_dir():
@@ -89,7 +88,8 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
             )
         if (found := sha256(path)) != options.source_sha256:
             raise BenchError(
-                f"{path} has the sha256 {found}, not {options.source_sha256}; fetch it again{home_of(options)}."
+                f"{path} has the sha256 {found}, not {options.source_sha256}; "
+                f"fetch it again{home_of(options)}."
             )
     source = open_source(path)
     if key == "source" and options.expected is not None and len(source.names) != options.expected:
@@ -103,8 +103,8 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
 
 
 def home_of(options: DatasetOptions) -> str:
-    """Return `` (from HOME)``, or nothing."""
-    return f" (from {options.home})" if options.home else ""
+    """Return `` from HOME``, or nothing."""
+    return f" from {options.home}" if options.home else ""
 
 
 def _convert(

@@ -59,7 +59,7 @@ def haar_basis(side: int) -> np.ndarray:
 
 @functools.cache
 def haar_prior(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return p and tau^2 of every 2-D Haar coefficient, both (side, side): c ~ (1 - p) delta_0 + p N(0, tau^2)."""
+    """Return p and tau^2 (side, side) of each Haar coefficient: c ~ (1 - p) delta_0 + p N(0, tau^2)."""
     index = np.maximum.outer(np.arange(side), np.arange(side))
     level = np.where(index == 0, 0, 1 + np.floor(np.log2(np.maximum(index, 1)))).astype(int)
     p = np.minimum(1.0, 2.0 ** (1.0 - level))  # 1, 1, 1/2, 1/4, ...
@@ -86,7 +86,7 @@ class Disk(NamedTuple):
 
 
 def draw_disk(draws: Draws, side: int) -> Disk:
-    """Draw the parameters of one disk: place and size shared by the channels, contrast at least 0.3 in each."""
+    """Draw one disk: place and size shared by the channels, contrast at least 0.3 in each."""
     unit, place = side / 32, draws[0]
     radius = place.uniform(4 * unit, 10 * unit)
     cx, cy = place.uniform(radius + unit, side - radius - unit, 2)
@@ -161,7 +161,7 @@ def generators(family: str, seed: int, index: int, channels: int) -> Draws:
 
 
 def draw(options: DatasetOptions, start: int, count: int) -> np.ndarray:
-    """Return images ``start`` to ``start + count`` of a family, float64 (count, H, W, C), peak 1, not clipped.
+    """Return images ``start`` to ``start + count``, float64 (count, H, W, C), peak 1, not clipped.
 
     Test image ``i`` of a dataset has the index ``TEST_START + i``.
     """

@@ -12,7 +12,7 @@ from bench.files import atomic
 
 
 def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int = 2) -> None:
-    """Write uint8 images (n, H, W, 1 or 3) as a grid, row by row, one grey pixel apart, enlarged ``scale`` times."""
+    """Write uint8 images (n, H, W, 1 or 3) as a grid, a grey line apart, ``scale`` times as large."""
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -28,7 +28,7 @@ def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None,
 
 
 def channel_statistics(images: np.ndarray, block: int = 4096) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each channel of uint8 images (n, H, W, C), exactly, block by block."""
+    """Return mean and standard deviation of each channel of uint8 images (n, H, W, C), block by block."""
     total = np.zeros((2, images.shape[3]), np.int64)
     for start in range(0, len(images), block):
         values = images[start : start + block].astype(np.int64)

@@ -264,7 +264,7 @@ class NpzReader(Reader):
     def read(self, key: int) -> np.ndarray:
         """Return the image, (height, width) or (height, width, channels) uint8."""
         if "handle" not in vars(self):
-            archive = zipfile.ZipFile(self.path)  # noqa: SIM115 - stays open while the images stream
+            archive = zipfile.ZipFile(self.path)
             self.handle = archive.open(self.member)
             _read_header(self.handle)
         size = int(np.prod(self.shape[1:]))

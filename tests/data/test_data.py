@@ -70,7 +70,9 @@ def test_duplicates_leave_the_test_pool(tmp_path):
     np.save(tmp_path / "train.npy", images(6, 8))
     np.save(tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)]))
     manifest = build(tmp_path, tmp_path / "train.npy", test=0, test_source=str(tmp_path / "test.npy"))
-    assert (manifest["train"], manifest["test"], manifest["duplicates_dropped_from_test"]) == (6, 3, 3)
+    assert (manifest["train"], manifest["test"]) == (6, 4)
+    assert manifest["duplicates_dropped"] == {"exact": 2, "near": 0}
+    assert manifest["duplicates_within"] == {"train": 0, "test": 1}
 
 
 def test_subsets_are_nested_disjoint_and_checked(tmp_path):
@@ -109,8 +111,8 @@ def spoil(folder, kind, tmp_path):
     [
         ("text", "'notes.txt' is not an image"),
         ("truncated", "bild-ä00.png does not decode"),
-        ("empty", "bild-ä00.png does not decode"),
-        ("link", "link that leaves the folder"),
+        ("empty", "bild-ä00.png is empty"),
+        ("link", "link that leaves"),
     ],
 )
 def test_bad_folders_are_one_sentence_and_leave_nothing(tmp_path, folder, kind, words):
@@ -122,7 +124,8 @@ def test_bad_folders_are_one_sentence_and_leave_nothing(tmp_path, folder, kind, 
 
 def test_broken_files_can_be_skipped_and_are_counted(tmp_path, folder):
     manifest = build(tmp_path, spoil(folder, "truncated", tmp_path), on_error="skip")
-    assert manifest["train"] + manifest["test"] == 11 and "bild-ä00.png" in manifest["skipped"][0]
+    assert manifest["train"] + manifest["test"] == 11 and manifest["skipped"]["count"] == 1
+    assert "bild-ä00.png" in manifest["skipped"]["files"][0]
 
 
 @pytest.mark.parametrize(
