@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from bench.data.options import DatasetOptions
-from bench.data.sources import Reader, Source
+from bench.data.sources import NpyReader, NpzReader, Reader, Source
 from bench.errors import BenchError
 
 MAX_PIXELS = 64_000_000
@@ -39,7 +39,8 @@ def decode(data: bytes | np.ndarray, options: DatasetOptions) -> np.ndarray:
         image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[2] == 1 else data)
     else:
         image = _open(data)
-    image = _crop(image.convert("L" if options.channels == 1 else "RGB"), options.crop)
+    mode = "L" if options.channels == 1 else "RGB"
+    image = _crop(image if image.mode == mode else image.convert(mode), options.crop)
     if image.size != (side, side):
         image = image.resize((side, side), Image.Resampling[options.filter.upper()])
     return np.asarray(image).reshape(shape)
@@ -104,7 +105,8 @@ def _outcome(
 def stream(source: Source, options: DatasetOptions, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
     """Yield (position, image or reason) for every image of a source, in the order of reading."""
     order = source.order()
-    if workers <= 1 or len(order) <= BLOCK:
+    # arrays need no decoding: one process is as fast
+    if workers <= 1 or len(order) <= BLOCK or isinstance(source.reader, (NpyReader, NpzReader)):
         for position in order:
             yield position, _outcome(source.reader, source.keys[position], options)
         return

@@ -11,9 +11,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 Grid = tuple[int, int]
@@ -44,19 +46,19 @@ def tiled_attention(
     q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float
 ) -> Tensor:
     """Attend inside clipped windows: (B, heads, extra + tokens, width) three times, to the same shape."""
-    queries, keys, places, mask = _tiles(grid, window, extra, tile_shape(grid, window), q.device)
+    queries, keys, places, mask = _tiles(grid, window, extra, tile_shape(grid, window), q.device, q.dtype)
     batch, heads, tokens, width = q.shape
 
-    def gather(
-        x: Tensor, index: Tensor
-    ) -> Tensor:  # (tiles, batch * heads, n, width): the mask needs no copies
+    def gather(x: Tensor, index: Tensor) -> Tensor:
+        # (tiles, batch * heads, n, width): in this order one mask serves all images and heads
         rows = x.permute(2, 0, 1, 3).reshape(tokens, batch * heads * width)
         picked = rows.index_select(0, index.flatten())
         return picked.view(*index.shape, batch * heads, width).transpose(1, 2)
 
-    out = scaled_dot_product_attention(
-        gather(q, queries), gather(k, keys), gather(v, keys), attn_mask=mask, scale=scale
-    )
+    sources = [(q, queries), (k, keys), (v, keys)]
+    gathered = [gather(x, index) for x, index in sources]
+    with _kept_as_sources(gathered, [(x.detach(), index) for x, index in sources], gather):
+        out = scaled_dot_product_attention(*gathered, attn_mask=mask, scale=scale)
     out = out.transpose(1, 2).reshape(queries.numel(), batch * heads * width).index_select(0, places)
     out = out.view(len(places), batch, heads, width).permute(1, 2, 0, 3)
     if extra:  # the extra tokens see every token
@@ -65,21 +67,47 @@ def tiled_attention(
     return out
 
 
+def _kept_as_sources(
+    gathered: list[Tensor], sources: list[tuple[Tensor, Tensor]], gather: Callable[[Tensor, Tensor], Tensor]
+) -> AbstractContextManager[object]:
+    """Context in which autograd keeps what tiles were gathered from, and gathers again in the backward pass.
+
+    The halos repeat every key two to five times; keeping them would cost more memory than global attention.
+    Function transforms (vjp, vmap) and compiled networks do not support such hooks and keep the tiles.
+    """
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        return nullcontext()
+    try:
+        origin = {x.data_ptr(): source for x, source in zip(gathered, sources, strict=True)}
+        with saved_tensors_hooks(lambda x: x, lambda x: x):
+            pass
+    except RuntimeError:  # inside a function transform
+        return nullcontext()
+
+    def pack(x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return origin.get(x.data_ptr(), x)
+
+    def unpack(kept: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        return kept if isinstance(kept, Tensor) else gather(*kept)
+
+    return saved_tensors_hooks(pack, unpack)
+
+
 @torch.compiler.assume_constant_result
 def _tiles(
-    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
+    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return indices of queries (tiles, n) and keys (tiles, m), each token's place among the tiled
-    queries (T,), and the mask (tiles, 1, n, m) of the pairs inside the window.
+    queries (T,), and the additive mask (tiles, 1, n, m): 0 inside the window, else -inf.
 
     Tiles at the end are moved back into the grid, and so is the halo at the border: no index points outside.
     """
-    return _cached_tiles(grid, window, extra, tile, device)
+    return _cached_tiles(grid, window, extra, tile, device, dtype)
 
 
 @functools.lru_cache(maxsize=64)
 def _cached_tiles(
-    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device
+    grid: Grid, window: int, extra: int, tile: Grid, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     with torch.inference_mode(False):
         axes = [_axis(n, t, window // 2, device) for n, t in zip(grid, tile, strict=True)]
@@ -95,7 +123,8 @@ def _cached_tiles(
             first = torch.arange(extra, device=device).expand(len(keys), extra)
             queries, keys = queries + extra, torch.cat([first, keys + extra], dim=1)
             mask = pad(mask, (extra, 0), value=True)
-        return queries, keys, places, mask[:, None]
+        shared = torch.zeros(mask.shape, dtype=dtype, device=device).masked_fill_(~mask, -math.inf)
+        return queries, keys, places, shared[:, None]
 
 
 def _axis(length: int, tile: int, reach: int, device: torch.device) -> tuple[Tensor, Tensor]:

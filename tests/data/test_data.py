@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-from bench.data import procedural
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
@@ -68,7 +67,9 @@ def test_resizing_is_pillows_antialiased_filter(tmp_path):
 
 def test_duplicates_leave_the_test_pool(tmp_path):
     np.save(tmp_path / "train.npy", images(6, 8))
-    np.save(tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)]))
+    np.save(
+        tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)])
+    )
     manifest = build(tmp_path, tmp_path / "train.npy", test=0, test_source=str(tmp_path / "test.npy"))
     assert (manifest["train"], manifest["test"]) == (6, 4)
     assert manifest["duplicates_dropped"] == {"exact": 2, "near": 0}
@@ -164,7 +165,11 @@ def test_other_modes_become_rgb(tmp_path, mode):
     path.mkdir()
     for i, image in enumerate(images(4, 8)):
         grey = image[..., 0]
-        picture = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(image).convert(mode)
+        picture = (
+            Image.fromarray(grey.astype(np.uint16) * 257)
+            if mode == "I;16"
+            else Image.fromarray(image).convert(mode)
+        )
         picture.save(path / f"{i}.{'tif' if mode == 'CMYK' else 'png'}")
     build(tmp_path, path, test=1)
     dataset = open_dataset(tmp_path / "out" / "x")
@@ -201,7 +206,9 @@ def test_full_disk_leaves_no_half_dataset(tmp_path):
 
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True
+    ).returncode:
         pytest.skip("a tmpfs cannot be mounted here")
     try:
         np.save(tmp_path / "a.npy", images(2000, 8))
@@ -210,35 +217,3 @@ def test_full_disk_leaves_no_half_dataset(tmp_path):
         assert not list(small.iterdir())
     finally:
         subprocess.run(["umount", small], check=True)
-
-
-def test_prefixes_are_stable():
-    row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=4, test=2)
-    assert np.array_equal(procedural.draw(row, 0, 8)[:3], procedural.draw(row, 0, 3))
-    assert np.array_equal(procedural.draw(row, 2, 1)[0], procedural.draw(row, 0, 3)[2])
-
-
-@pytest.mark.parametrize(
-    ("beta", "expected"), [(2, (14.974, 16.167, 18.849, 22.136, 26.735)), (3, (16.677, 18.620, 21.749, 24.632, 28.249))]
-)
-def test_gaussian_field_has_the_stated_optimal_psnr(beta, expected):
-    spectrum = procedural.gaussian_spectrum(32, beta)
-    for sigma, psnr in zip((1, 0.5, 0.2, 0.1, 0.05), expected):
-        mse = (spectrum * sigma**2 / (spectrum + sigma**2)).mean()
-        assert abs(-10 * np.log10(mse) - psnr) < 6e-4
-
-
-def test_haar_field_has_the_stated_best_linear_psnr():
-    p, tau = procedural.haar_prior(32)
-    for sigma, psnr in zip((1, 0.5, 0.2, 0.1, 0.05), (19.047, 21.204, 24.239, 26.786, 29.774)):
-        variance = p * tau
-        assert abs(-10 * np.log10((variance * sigma**2 / (variance + sigma**2)).mean()) - psnr) < 6e-4
-    basis = procedural.haar_basis(32)
-    np.testing.assert_allclose(basis @ basis.T, np.eye(32), atol=1e-12)
-
-
-def test_draws_have_the_stated_variance():
-    for family in ("gaussian", "haar"):
-        row = DatasetOptions(title="x", resolution=16, channels=1, family=family, train=1, test=1)
-        field = procedural.draw(row, 0, 400) - 0.5
-        assert abs((field**2).mean() - procedural.VARIANCE) < 0.004

@@ -202,3 +202,20 @@ def test_capture_names_layers_in_order_and_leaves_no_hook():
     kept = dict(maps)
     model(*inputs)
     assert maps == kept
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_tiled_path_in_other_precisions(dtype):
+    q, k, v = (x.detach().to(dtype) for x in tokens((13, 14)))
+    out = AttentionCore((13, 14), 5)(q, k, v)
+    assert out.dtype == dtype
+    with exact_attention():
+        exact = AttentionCore((13, 14), 5)(q.double(), k.double(), v.double())
+    assert_same([out.double()], [exact], 2e-2 if dtype == torch.bfloat16 else 1e-12)
+
+
+def test_tiled_path_can_be_differentiated_twice_over_one_graph():
+    q, k, v = tokens((13, 14))
+    out = AttentionCore((13, 14), 3)(q, k, v)
+    first = torch.autograd.grad(out[0, 0, 0, 0], [q, k, v], retain_graph=True)
+    assert_same(torch.autograd.grad(out[0, 0, 0, 0], [q, k, v]), first, 0)

@@ -1,6 +1,6 @@
 rule figure:
     input:
-        ancient("results/{suite}/plan.json"),
+        "results/{suite}/plan.json",
         "results/{suite}/tidy.csv",
         arrays_of_item,
     output:

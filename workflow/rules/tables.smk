@@ -15,7 +15,7 @@ rule tidy:
 
 rule table:
     input:
-        ancient("results/{suite}/plan.json"),
+        "results/{suite}/plan.json",
         "results/{suite}/tidy.csv",
         arrays_of_item,
     output:

@@ -1,0 +1,133 @@
+"""Optimal denoisers of the procedural families, in closed form: what measurements are tested against.
+
+The noise model is y = x + sigma z with peak 1 and x not clipped.  The optimal denoiser D has the Jacobian
+J = Cov[x | y] / sigma^2, so that the mean squared error per pixel is sigma^2 E[tr J] / d: from one follow
+the other two.  All functions take one channel; d is side^2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bench.data.procedural import Disk, disk_image, edge_width, gaussian_spectrum, haar_basis, haar_prior
+
+
+def psnr(error: float) -> float:
+    """Return the PSNR, dB, of a mean squared error with peak 1."""
+    return -10 * math.log10(error)
+
+
+def gaussian_gains(side: int, sigma: float, beta: float = 2.0) -> np.ndarray:
+    """Return the Wiener gains lambda / (lambda + sigma^2) (side, side): J's eigenvalues, Fourier basis."""
+    spectrum = gaussian_spectrum(side, beta)
+    return spectrum / (spectrum + sigma**2)
+
+
+def gaussian_error(side: int, sigma: float, beta: float = 2.0) -> float:
+    """Return the optimal mean squared error per pixel of the Gaussian field."""
+    return float(sigma**2 * gaussian_gains(side, sigma, beta).mean())
+
+
+def gaussian_denoise(noisy: np.ndarray, sigma: float, beta: float = 2.0) -> np.ndarray:
+    """Return the optimal estimate of fields (..., side, side) with mean 0.5."""
+    gains = gaussian_gains(noisy.shape[-1], sigma, beta)
+    return 0.5 + np.fft.ifft2(np.fft.fft2(noisy - 0.5) * gains).real
+
+
+def _haar_posterior(
+    y: np.ndarray, p: np.ndarray, tau2: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and variance of a coefficient given its noisy value."""
+    total = tau2 + sigma**2
+    # w = p N(y; 0, total) / (p N(y; 0, total) + (1 - p) N(y; 0, sigma^2)), through the ratio of the two
+    exponent = -0.5 * y**2 * (1 / sigma**2 - 1 / total)
+    ratio = (1 - p) / p * np.sqrt(total / sigma**2) * np.exp(exponent)
+    weight = 1 / (1 + ratio)
+    shrunk = tau2 / total * y
+    mean = weight * shrunk
+    return mean, weight * (tau2 * sigma**2 / total + shrunk**2) - mean**2
+
+
+def haar_denoise(noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the optimal estimate of Haar fields (..., side, side) with mean 0.5, and the eigenvalues of J.
+
+    J is diagonal in the 2-D Haar basis for every y; its eigenvalues (..., side, side) stand at coefficients.
+    """
+    side = noisy.shape[-1]
+    basis = haar_basis(side)
+    mean, variance = _haar_posterior(basis @ (noisy - 0.5) @ basis.T, *haar_prior(side), sigma)
+    return 0.5 + basis.T @ mean @ basis, variance / sigma**2
+
+
+def haar_error(side: int, sigma: float, points: int = 8001) -> float:
+    """Return the optimal mean squared error per pixel of the sparse Haar field, by quadrature over y."""
+    return float(np.mean(_by_prior(side, lambda p, tau2: _haar_coefficient_error(p, tau2, sigma, points))))
+
+
+def haar_linear_error(side: int, sigma: float) -> float:
+    """Return the mean squared error per pixel of the best linear denoiser of the sparse Haar field."""
+    p, tau2 = haar_prior(side)
+    return float(np.mean(p * tau2 * sigma**2 / (p * tau2 + sigma**2)))
+
+
+def _by_prior(side: int, function) -> np.ndarray:
+    """Evaluate a function of (p, tau^2) once for each level and spread it over the coefficients."""
+    p, tau2 = haar_prior(side)
+    values, where = np.unique(tau2, return_inverse=True)
+    found = np.array([function(p[tau2 == value][0], value) for value in values])
+    return found[where.reshape(tau2.shape)]
+
+
+def _haar_coefficient_error(p: float, tau2: float, sigma: float, points: int) -> float:
+    total = tau2 + sigma**2
+    # sinh spaces the points evenly over both scales of the density, sigma and sqrt(total)
+    limit = math.asinh(12 * math.sqrt(total) / sigma)
+    s = np.linspace(-limit, limit, points)
+    y = sigma * np.sinh(s)
+    density = p * _normal(y, total) + (1 - p) * _normal(y, sigma**2)
+    variance = _haar_posterior(y, np.float64(p), np.float64(tau2), sigma)[1]
+    return float(np.sum(density * variance * sigma * np.cosh(s)) * (s[1] - s[0]))
+
+
+def _normal(y: np.ndarray, variance: float) -> np.ndarray:
+    return np.exp(-0.5 * y**2 / variance) / math.sqrt(2 * math.pi * variance)
+
+
+def disk_tangent(disk: Disk, side: int) -> np.ndarray:
+    """Return the derivatives of a one-channel disk by (cx, cy, radius, inside, outside), (5, side, side).
+
+    As sigma -> 0 the top five eigenvectors of J span them, tr J -> 5, and the squared error -> 5 sigma^2.
+    """
+    centre = np.arange(side) + 0.5
+    dx, dy = centre[None] - disk.cx, centre[:, None] - disk.cy
+    rho = np.maximum(np.hypot(dx, dy), 1e-12)
+    soft = np.tanh((disk.radius - rho) / edge_width(side))
+    slope = (disk.inside[0] - disk.outside[0]) * (1 - soft**2) / (2 * edge_width(side))
+    return np.stack([slope * dx / rho, slope * dy / rho, slope, (1 + soft) / 2, (1 - soft) / 2])
+
+
+def disk_basis(disk: Disk, side: int) -> np.ndarray:
+    """Return an orthonormal basis (side^2, 5) of the tangent space at a disk, for principal angles."""
+    return np.linalg.qr(disk_tangent(disk, side).reshape(5, -1).T)[0]
+
+
+def fit_disk(noisy: np.ndarray, start: Disk, steps: int = 20) -> np.ndarray:
+    """Return the least-squares disk image (side, side) for a noisy one, by Gauss-Newton from ``start``.
+
+    Started at the truth, its squared error is 5 sigma^2 to first order: the reference for the family.
+    """
+    side = noisy.shape[-1]
+    values = np.array([start.cx, start.cy, start.radius, start.inside[0], start.outside[0]])
+
+    def disk() -> Disk:
+        return Disk(*values[:3], values[3:4], values[4:5])
+
+    for _ in range(steps):
+        residual = noisy - disk_image(disk(), side)[..., 0]
+        change = np.linalg.lstsq(disk_tangent(disk(), side).reshape(5, -1).T, residual.ravel(), rcond=None)[0]
+        values = values + change
+        if np.abs(change).max() < 1e-9:
+            break
+    return disk_image(disk(), side)[..., 0]

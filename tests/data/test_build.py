@@ -1,0 +1,220 @@
+"""Building: pools, duplicates, variants, and what a kill or a second builder leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.data import duplicates, variants
+from bench.data.build import build_dataset
+from bench.data.dataset import open_dataset
+from bench.data.options import DatasetOptions
+from bench.data.pixels import to_network, to_uint8
+from bench.data.subset import read_subset, write_subset
+from bench.errors import BenchError
+from bench.files import sha256
+
+
+def images(count=40, side=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def source(tmp_path):
+    np.save(tmp_path / "a.npy", images())
+    return tmp_path / "a.npy"
+
+
+def options(source="a.npy", **more):
+    return DatasetOptions(**{"title": "x", "resolution": 8, "test": 10, "source": str(source)} | more)
+
+
+def build(tmp_path, name="x", **more):
+    manifest = build_dataset(name, options(**more), tmp_path / name, tmp_path)
+    return manifest, open_dataset(tmp_path / name)
+
+
+def test_same_options_same_bytes(tmp_path, source):
+    first = build(tmp_path)[0]
+    files = {f: sha256(tmp_path / "x" / f) for f in ("train.npy", "test.npy", "manifest.json")}
+    assert build(tmp_path)[0] == first
+    assert files == {f: sha256(tmp_path / "x" / f) for f in files}
+    assert build(tmp_path, seed=1)[0]["sha256"] != first["sha256"]
+
+
+def test_a_capped_train_pool_is_a_random_draw(tmp_path, source):
+    _, dataset = build(tmp_path, train=12)
+    order = {image.tobytes(): i for i, image in enumerate(images())}
+    train, test = ([order[i.tobytes()] for i in pool] for pool in (dataset.train, dataset.test))
+    assert len(train) == 12 and len(test) == 10 and not set(train) & set(test)
+    assert build(tmp_path, train=12)[0]["sources"]["source"]["images"] == 22  # no more were decoded
+    assert train == sorted(train) != list(range(12))  # a class that comes first in the names is not favoured
+
+
+def test_a_part_of_the_test_source(tmp_path, source):
+    np.save(tmp_path / "b.npy", images(20, seed=1))
+    manifest, dataset = build(tmp_path, test_source="b.npy", test=5)
+    assert (manifest["train"], manifest["test"]) == (40, 5)
+    assert {i.tobytes() for i in dataset.test} <= {i.tobytes() for i in images(20, seed=1)}
+    with pytest.raises(BenchError, match="20 images for test, fewer than test = 21"):
+        build(tmp_path, test_source="b.npy", test=21)
+
+
+def test_the_decoded_source_is_hashed(tmp_path, source):
+    manifest, _ = build(tmp_path)
+    assert manifest["sources"]["source"]["content_sha256"] == hashlib.sha256(images().tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (
+            {"source": "none.npy", "expected": 7, "home": "https://x.org"},
+            "put the 7 images of x .* from https://x.org",
+        ),
+        ({"expected": 41}, "holds 40 images, x has 41"),
+        ({"source_sha256": "0" * 64}, "fetch it again"),
+        ({"sha256": "0" * 64}, "content hash"),
+        ({"test": 40}, "no images left for train"),
+        ({"train": 31}, "has 30 images for train, fewer than train = 31"),
+    ],
+)
+def test_what_does_not_fit(tmp_path, source, more, words):
+    with pytest.raises(BenchError, match=words):
+        build(tmp_path, **more)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy"]
+
+
+def test_a_failed_build_leaves_the_older_one(tmp_path, source):
+    before = build(tmp_path)[0]
+    np.save(tmp_path / "a.npy", images().astype(float))
+    with pytest.raises(BenchError):
+        build(tmp_path)
+    assert open_dataset(tmp_path / "x").manifest == before
+
+
+def test_names_that_would_leave_the_folder(tmp_path, source):
+    with pytest.raises(BenchError, match=r"cannot be named '\.\./x'"):
+        build_dataset("../x", options(), tmp_path / "x", tmp_path)
+
+
+def test_near_duplicates_are_named_and_dropped(tmp_path):
+    train = images(30, 16)
+    noise = np.random.default_rng(2).normal(0, 6, (2, 16, 16, 3))
+    close = np.clip(train[3:5] + noise, 0, 255).astype(np.uint8)
+    np.save(tmp_path / "a.npy", train)
+    np.save(tmp_path / "b.npy", np.concatenate([train[:1], close, images(4, 16, seed=1)]))
+    row = {"test_source": "b.npy", "test": 0, "resolution": 16}
+    manifest, _ = build(tmp_path, **row)
+    assert manifest["duplicates_dropped"] == {"exact": 1, "near": 2} and manifest["test"] == 4
+    assert [pair[:2] for pair in manifest["near_duplicates"]["pairs"]] == [
+        ["image 1", "image 3"],
+        ["image 2", "image 4"],
+    ]
+    manifest, _ = build(tmp_path, **row, near_duplicates="keep")
+    assert manifest["duplicates_dropped"] == {"exact": 1, "near": 0} and manifest["test"] == 6
+    np.save(tmp_path / "b.npy", train[:3])
+    with pytest.raises(BenchError, match="every test image is also a training image"):
+        build(tmp_path, **row)
+
+
+@pytest.mark.parametrize("side", [5, 8, 13, 32])
+def test_fingerprints_never_exceed_the_distance(side):
+    """No near duplicate is missed: the first comparison is a lower bound of the second."""
+    a, b = (images(20, side, seed).astype(np.uint8) for seed in (0, 1))
+    bound = ((duplicates.fingerprints(a) - duplicates.fingerprints(b)) ** 2).sum(1)
+    assert (bound <= ((a.astype(float) - b) ** 2).mean((1, 2, 3)) + 1e-2).all()
+    flat = np.stack([np.full((side, side, 3), v, np.uint8) for v in (100, 107, 110)])
+    assert [pair[:2] for pair in duplicates.near(flat[:1], flat[1:])] == [(0, 0)]
+
+
+def test_variants_keep_pools_and_change_pixels(tmp_path, source):
+    _, plain = build(tmp_path)
+    _, permuted = build(tmp_path, "y", variant="permuted")
+    order = variants.pixel_permutation(8)
+    assert sorted(order) == list(range(64)) and (order != np.arange(64)).any()
+    for pool in ("train", "test"):
+        one, two = (getattr(d, pool).reshape(-1, 64, 3) for d in (plain, permuted))
+        np.testing.assert_array_equal(two, one[:, order])
+    _, grey = build(tmp_path, "z", variant="grey")
+    expected = np.asarray(Image.fromarray(plain.train[0]).convert("L"))
+    np.testing.assert_array_equal(grey.train[0], np.repeat(expected[..., None], 3, -1))
+
+
+def test_the_test_pool_does_not_move_when_the_train_pool_grows(tmp_path):
+    def row(train):
+        return DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=train, test=5)
+
+    small = build_dataset("x", row(10), tmp_path / "x")
+    large = build_dataset("y", row(30), tmp_path / "y")
+    assert small["test_sha256"] == large["test_sha256"]
+    np.testing.assert_array_equal(open_dataset(tmp_path / "x").train, open_dataset(tmp_path / "y").train[:10])
+
+
+def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path):
+    """SIGKILL in the middle; the same command then gives what an undisturbed one gives, and sweeps."""
+    code = (
+        "from pathlib import Path; from bench.data.build import build_dataset\n"
+        "from bench.data.options import DatasetOptions\n"
+        "row = DatasetOptions(title='x', resolution=16, channels=1, family='contours', "
+        "train=100000, test=5)\n"
+        f"build_dataset('x', row, Path({str(tmp_path / 'x')!r}))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    for _ in range(1000):
+        if any(p.stat().st_size for p in tmp_path.glob(".x.*/train.npy")):
+            break
+        time.sleep(0.02)
+    [half] = tmp_path.glob(".x.*")
+    row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=10, test=5)
+    os.utime(half, (0, 0))
+    expected = build_dataset("x", row, tmp_path / "x")  # another builder at work: its folder stays
+    assert half.exists()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(BenchError, match="There is no dataset"):
+        open_dataset(half.parent / "y")
+    os.utime(half, (0, 0))
+    assert build_dataset("x", row, tmp_path / "x") == expected
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_changed_manifest_is_seen(tmp_path, source):
+    build(tmp_path)
+    path = tmp_path / "x" / "manifest.json"
+    path.write_text(path.read_text().replace('"test": 10', '"test": 9'))
+    with pytest.raises(BenchError, match=r"test\.npy holds"):
+        open_dataset(tmp_path / "x")
+    path.write_text("{}")
+    with pytest.raises(BenchError, match=r"manifest\.json lacks 'resolution'"):
+        open_dataset(tmp_path / "x")
+
+
+def test_a_subset_of_other_data_or_a_damaged_one(tmp_path, source):
+    _, dataset = build(tmp_path)
+    write_subset(tmp_path / "x", 0, tmp_path / "s0.npz")
+    _, other = build(tmp_path, "y", seed=1)
+    with pytest.raises(BenchError, match="belongs to another version of y"):
+        read_subset(tmp_path / "s0.npz", other, 5)
+    (tmp_path / "s0.npz").write_bytes((tmp_path / "s0.npz").read_bytes()[:100])
+    with pytest.raises(BenchError, match=r"s0\.npz is missing or damaged"):
+        read_subset(tmp_path / "s0.npz", dataset, 5)
+
+
+def test_pixels_round_trip():
+    pixels = images(2)
+    x = to_network(pixels)
+    assert x.shape == (2, 3, 8, 8) and x.dtype == torch.float32 and x.abs().max() <= 1
+    torch.testing.assert_close(x[0, 1, 2, 3].item(), float(pixels[0, 2, 3, 1]) / 127.5 - 1)
+    np.testing.assert_array_equal(to_uint8(x).numpy(), pixels)
+    np.testing.assert_array_equal(to_network(torch.tensor(pixels)), x)
+    assert to_uint8(torch.full((1, 1, 1, 1), 3.0)).item() == 255

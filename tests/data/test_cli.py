@@ -1,0 +1,75 @@
+"""``bench data``: what it prints, and that a failure is one line and status 1."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.cli import main
+from bench.config import load_datasets
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty current folder whose data/ holds one array."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    (tmp_path / "data").mkdir()
+    np.save("data/a.npy", np.random.default_rng(0).integers(0, 256, (30, 8, 8, 3), dtype=np.uint8))
+    return tmp_path
+
+
+def words(*more):
+    return ["data", "import", "mine", "--source", "data/a.npy", "--resolution", "8", "--test", "5", *more]
+
+
+def test_from_images_to_a_subset(place, capsys):
+    assert main(words("--no-redistribute", "--crop", "0,0,4,4", "--filter", "box", "--workers", "1")) == 0
+    assert main(["data", "verify", "mine"]) == 0
+    assert main(["data", "show", "mine", "--out", "sheets"]) == 0
+    assert "must not be passed on" in capsys.readouterr().err
+    assert (place / "sheets" / "test.png").stat().st_size > 0
+    assert main(["data", "subset", "results/datasets/mine", "--shuffle", "3", "--out", "s3.npz"]) == 0
+    with np.load("s3.npz") as file:
+        assert sorted(file["train"]) == list(range(25)) and file["train"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--crop", "middle"], "crop"),
+        (["--crop", "1,2,3"], "four|left, top"),
+        (["--filter", "cubic"], "filter"),
+        (["--variant", "gray"], "variant"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--source", "data/b.npy"], "b.npy does not exist: put the images of mine"),
+        (["--test", "30"], "no images left for train"),
+    ],
+)
+def test_bad_flags(place, capsys, more, message):
+    import re
+
+    assert main(words(*more)) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert re.search(message, line), line
+    assert not (place / "results").exists() or not list((place / "results" / "datasets").iterdir())
+
+
+def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
+    assert main(["data", "list"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(lines) == set(load_datasets())
+    assert "202599 images" in lines["celeba"] and "data/celeba" in lines["celeba"]
+    assert "draws it" in lines["disks-16"]
+
+
+def test_a_missing_source_and_an_unknown_row(place, capsys):
+    assert main(["data", "build", "lsun-church"]) == 1
+    assert "put the" in capsys.readouterr().err
+    assert main(["data", "build", "disk-8"]) == 1
+    assert "did you mean 'disks-8'" in capsys.readouterr().err
+
+
+def test_a_row_is_built(place):
+    assert main(["data", "build", "disks-8"]) == 0
+    assert np.load("results/datasets/disks-8/train.npy").shape == (200, 8, 8, 1)

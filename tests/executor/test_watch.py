@@ -1,0 +1,120 @@
+"""When the watcher calls a job ended, with queues that answer what the test wants."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from snakemake_executor_plugin_submitit.queues import State
+from snakemake_executor_plugin_submitit.sidecar import Record, Records
+from snakemake_executor_plugin_submitit.watch import Watcher, last_lines
+
+
+class FakeQueue:
+    """Answers ``states`` and ``accounting`` as set, and counts the questions."""
+
+    def __init__(self) -> None:
+        self.answer: dict | None = {}
+        self.accounting: str | None = None
+        self.asked = 0
+
+    def states(self, records):
+        self.asked += 1
+        return self.answer
+
+    def last_state(self, record):
+        return self.accounting
+
+
+@pytest.fixture
+def world(tmp_path: Path):
+    """A record, a queue, a watcher with its clock, and the warnings it gave."""
+
+    class World:
+        record = Record("key", "train n=1", "7_1", "slurm", str(tmp_path), "f")
+        queue, now, warnings = FakeQueue(), 0.0, []
+
+        def look(self, seconds: float = 10.0):
+            self.now += seconds
+            return self.watcher.ended([self.record]).get("key")
+
+    world = World()
+    world.warnings = []
+    world.watcher = Watcher(world.queue, 10.0, world.warnings.append, clock=lambda: world.now)
+    return world
+
+
+def test_results_are_seen_without_asking_the_queue(world):
+    for result, success in ((("success", None), True), (("error", "Trace\nValueError: no"), False)):
+        world.record.path("result.pkl").write_bytes(pickle.dumps(result))
+        outcome = world.look(0.1)
+        assert outcome.success is success
+        assert outcome.message == ("" if success else "ValueError: no")
+    assert world.queue.asked == 0
+
+
+def test_the_queue_is_asked_once_per_interval(world):
+    world.queue.answer = {"7_1": State("RUNNING")}
+    for _ in range(100):
+        assert world.look(1.0) is None
+    assert world.queue.asked == 10
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("OUT_OF_MEMORY", "more memory"), ("CANCELLED", "cancelled"), ("NODE_FAIL", "node")]
+)
+def test_a_final_state_counts_at_the_second_look(world, state, words):
+    world.queue.answer = {"7_1": State(state)}
+    assert world.look() is None
+    assert words in world.look().message
+
+
+def test_a_requeued_job_is_not_lost(world):
+    for name in ("NODE_FAIL", "PENDING", "NODE_FAIL", "RUNNING", "COMPLETING"):
+        world.queue.answer = {"7_1": State(name)}
+        assert world.look() is None
+
+
+def test_a_forgotten_job_is_lost_at_once_with_accounting_and_after_four_looks_without(world):
+    assert world.look() is None
+    world.queue.accounting = "OUT_OF_MEMORY"
+    assert "OUT_OF_MEMORY" in world.look().message
+    world.queue.accounting = None
+    assert [world.look() for _ in range(3)] == [None] * 3
+    assert "no queue knows it" in world.look().message
+
+
+def test_a_late_result_wins_over_the_loss(world):
+    world.look()
+    world.record.path("result.pkl").write_bytes(pickle.dumps(("success", None)))
+    assert world.look().success
+
+
+def test_a_silent_queue_loses_nothing_and_warns_now_and_then(world):
+    world.queue.answer = None
+    assert [world.look(60.0) for _ in range(12)] == [None] * 12
+    assert len(world.warnings) == 2 and "squeue has not answered" in world.warnings[0]
+
+
+def test_a_job_that_can_never_start_is_named_once(world):
+    world.queue.answer = {"7_1": State("PENDING", "PartitionTimeLimit")}
+    for _ in range(3):
+        world.look()
+    assert len(world.warnings) == 1 and "train n=1" in world.warnings[0]
+
+
+def test_records_come_back_and_broken_ones_do_not(world, tmp_path):
+    records = Records(tmp_path / "running")
+    records.write(world.record)
+    assert records.read("key") == world.record
+    (tmp_path / "running/key.json").write_text('{"key": "ke')
+    assert records.read("key") is None and records.read("other") is None
+
+
+def test_last_lines_come_from_the_first_log_that_says_anything(tmp_path):
+    (tmp_path / "empty").touch()
+    (tmp_path / "log").write_text("\n".join(f"line {i}" for i in range(30)))
+    text = last_lines([tmp_path / "absent", tmp_path / "empty", tmp_path / "log"], count=2)
+    assert text.splitlines() == [f"last lines of {tmp_path / 'log'}:", "    line 28", "    line 29"]

@@ -1,0 +1,219 @@
+"""Measurements against closed forms and against clean-fid."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data import procedural
+from bench.diffusion.schedule import make_schedule
+from bench.errors import BenchError
+from bench.metrics import attention, jacobian, psnr
+from bench.metrics.features import features, inception_weights
+from bench.metrics.frechet import frechet_distance
+from bench.models.attention import AttentionCore, window_mask
+from bench.options import JacobianOptions, PsnrOptions
+
+GRID = make_schedule("linear", 1000).respace(50)
+
+
+def fake_run(model, train, test, **more):
+    """A run that holds these uint8 images, without files."""
+    spec = types.SimpleNamespace(dataset="toy", name="toy")
+    dataset = types.SimpleNamespace(test=test)
+    return types.SimpleNamespace(
+        spec=spec, dataset=dataset, model=model, device="cpu", schedule=make_schedule("linear", 1000),
+        train_images=lambda n=None: train[:n], test_images=lambda n=None: test[:n], **more,
+    )  # fmt: skip
+
+
+class Memoriser(torch.nn.Module):
+    """Exact posterior mean over the training images, as a noise prediction."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = (torch.from_numpy(images).permute(0, 3, 1, 2).double() / 127.5 - 1).flatten(1)
+
+    def forward(self, x, t, y=None):
+        abar = torch.from_numpy(make_schedule("linear", 1000).alphas_cumprod)[t].view(-1, 1)
+        flat = x.double().flatten(1)
+        logits = -((flat[:, None] - abar.sqrt()[:, None] * self.images) ** 2).sum(-1) / (2 * (1 - abar))
+        x0 = logits.softmax(1) @ self.images
+        return ((flat - abar.sqrt() * x0) / (1 - abar).sqrt()).view(x.shape).to(x.dtype)
+
+
+def pool(count, seed, side=8):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+
+
+def rows(found, metric, split=None):
+    return [r["value"] for r in found.rows if r["metric"] == metric and split in (None, r["split"])]
+
+
+def test_memoriser_has_the_ceiling_on_train_and_a_gap():
+    train, test = pool(5, 0), pool(12, 1)
+    found = psnr.measure(fake_run(Memoriser(train), train, test), PsnrOptions(images=12))
+    ceiling = 10 * np.log10(12 * 255**2)
+    assert abs(rows(found, "psnr", "train")[0] - ceiling) < 1e-6  # 58.9 dB: the rounding error of uint8
+    assert rows(found, "psnr_gap_mean")[0] > 10
+    assert found.arrays["train"].shape == (12, 50)  # N < K: images repeat
+    assert not np.array_equal(found.arrays["train"][0, 40:], found.arrays["train"][5, 40:])  # with fresh noise
+
+
+def test_gaussian_field_meets_its_optimum():
+    side, step = 16, 12
+    spectrum = 4 * procedural.gaussian_spectrum(side)  # in [-1, 1] units
+    rng = np.random.default_rng(0)
+    fields = np.stack([procedural.gaussian(rng, side, 2.0) for _ in range(200)]) * 2 - 1
+
+    class Wiener(torch.nn.Module):
+        def forward(self, x, t, y=None):
+            abar = float(GRID.alphas_cumprod[step])
+            gain = torch.from_numpy(np.sqrt(abar) * spectrum / (abar * spectrum + 1 - abar))
+            x0 = torch.fft.ifft2(torch.fft.fft2(x) * gain).real
+            return (x - abar**0.5 * x0) / (1 - abar) ** 0.5
+
+    images = torch.from_numpy(fields)[:, None]
+    found = psnr.psnr_by_step(Wiener(), GRID, images, clip=False)[:, step]
+    sigma2 = (1 - GRID.alphas_cumprod[step]) / GRID.alphas_cumprod[step]
+    optimum = -10 * np.log10((spectrum * sigma2 / (spectrum + sigma2)).mean() / 4)
+    assert abs(found.mean() - optimum) < 4 * found.std() / len(found) ** 0.5 + 0.01
+
+
+def test_noise_is_shared_and_the_gap_of_equal_pools_is_zero():
+    images = pool(6, 0)
+    found = psnr.measure(fake_run(Memoriser(pool(3, 9)), images, images), PsnrOptions(images=6, steps=5))
+    assert np.array_equal(found.arrays["train"], found.arrays["test"])
+    assert rows(found, "psnr_gap_signed_mean") == [0.0]
+
+
+def test_test_pool_smaller_than_k():
+    with pytest.raises(BenchError, match="4 test images, fewer than psnr.images = 5"):
+        psnr.measure(fake_run(None, pool(5, 0), pool(4, 1)), PsnrOptions(images=5))
+
+
+def linear_map(matrix):
+    return lambda x: (x.flatten(1) @ torch.from_numpy(matrix.T).to(x)).view(x.shape)
+
+
+def test_jacobian_of_a_linear_map_is_its_matrix():
+    matrix = np.random.default_rng(0).standard_normal((48, 48))
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+    dense = jacobian.dense_jacobian(linear_map(matrix), x)
+    np.testing.assert_allclose(dense, matrix, atol=1e-12)
+    full = jacobian.spectrum(dense)
+    np.testing.assert_allclose(full.eigenvalues, np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1], atol=1e-10)
+    assert abs(full.asymmetry - np.linalg.norm(matrix - matrix.T) / np.linalg.norm(matrix)) < 1e-12
+    few = jacobian.leading_spectrum(linear_map(matrix), x, 5)
+    np.testing.assert_allclose(few.eigenvalues, full.eigenvalues[:5], rtol=1e-4)
+    np.testing.assert_allclose(few.singular_values, full.singular_values[:5], rtol=1e-4)
+    assert np.abs((few.eigenvectors * full.eigenvectors[:, :5]).sum(0)).min() > 0.999
+    with pytest.raises(BenchError, match="not below the dimension 48"):
+        jacobian.leading_spectrum(linear_map(matrix), x, 48)
+
+
+def test_memorisers_x0_jacobian_is_the_posterior_covariance():
+    train, step = pool(4, 0, side=4), 30
+    found = jacobian.measure(
+        fake_run(Memoriser(train), train, train), JacobianOptions(step_indices=[step], vectors=[0, 1])
+    )
+    abar = GRID.alphas_cumprod[step]
+    clean = torch.from_numpy(train[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    noise = torch.randn(clean.shape, generator=jacobian.generator(0, "jacobian-noise", step))
+    x = GRID.q_sample(clean, step, noise).double().flatten().numpy()
+    images = train.reshape(4, -1) / 127.5 - 1
+    logits = -((x - np.sqrt(abar) * images) ** 2).sum(1) / (2 * (1 - abar))
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    mean = weights @ images
+    covariance = (images - mean).T * weights @ (images - mean)
+    expected = np.linalg.eigvalsh(covariance * np.sqrt(abar) / (1 - abar))[::-1]
+    np.testing.assert_allclose(found.arrays[f"eigenvalues_x0_{step}_0"], expected, atol=2e-4 * expected[0] + 1e-5)
+
+
+def test_jacobian_through_attention():
+    torch.manual_seed(0)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.core = torch.nn.Linear(4, 12), AttentionCore((4, 4), window=3)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x.flatten(2).transpose(1, 2))[:, None].chunk(3, -1)
+            return self.core(q, k, v)[:, 0].transpose(1, 2).reshape(x.shape)
+
+    net, x = Net().double().requires_grad_(False), torch.randn(1, 4, 4, 4, dtype=torch.float64)
+    dense = jacobian.dense_jacobian(net, x)
+    rows_by_hand = torch.autograd.functional.jacobian(net, x).view(64, 64)
+    np.testing.assert_allclose(dense, rows_by_hand.numpy(), atol=1e-10)
+    few = jacobian.leading_spectrum(net, x, 3)
+    np.testing.assert_allclose(few.eigenvalues, jacobian.spectrum(dense).eigenvalues[:3], rtol=1e-4)
+
+
+def test_locality_numbers():
+    grid = (4, 4)
+    uniform = torch.full((1, 1, 16, 16), 1 / 16)
+    found = attention.locality(uniform, grid)
+    assert abs(found["attention_entropy"] - np.log(16)) < 1e-6
+    assert abs(found["attention_mass_w3"] - float(window_mask(grid, 3, 0, torch.device("cpu")).float().mean())) < 1e-6
+    assert found["attention_mass_w7"] == pytest.approx(1)
+    alone = attention.locality(torch.eye(16)[None, None], grid)
+    assert alone["attention_distance"] == 0 and alone["attention_mass_w3"] == 1 and alone["attention_entropy"] == 0
+
+
+@pytest.fixture(scope="module")
+def official(fixtures):
+    return np.load(fixtures / "parity" / "frechet.npz", allow_pickle=False)
+
+
+def moments(x):
+    return x.mean(0), np.cov(x, rowvar=False)
+
+
+def test_frechet_equals_clean_fids(official):
+    first, second = official["features_1"], official["features_2"]
+    value = frechet_distance(*moments(first), *moments(second))
+    assert value == pytest.approx(float(official["frechet_distance"]), rel=1e-9)
+    few = frechet_distance(*moments(first[:20]), *moments(second))
+    assert few == pytest.approx(float(official["frechet_distance_few"]), rel=1e-6)
+
+
+def test_frechet_equals_the_installed_clean_fid():
+    from bench.metrics.torchvision_cure import ensure_torchvision
+
+    ensure_torchvision()
+    from cleanfid import fid
+
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((200, 8)), rng.standard_normal((300, 8)) @ rng.standard_normal((8, 8))
+    given = (*moments(first), *moments(second))
+    assert frechet_distance(*given) == pytest.approx(float(fid.frechet_distance(*given)), rel=1e-8)
+    assert frechet_distance(*moments(first), *moments(first)) == pytest.approx(0, abs=1e-9)
+
+
+def test_torchvision_works_with_this_torch():
+    from bench.metrics.torchvision_cure import ensure_torchvision
+
+    ensure_torchvision()
+    from torchvision import transforms
+
+    assert transforms.functional.hflip(torch.arange(3.0)[None, None]).tolist() == [[[2, 1, 0]]]
+
+
+def test_random_features_are_fixed_and_see_differences():
+    first = features(pool(4, 0), "random-conv", "cpu")
+    assert first.shape == (4, 64) and np.array_equal(first, features(pool(4, 0), "random-conv", "cpu"))
+    assert np.abs(first - features(pool(4, 1), "random-conv", "cpu")).max() > 1e-3
+
+
+def test_missing_or_wrong_inception_weights_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_INCEPTION", str(tmp_path / "inception-2015-12-05.pt"))
+    with pytest.raises(BenchError, match="Inception weights are missing.*BENCH_INCEPTION"):
+        inception_weights()
+    (tmp_path / "inception-2015-12-05.pt").write_bytes(b"not it")
+    with pytest.raises(BenchError, match="sha256 must begin f58cb9b6ec323ed6"):
+        inception_weights()

@@ -1,0 +1,180 @@
+"""Items are pure functions of the tidy table: same bytes, right numbers, no torch, clear errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import paths, plan
+from bench.cli import main
+from bench.errors import BenchError
+from bench.report.items import ITEMS
+from bench.report.tables.tab1 import percent
+from bench.tidy import COLUMNS, METRICS, combine, read_tidy
+
+SUITE = "smoke"
+
+
+def row(run, metric, value, split="", index_name="", index=None, protocol=""):
+    same = {key: getattr(run, key) for key in ("suite", "dataset", "train_size", "shuffle", "recipe")}
+    return same | {
+        "model": run.model.name, "metric": metric, "value": value, "split": split, "index_name": index_name,
+        "index": index, "protocol": protocol, "unit": METRICS[metric][0], "code": "c", "data_hash": "d",
+    }  # fmt: skip
+
+
+def measured(run):
+    """Plausible rows of one run."""
+    local, gap = "local" in run.model.name, 300 / run.train_size
+    for step in range(5):
+        test = 40 - 7 * step
+        yield row(run, "psnr", test + gap, "train", "step", step, "images=8;steps=5;clip=true")
+        yield row(run, "psnr", test, "test", "step", step, "images=8;steps=5;clip=true")
+        yield row(run, "psnr_gap", gap, "train-test", "step", step, "images=8;steps=5;clip=true")
+    yield row(run, "psnr_gap_mean", gap * (0.8 if local else 1), "train-test")
+    yield row(run, "psnr_mean", 26.0, "test")
+    yield row(run, "frechet", (2.0 if local else 2.5) if run.train_size == 10 else 1.0 + local, protocol="features=x")
+    for k in range(64):
+        yield row(run, "jacobian_eigenvalue", 1 / (k + 1), "test", "k", k, "operator=x0;step=1;image=0")
+    yield row(run, "jacobian_asymmetry", 0.1, "test", protocol="operator=x0;step=1;image=0")
+    for layer in (1, 2, 3):
+        yield row(run, "attention_distance", 2.0, "test", "layer", layer, "images=2")
+
+
+def write_arrays(folder, rng):
+    folder.mkdir(parents=True)
+    np.savez(
+        folder / "jacobian.npz",
+        images=rng.integers(0, 256, (1, 8, 8, 1), dtype=np.uint8),
+        noisy_1=rng.integers(0, 256, (1, 8, 8, 1), dtype=np.uint8),
+        vectors=np.array([0, 7, 14]),
+        **{f"eigenvalues_{o}_1_0": np.linspace(1, 0, 64) for o in ("eps", "x0")},
+        **{f"eigenvectors_{o}_1_0": rng.standard_normal((3, 8, 8, 1)) for o in ("eps", "x0")},
+    )
+    maps = rng.random((3, 16, 16))
+    np.savez(
+        folder / "attention.npz", maps=maps, layers=np.array([1, 2, 3]), windows=np.array([3, 0, 0]),
+        grid=np.array([4, 4]), token=np.array(10),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A suite's stored measurements, without any training."""
+    monkeypatch.chdir(tmp_path)
+    suite = plan.load(SUITE)
+    suite.write()
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame([r for run in suite.runs.values() for r in measured(run)])[COLUMNS]
+    table["index"] = table["index"].astype("Int64")
+    table.to_csv(paths.tidy_file(SUITE), index=False)
+    for name in suite.runs:
+        write_arrays(paths.run_folder(SUITE, name), rng)
+    return tmp_path
+
+
+def files(item):
+    folder = paths.figures_folder(SUITE) if ITEMS[item].kind == "figure" else paths.tables_folder(SUITE)
+    return sorted(folder.glob(f"{item}.*"))
+
+
+@pytest.mark.parametrize("item", ITEMS)
+def test_every_item_is_drawn_twice_with_the_same_bytes(place, item):
+    hashes = []
+    for _ in range(2):
+        assert main([ITEMS[item].kind, item, "--suite", SUITE]) == 0
+        assert len(files(item)) == (3 if ITEMS[item].kind == "figure" else 4)
+        hashes.append([hashlib.sha256(f.read_bytes()).hexdigest() for f in files(item)])
+        for file in files(item):
+            file.unlink()
+    assert hashes[0] == hashes[1]
+
+
+def test_drawing_needs_no_torch(place):
+    code = (
+        "import sys; from bench.cli import main; assert main(['figure', 'fig2', '--suite', 'smoke']) == 0; "
+        "assert main(['table', 'tab1', '--suite', 'smoke']) == 0; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_planning_needs_no_torch():
+    code = "import sys; from bench import plan; plan.load('paper').summary(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_table_numbers_signs_and_bold(place):
+    main(["table", "tab1", "--suite", SUITE])
+    text = (paths.tables_folder(SUITE) / "tab1.md").read_text()
+    assert "| Disks | DiT | 10 | 2.5000 | **2.0000** | −20.00% | 30.00 → 24.00 | 26.00 → 26.00 |" in text
+    assert "| Disks | DiT | 100 | **1.0000** | 2.0000 | +100.00% |" in text
+    assert "not a FID" in text
+    tex = (paths.tables_folder(SUITE) / "tab1.tex").read_text()
+    assert r"\textbf{2.0000} & $-$20.00\% &" in tex and r"\toprule" in tex
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(place):
+    main(["table", "tab1", "--suite", SUITE])
+    body = (paths.tables_folder(SUITE) / "tab1.tex").read_text()
+    (place / "t.tex").write_text(r"\documentclass{article}\usepackage{booktabs}\begin{document}" + body + r"\end{document}")
+    assert subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=place, capture_output=True).returncode == 0
+
+
+def test_percent_matches_the_papers_own_and_its_misprint():
+    assert percent(9.6932, 8.4580) == "−12.74%"
+    assert percent(2.3278, 2.3321) == "+0.18%"
+    assert percent(5.2927, 5.2672) == "−0.48%"  # the paper prints -0.97%
+
+
+def test_the_sidecar_names_inputs_and_hashes(place):
+    main(["figure", "fig6", "--suite", SUITE])
+    sidecar = json.loads((paths.figures_folder(SUITE) / "fig6.json").read_text())
+    tidy = paths.tidy_file(SUITE)
+    assert sidecar["inputs"][str(tidy)] == hashlib.sha256(tidy.read_bytes()).hexdigest()
+    assert "1 shuffle" in sidecar["caption"] and "test PSNR" in sidecar["caption"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda t: t.drop(columns="unit"), "lacks the column 'unit'"),
+        (lambda t: t.replace({"metric": {"psnr": "psnrr"}}), "unknown metric 'psnrr' .did you mean 'psnr'"),
+        (lambda t: pd.concat([t, t[:1]]), "stands twice"),
+        (lambda t: t.assign(value=np.nan), "has no value"),
+        (lambda t: t[t["metric"] != "psnr"], "needs psnr .*the tidy table has none"),
+    ],
+)
+def test_a_bad_tidy_table_is_one_sentence(place, capsys, spoil, words):
+    tidy = paths.tidy_file(SUITE)
+    spoil(read_tidy(tidy)).to_csv(tidy, index=False)
+    assert main(["figure", "fig2", "--suite", SUITE]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    import re
+
+    assert re.search(words, error), error
+    assert not files("fig2")
+
+
+def test_unknown_item(place, capsys):
+    assert main(["figure", "fig22", "--suite", SUITE]) == 1
+    assert "did you mean 'fig2'?" in capsys.readouterr().err
+
+
+def test_combining_keeps_every_digit(tmp_path):
+    suite = plan.load(SUITE)
+    run = next(iter(suite.runs.values()))
+    table = pd.DataFrame([row(run, "frechet", 0.1 + 0.2)])[COLUMNS]
+    table.to_csv(tmp_path / "a.csv", index=False)
+    combine([tmp_path / "a.csv"], tmp_path / "tidy.csv")
+    assert read_tidy(tmp_path / "tidy.csv")["value"][0] == 0.1 + 0.2
+    with pytest.raises(BenchError, match="stands twice"):
+        combine([tmp_path / "a.csv", tmp_path / "a.csv"], tmp_path / "tidy.csv")
