@@ -1,7 +1,7 @@
-"""What local attention saves: ``python benchmarks/local_attention.py [--device cuda]`` prints Markdown tables.
+"""What local attention saves: ``python benchmarks/local_attention.py`` prints Markdown tables.
 
-All variants of one table are timed in turn, round after round, in one process, so that a busy machine slows all of
-them alike; ratios of medians are what counts. Peak memory is taken in a fresh process per network.
+All variants of one table are timed in turn, round after round, in one process, so that a busy machine slows
+all of them alike; ratios of medians are what counts. Peak memory is taken in a fresh process per network.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import argparse
 import multiprocessing
 import os
 import platform
-import resource
+import re
 import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -68,13 +69,17 @@ def attention_table(arguments: argparse.Namespace) -> None:
 
 def attention_works(side: int, window: int, device: str) -> list[Work]:
     """Return global attention, attention under the dense mask, and local attention, as work to time."""
-    q, k, v = (torch.randn(1, 6, side**2, 64, device=device, requires_grad=True) for _ in range(3))
-    weight = torch.randn(1, 6, side**2, 64, device=device)
+    qkv = torch.randn(1, side**2, 3, 6, 64, device=device, requires_grad=True)  # as a network lays it out
+    weight = torch.randn(1, side**2, 6 * 64, device=device)
     core = AttentionCore((side, side), window)
-    mask = core.mask(q.device)
+    mask = core.mask(qkv.device)
 
     def work(attend: Callable[..., torch.Tensor]) -> Work:
-        return lambda: torch.autograd.grad(attend(q, k, v), (q, k, v), weight)
+        def both_passes() -> object:
+            out = attend(*qkv.permute(2, 0, 3, 1, 4))
+            return torch.autograd.grad(out.transpose(1, 2).flatten(2), qkv, weight)
+
+        return both_passes
 
     masked = work(lambda *x: scaled_dot_product_attention(*x, attn_mask=mask))
     return [work(scaled_dot_product_attention), masked, work(core)]
@@ -142,13 +147,17 @@ def peak_memory(name: str, variant: str, arguments: argparse.Namespace) -> float
 def _peak_memory(name: str, variant: str, arguments: argparse.Namespace) -> float:
     torch.set_num_threads(arguments.threads)
     torch.ones(64, 64).matmul(torch.ones(64, 64))  # libraries load their threads and buffers
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = _high_water()
     step = training_step(name, variant, arguments)
     for _ in range(2):
         step()
-    if arguments.device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - start
+    return torch.cuda.max_memory_allocated() / 2**20 if arguments.device == "cuda" else _high_water() - start
+
+
+def _high_water() -> float:
+    """Return this process's peak resident MiB (Linux); getrusage would also report its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
 
 
 if __name__ == "__main__":
