@@ -1,9 +1,9 @@
 """Dataset subsets -> trainings -> measurements -> tidy table -> tables and figures, for one suite.
 
-    snakemake --cores 2 all                        the default suite, `demo`
-    snakemake --cores 2 all --config suite=real    another suite of config/suites
-    snakemake --cores 1 fig2                       one item, from stored measurements
-    snakemake --profile slurm all                  the suite `paper` on a cluster
+snakemake --cores 2 all                        the default suite, `demo`
+snakemake --cores 2 all --config suite=real    another suite of config/suites
+snakemake --cores 1 fig2                       one item, from stored measurements
+snakemake --profile slurm all                  the suite `paper` on a cluster
 """
 
 

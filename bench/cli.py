@@ -11,7 +11,10 @@ from bench.errors import BenchError
 
 # verb -> (module that has VERBS[verb], one line of help); a module is imported only for its own verbs
 VERBS = {
-    "check": ("bench.commands", "build every model of a suite without memory, check all options, write the plan"),
+    "check": (
+        "bench.commands",
+        "build every model of a suite without memory, check all options, write the plan",
+    ),
     "plan": ("bench.commands", "list the runs of a suite and what is measured of them"),
     "train": ("bench.commands", "train one run; the same command resumes"),
     "measure": ("bench.commands", "measure one metric of one run"),
@@ -37,7 +40,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    parser = _Parser(prog="bench", description=bench.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(
+        prog="bench", description=bench.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"bench {bench.__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb, (module, help_line) in VERBS.items():

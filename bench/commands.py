@@ -62,7 +62,9 @@ def check(arguments: argparse.Namespace) -> None:
         with torch.device("meta"):
             build(spec, row.resolution, row.channels)
     suite.write()
-    say(f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built")
+    say(
+        f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built"
+    )
 
 
 def configure_plan(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +91,12 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench train``."""
     _run(parser)
     _device(parser)
-    parser.add_argument("--checkpoint", type=Path, help="start from this checkpoint (refused if it is another run's)")
-    parser.add_argument("--checkpoint-seconds", type=float, default=60, help="time between checkpoints (default: 60)")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="start from this checkpoint (refused if it is another run's)"
+    )
+    parser.add_argument(
+        "--checkpoint-seconds", type=float, default=60, help="time between checkpoints (default: 60)"
+    )
     parser.set_defaults(run=train)
 
 
@@ -105,7 +111,10 @@ def train(arguments: argparse.Namespace) -> int:
     from bench.training.train import INTERRUPTED, Interrupted
     from bench.training.train import train as train_run
 
-    code = {"fingerprint": suite.code("train", spec.name), "definitions": definitions(*plan.entries("train", spec.model))}
+    code = {
+        "fingerprint": suite.code("train", spec.name),
+        "definitions": definitions(*plan.entries("train", spec.model)),
+    }
     try:
         train_run(
             spec,
@@ -138,7 +147,9 @@ def measure(arguments: argparse.Namespace) -> None:
 
     known = (*METRICS, "cost")
     if arguments.metric not in known:
-        raise BenchError(f"There is no metric {arguments.metric!r}{nearest(arguments.metric, known)}; known: {', '.join(known)}.")
+        raise BenchError(
+            f"There is no metric {arguments.metric!r}{nearest(arguments.metric, known)}; known: {', '.join(known)}."
+        )
     spec = plan.load(arguments.suite).run(arguments.name)
     device = _torch(arguments.device, spec.training.threads)
     from bench.metrics.measure import measure_run
@@ -159,7 +170,9 @@ def samples(arguments: argparse.Namespace) -> None:
 
     spec = plan.load(arguments.suite).run(arguments.name)
     if spec.measure.frechet is None:
-        raise BenchError(f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`.")
+        raise BenchError(
+            f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`."
+        )
     device = _torch(arguments.device, spec.training.threads)
     from bench.files import save_arrays
     from bench.metrics.samples import draw_samples
@@ -261,7 +274,10 @@ def why(arguments: argparse.Namespace) -> None:
         print(f"{spec.name} was never trained.")
         return
     record = read_json(file)
-    lines = [f"code: {c}" for c in changes(record["code"]["definitions"], definitions(*plan.entries("train", spec.model)))]
+    lines = [
+        f"code: {c}"
+        for c in changes(record["code"]["definitions"], definitions(*plan.entries("train", spec.model)))
+    ]
     lines += _option_changes(record["spec"], json.loads(json.dumps(plan.to_dict(spec))))
     print("\n".join(lines) or f"{spec.name}: nothing changed since it was trained; it would not run again.")
 
@@ -295,7 +311,9 @@ def runs(arguments: argparse.Namespace) -> None:
         say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite.suite}")
         return
     for name in suite.runs:
-        print(f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}")
+        print(
+            f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}"
+        )
 
 
 def _needed_state(suite) -> list[Path]:
@@ -314,7 +332,9 @@ def _needed_state(suite) -> list[Path]:
 
 def configure_config(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench config``."""
-    parser.add_argument("what", choices=("schema", "options"), help="JSON schema of a suite, or the options page")
+    parser.add_argument(
+        "what", choices=("schema", "options"), help="JSON schema of a suite, or the options page"
+    )
     parser.set_defaults(run=show_config)
 
 

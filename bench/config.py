@@ -64,7 +64,9 @@ class GridOptions:
     models: list[str] = required("names from config/models.yaml")
     train_sizes: list[int] = required("N, training images")
     shuffles: list[int] = option([0], "seeds of subset, initialisation and noise", "assumed")
-    recipe: str = option("", "a name that tells these runs from others of the same dataset, model, N and shuffle")
+    recipe: str = option(
+        "", "a name that tells these runs from others of the same dataset, model, N and shuffle"
+    )
     training: dict[str, Any] = option({}, "training options that differ from the suite's")
     measure: list[str] | None = option(None, "metrics of these runs; null takes all of the suite")
 
@@ -106,7 +108,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
     keys = [loader.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
     for key in keys:
         if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands twice", node.start_mark
+            )
     return loader.construct_mapping(node, deep=True)
 
 
@@ -148,8 +152,10 @@ def _fields_at(kind: Any, location: tuple) -> list[str]:
     definitions, node = schema.get("$defs", {}), schema
     for step in (None, *location):
         if step is not None:
-            node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(
-                step, node.get("additionalProperties", {})
+            node = (
+                node.get("items", {})
+                if isinstance(step, int)
+                else node.get("properties", {}).get(step, node.get("additionalProperties", {}))
             )
         for choice in node.get("anyOf", []) if isinstance(node, dict) else []:
             node = choice if choice.get("type") != "null" else node

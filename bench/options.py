@@ -53,18 +53,25 @@ class TrainingOptions:
     flip: bool = option(True, "mirror training images left to right with probability 1/2", "assumed")
     schedule: Literal["linear", "cosine"] = option("linear", "noise schedule", "assumed")
     timesteps: int = option(1000, "diffusion steps T", "assumed")
-    precision: Literal["float32", "bfloat16"] = option("float32", "autocast type of the forward pass", "assumed")
+    precision: Literal["float32", "bfloat16"] = option(
+        "float32", "autocast type of the forward pass", "assumed"
+    )
     compile: bool = option(False, "use torch.compile")
     deterministic: bool = option(False, "deterministic CUDA kernels: the same bits on the same machine type")
     threads: int = option(1, "CPU threads; sums depend on it, so it belongs to the recipe")
-    snapshots: list[int] = option([], "steps after which the averaged weights are kept for measurements along training")
+    snapshots: list[int] = option(
+        [], "steps after which the averaged weights are kept for measurements along training"
+    )
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
         check(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
         check(self.learning_rate > 0, f"learning_rate must be positive, not {self.learning_rate}")
         check(self.weight_decay >= 0, f"weight_decay must not be negative, not {self.weight_decay}")
-        check(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "betas must be two numbers in [0, 1)")
+        check(
+            len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
+            "betas must be two numbers in [0, 1)",
+        )
         check(0 <= self.ema < 1, f"ema must be in [0, 1), not {self.ema}")
         check(self.timesteps >= 2, f"timesteps must be at least 2, not {self.timesteps}")
         check(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
@@ -104,7 +111,10 @@ class JacobianOptions:
 
     def __post_init__(self) -> None:
         check(self.images >= 1, f"images must be at least 1, not {self.images}")
-        check(self.leading is None or self.leading >= 1, f"leading must be null or at least 1, not {self.leading}")
+        check(
+            self.leading is None or self.leading >= 1,
+            f"leading must be null or at least 1, not {self.leading}",
+        )
         check(len(self.operators) > 0, "operators must name at least one of eps, x0")
         check(
             all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
@@ -120,7 +130,9 @@ class AttentionOptions:
     __pydantic_config__ = STRICT
 
     images: int = option(4, "test images to average over", "assumed")
-    step_indices: list[int] = option([7], "noise levels to average over, as indices of the PSNR step grid", "assumed")
+    step_indices: list[int] = option(
+        [7], "noise levels to average over, as indices of the PSNR step grid", "assumed"
+    )
     steps: int = option(50, "respaced step indices of that grid", "paper")
     token: int | None = option(None, "token whose map is shown; null is the centre", "assumed")
 
@@ -149,7 +161,10 @@ class FrechetOptions:
     def __post_init__(self) -> None:
         check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
         check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
-        check(self.reference is None or self.reference >= 2, f"reference must be at least 2, not {self.reference}")
+        check(
+            self.reference is None or self.reference >= 2,
+            f"reference must be at least 2, not {self.reference}",
+        )
 
 
 @dataclass(frozen=True)
@@ -207,5 +222,7 @@ def from_dict(kind: Any, value: Any) -> Any:
     hints = typing.get_type_hints(kind)
     known = {f.name for f in dataclasses.fields(kind)}
     if unknown := set(value) - known:
-        raise BenchError(f"{kind.__name__} has no option {sorted(unknown)[0]!r}; it was written by another version.")
+        raise BenchError(
+            f"{kind.__name__} has no option {sorted(unknown)[0]!r}; it was written by another version."
+        )
     return kind(**{key: from_dict(hints[key], item) for key, item in value.items()})

@@ -135,7 +135,9 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
     for key, known in (("datasets", datasets), ("models", models)):
         for name in getattr(grid, key):
             if name not in known:
-                raise BenchError(f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}.")
+                raise BenchError(
+                    f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}."
+                )
     wanted = suite_options.measure
     if grid.measure is not None:
         left = {m: None for m in METRICS if m not in grid.measure}

@@ -22,7 +22,15 @@ from bench.errors import BenchError
 
 ROOT = Path(__file__).resolve().parent.parent
 # Options are compared by value; the rest says, schedules or records, and cannot change a number.
-LEFT_OUT = {"bench", "bench.options", "bench.config", "bench.provenance", "bench.console", "bench.errors", "bench.paths"}
+LEFT_OUT = {
+    "bench",
+    "bench.options",
+    "bench.config",
+    "bench.provenance",
+    "bench.console",
+    "bench.errors",
+    "bench.paths",
+}
 
 
 def fingerprint(*entries: str) -> str:
@@ -85,13 +93,19 @@ def definition_hashes(path: Path) -> dict[str, str]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def _normal(node: object) -> str:
     """Return a text of a syntax tree that does not depend on positions, docstrings or the Python version."""
     if isinstance(node, ast.AST):
-        fields = ((name, value) for name, value in ast.iter_fields(node) if name not in ("kind", "type_comment"))
+        fields = (
+            (name, value) for name, value in ast.iter_fields(node) if name not in ("kind", "type_comment")
+        )
         inner = ",".join(f"{name}={_normal(value)}" for name, value in fields if value not in (None, []))
         return f"{type(node).__name__}({inner})"
     if isinstance(node, list):
@@ -144,7 +158,10 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def _device_name(device: str) -> str:
@@ -158,7 +175,9 @@ def _device_name(device: str) -> str:
 def _git() -> dict:
     def ask(*words: str) -> str | None:
         try:
-            answer = subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True)
+            answer = subprocess.run(
+                ["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         return answer.stdout.strip()

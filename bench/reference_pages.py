@@ -53,7 +53,13 @@ def _rows(kind: type) -> list[str]:
     rows = []
     for field in fields(kind):
         text = "required" if field.name in required else f"`{json.dumps(_default(field))}`"
-        cells = (f"`{field.name}`", f"`{_type(hints[field.name])}`", text, field.metadata["status"], field.metadata["description"])
+        cells = (
+            f"`{field.name}`",
+            f"`{_type(hints[field.name])}`",
+            text,
+            field.metadata["status"],
+            field.metadata["description"],
+        )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return rows
 
@@ -64,4 +70,9 @@ def _default(field) -> object:
 
 def _type(hint: object) -> str:
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-    return text.replace("typing.", "").replace("bench.config.", "").replace("bench.options.", "").replace("NoneType", "null")
+    return (
+        text.replace("typing.", "")
+        .replace("bench.config.", "")
+        .replace("bench.options.", "")
+        .replace("NoneType", "null")
+    )

@@ -61,10 +61,16 @@ class Run:
         except FileNotFoundError:
             raise BenchError(f"{self.weights} does not exist; train the run first.") from None
         except Exception as error:
-            raise BenchError(f"{self.weights} cannot be loaded ({error}); delete it and train the run again.") from error
-        bad = next((k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None)
+            raise BenchError(
+                f"{self.weights} cannot be loaded ({error}); delete it and train the run again."
+            ) from error
+        bad = next(
+            (k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None
+        )
         if bad is not None:
-            raise BenchError(f"{self.weights} holds values that are not finite in {bad!r}; train the run again.")
+            raise BenchError(
+                f"{self.weights} holds values that are not finite in {bad!r}; train the run again."
+            )
         return model.to(self.device).eval().requires_grad_(False)
 
     @cached_property

@@ -11,7 +11,18 @@ from bench.errors import BenchError, nearest
 from bench.files import write_text
 
 IDENTITY = ["suite", "dataset", "model", "train_size", "shuffle", "recipe"]
-COLUMNS = [*IDENTITY, "split", "metric", "index_name", "index", "value", "unit", "protocol", "code", "data_hash"]
+COLUMNS = [
+    *IDENTITY,
+    "split",
+    "metric",
+    "index_name",
+    "index",
+    "value",
+    "unit",
+    "protocol",
+    "code",
+    "data_hash",
+]
 KEY = [*IDENTITY, "split", "metric", "index_name", "index", "protocol"]
 
 # metric -> (unit, which way is better, meaning)
@@ -25,18 +36,30 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "jacobian_eigenvalue": ("", "", "eigenvalue k of the symmetric part of the Jacobian, largest first"),
     "jacobian_singular_value": ("", "", "singular value k of the Jacobian, largest first"),
     "jacobian_asymmetry": ("", "", "|J - J^T| / |J| in the Frobenius norm"),
-    "attention_distance": ("tokens", "", "mean Euclidean distance between query and key, weighted by attention"),
+    "attention_distance": (
+        "tokens",
+        "",
+        "mean Euclidean distance between query and key, weighted by attention",
+    ),
     "attention_entropy": ("nats", "", "mean entropy of a row of the attention map"),
     "attention_mass_w3": ("", "", "attention inside a 3x3 window"),
     "attention_mass_w5": ("", "", "attention inside a 5x5 window"),
     "attention_mass_w7": ("", "", "attention inside a 7x7 window"),
-    "frechet": ("", "lower", "Fréchet distance of samples to the train pool in the feature space of the protocol"),
+    "frechet": (
+        "",
+        "lower",
+        "Fréchet distance of samples to the train pool in the feature space of the protocol",
+    ),
     "fid": ("", "lower", "Fréchet distance in Inception features"),
     "loss": ("", "lower", "mean training loss of the last history interval"),
     "parameters": ("", "", "trainable parameters"),
     "macs": ("", "", "multiply-adds of one image's forward pass"),
     "macs_without_attention": ("", "", "the same without the attention products"),
-    "images_per_second": ("1/s", "higher", "training images per second of the last attempt, on the recorded device"),
+    "images_per_second": (
+        "1/s",
+        "higher",
+        "training images per second of the last attempt, on the recorded device",
+    ),
 }
 
 
@@ -48,10 +71,14 @@ def check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         raise BenchError(f"{where} has the unknown metric {unknown[0]!r}{nearest(str(unknown[0]), METRICS)}.")
     if table["value"].isna().any():
         row = table[table["value"].isna()].iloc[0]
-        raise BenchError(f"{where}: {row['metric']} of {row['dataset']}, {row['model']} has no value (NaN); measure it again.")
+        raise BenchError(
+            f"{where}: {row['metric']} of {row['dataset']}, {row['model']} has no value (NaN); measure it again."
+        )
     if table.duplicated(KEY).any():
         row = table[table.duplicated(KEY)].iloc[0]
-        raise BenchError(f"{where}: {row['metric']} of {row['dataset']}, {row['model']}, N = {row['train_size']} stands twice.")
+        raise BenchError(
+            f"{where}: {row['metric']} of {row['dataset']}, {row['model']}, N = {row['train_size']} stands twice."
+        )
     return table[COLUMNS]
 
 
@@ -59,11 +86,18 @@ def read_tidy(path: str | Path) -> pd.DataFrame:
     """Read a tidy table (empty cells are empty strings, ``index`` is nullable) and check it."""
     texts = {c: str for c in COLUMNS if c not in ("train_size", "shuffle", "index", "value")}
     try:
-        table = pd.read_csv(path, dtype={**texts, "index": "Int64"}, keep_default_na=False, na_values={"index": [""], "value": ["", "nan"]})
+        table = pd.read_csv(
+            path,
+            dtype={**texts, "index": "Int64"},
+            keep_default_na=False,
+            na_values={"index": [""], "value": ["", "nan"]},
+        )
     except FileNotFoundError:
         raise BenchError(f"{path} does not exist; make it with `snakemake --cores 2 {path}`.") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise BenchError(f"{path} is not a tidy table ({error}); make it again with `bench tidy SUITE`.") from error
+        raise BenchError(
+            f"{path} is not a tidy table ({error}); make it again with `bench tidy SUITE`."
+        ) from error
     return check(table, path)
 
 

@@ -24,7 +24,9 @@ def running(folder: Path) -> list[int]:
 def main() -> int:
     """Unlock the current folder; return 1 where the owner of the lock lives."""
     if owners := running(Path.cwd().resolve()):
-        print(f"Snakemake still runs here (process {owners[0]}); wait for it or stop it first.", file=sys.stderr)
+        print(
+            f"Snakemake still runs here (process {owners[0]}); wait for it or stop it first.", file=sys.stderr
+        )
         return 1
     snakemake = Path(sys.executable).parent / "snakemake"
     return subprocess.run([snakemake, "--unlock", "--cores", "1"], check=False).returncode

@@ -14,17 +14,12 @@ SLACK = 0.25  # float32 rounding of squared distances up to 255^2
 BLOCK = 1024
 
 
-def digests(images: np.ndarray) -> list[bytes]:
-    """Return the sha256 of every image."""
-    return [hashlib.sha256(image.tobytes()).digest() for image in images]
-
-
 def exact(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """Return the indices of test images that are also in train, and the repeats within each pool."""
-    of_train, of_test = digests(train), digests(test)
-    known = set(of_train)
-    found = np.array([i for i, key in enumerate(of_test) if key in known], dtype=np.int64)
-    return found, {"train": len(of_train) - len(known), "test": len(of_test) - len(set(of_test))}
+    of_train = {hashlib.sha256(image.tobytes()).digest() for image in train}
+    of_test = [hashlib.sha256(image.tobytes()).digest() for image in test]
+    found = np.array([i for i, key in enumerate(of_test) if key in of_train], dtype=np.int64)
+    return found, {"train": len(train) - len(of_train), "test": len(of_test) - len(set(of_test))}
 
 
 def fingerprints(images: np.ndarray) -> np.ndarray:

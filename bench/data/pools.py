@@ -82,10 +82,13 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
     given = getattr(options, key)
     path = sources / given
     if not path.exists():
+        elsewhere = (
+            "" if Path(given).is_absolute() else f", or set BENCH_DATA to the folder that holds {given}"
+        )
         count = f"{options.expected} images" if key == "source" and options.expected else "images"
         raise BenchError(
             f"{path} does not exist: put the {count} of {name} ({options.title}) there{home_of(options)}, "
-            f"as a folder, zip, tar, .npy or .npz, or set BENCH_DATA to the folder that holds {given}."
+            f"as a folder, zip, tar, .npy or .npz{elsewhere}."
         )
     if key == "source" and options.source_sha256 is not None:
         if path.is_dir():

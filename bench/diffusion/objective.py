@@ -11,7 +11,9 @@ from torch.nn import functional as F
 from bench.diffusion.schedule import Schedule
 
 
-def loss(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
+def loss(
+    model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, noise: Tensor, y: Tensor | None = None
+) -> Tensor:
     """Return the mean squared error of the predicted noise, a scalar (Ho et al. 2020, Eq. 14).
 
     ``x0`` (B, C, H, W) in [-1, 1], ``t`` (B,) int64 in 0..T-1, ``noise`` standard normal like ``x0``.  A model
@@ -26,7 +28,9 @@ def loss(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, noise: Ten
     return F.mse_loss(eps, noise) + 0.001 * len(schedule) * vlb.mean()
 
 
-def variational_bits(schedule: Schedule, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, values: Tensor) -> Tensor:
+def variational_bits(
+    schedule: Schedule, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, values: Tensor
+) -> Tensor:
     """Return the variational bound's term of each image, (B,), in bits per dimension.
 
     KL(q(x_{t-1} | x_t, x_0) || p) for t > 0, the discretised likelihood of 8-bit pixels for t = 0.

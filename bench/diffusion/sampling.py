@@ -15,7 +15,12 @@ Noise = Callable[[int], Tensor]
 
 @torch.no_grad()
 def sample(
-    model: nn.Module, schedule: Schedule, x: Tensor, sampler: str, noise: Noise | None = None, clip: bool = True
+    model: nn.Module,
+    schedule: Schedule,
+    x: Tensor,
+    sampler: str,
+    noise: Noise | None = None,
+    clip: bool = True,
 ) -> Tensor:
     """Return samples (B, C, H, W) in [-1, 1] from standard normal ``x`` of that shape.
 
@@ -33,7 +38,9 @@ def sample(
     return x
 
 
-def _ancestral(model: nn.Module, schedule: Schedule, x: Tensor, t: Tensor, index: int, clip: bool) -> tuple[Tensor, Tensor]:
+def _ancestral(
+    model: nn.Module, schedule: Schedule, x: Tensor, t: Tensor, index: int, clip: bool
+) -> tuple[Tensor, Tensor]:
     """Return mean and log variance of p(x_{t-1} | x_t)."""
     if getattr(model, "learned_sigma", False):
         eps, values = model.raw(x, t).chunk(2, dim=1)

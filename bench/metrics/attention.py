@@ -43,7 +43,11 @@ def locality(weights: Tensor, grid: tuple[int, int]) -> dict[str, float]:
 @torch.no_grad()
 def measure(run: Run, options: AttentionOptions) -> Measurement:
     """Average the maps over heads, images and noise levels; a network without attention gives no rows."""
-    cores = {name: m for name, m in run.model.named_modules() if isinstance(m, AttentionCore) and m.grid is not None}
+    cores = {
+        name: m
+        for name, m in run.model.named_modules()
+        if isinstance(m, AttentionCore) and m.grid is not None
+    }
     grid_of_steps = run.schedule.respace(options.steps)
     images = to_network(torch.from_numpy(run.test_images(options.images))).to(run.device)
     maps: dict[str, list[Tensor]] = {name: [] for name in cores}
@@ -62,7 +66,9 @@ def measure(run: Run, options: AttentionOptions) -> Measurement:
     return _collect(cores, maps, numbers, options)
 
 
-def _collect(cores: dict[str, AttentionCore], maps: dict, numbers: dict, options: AttentionOptions) -> Measurement:
+def _collect(
+    cores: dict[str, AttentionCore], maps: dict, numbers: dict, options: AttentionOptions
+) -> Measurement:
     """Put averaged maps and numbers together; maps of another grid than the finest are counted, not drawn."""
     steps = ",".join(map(str, options.step_indices))
     protocol = f"images={options.images};step_indices={steps};average=heads,images,steps"

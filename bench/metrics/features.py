@@ -49,7 +49,9 @@ def inception_weights() -> Path:
             "or set BENCH_INCEPTION to its path, or choose features: random-conv."
         )
     if sha256(path) != INCEPTION_SHA256:
-        raise BenchError(f"{path} is not {INCEPTION}: its sha256 must begin {INCEPTION_SHA256[:16]}; fetch it again.")
+        raise BenchError(
+            f"{path} is not {INCEPTION}: its sha256 must begin {INCEPTION_SHA256[:16]}; fetch it again."
+        )
     return path
 
 

@@ -22,7 +22,9 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     product = np.linalg.eigvalsh(root @ cov2 @ root)
     difference = mean1 - mean2
-    return float(difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(product.clip(0)).sum())
+    return float(
+        difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(product.clip(0)).sum()
+    )
 
 
 def measure(run: Run, options: FrechetOptions) -> Measurement:
@@ -30,7 +32,9 @@ def measure(run: Run, options: FrechetOptions) -> Measurement:
     file = paths.reference_file(run.spec.dataset, options.features, options.reference)
     with np.load(file, allow_pickle=False) as reference, np.load(run.folder / "samples.npz") as drawn:
         if str(reference["sha256"]) != run.data_hash:
-            raise BenchError(f"{file} belongs to another version of {run.spec.dataset}; run `bench reference` again.")
+            raise BenchError(
+                f"{file} belongs to another version of {run.spec.dataset}; run `bench reference` again."
+            )
         found = features(drawn["samples"], options.features, run.device)
         value = frechet_distance(
             found.mean(0), np.cov(found, rowvar=False), reference["mean"], reference["covariance"]

@@ -87,9 +87,13 @@ def leading_spectrum(function: Callable[[Tensor], Tensor], x: Tensor, count: int
 
 def _check_residual(operator: LinearOperator, values: np.ndarray, vectors: np.ndarray) -> None:
     for k in (0, len(values) - 1):
-        residual = np.linalg.norm(operator @ vectors[:, k] - values[k] * vectors[:, k]) / max(abs(values[0]), 1e-12)
+        residual = np.linalg.norm(operator @ vectors[:, k] - values[k] * vectors[:, k]) / max(
+            abs(values[0]), 1e-12
+        )
         if residual > TOLERANCE:
-            raise BenchError(f"Eigenpair {k} did not converge (relative residual {residual:.1e}); set jacobian.leading to null.")
+            raise BenchError(
+                f"Eigenpair {k} did not converge (relative residual {residual:.1e}); set jacobian.leading to null."
+            )
 
 
 def _tensor(v: np.ndarray, x: Tensor) -> Tensor:
@@ -140,7 +144,9 @@ def _spectra(run: Run, options: JacobianOptions, grid, x: Tensor, step: int):
         yield operator, spectrum(eps if operator == "eps" else x0_jacobian(eps, abar))
 
 
-def _record(found: Measurement, options: JacobianOptions, values: Spectrum, name: str, shape: tuple[int, ...]) -> None:
+def _record(
+    found: Measurement, options: JacobianOptions, values: Spectrum, name: str, shape: tuple[int, ...]
+) -> None:
     operator, step, image = name.split("_")
     protocol = f"operator={operator};step={step};image={image};values={options.leading or 'all'}"
     for metric, series in (
@@ -152,7 +158,9 @@ def _record(found: Measurement, options: JacobianOptions, values: Spectrum, name
     if not math.isnan(values.asymmetry):
         found.add("jacobian_asymmetry", values.asymmetry, "test", protocol=protocol)
     if bad := [k for k in options.vectors if k >= values.eigenvectors.shape[1]]:
-        raise BenchError(f"jacobian.vectors asks for eigenvector {bad[0]}, there are {values.eigenvectors.shape[1]}.")
+        raise BenchError(
+            f"jacobian.vectors asks for eigenvector {bad[0]}, there are {values.eigenvectors.shape[1]}."
+        )
     height, width, channels = shape
     chosen = values.eigenvectors[:, options.vectors].T.reshape(-1, channels, height, width)
     found.arrays[f"eigenvalues_{name}"] = values.eigenvalues

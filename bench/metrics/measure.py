@@ -22,7 +22,15 @@ class Measurement:
     rows: list[dict] = field(default_factory=list)
     arrays: dict[str, np.ndarray] | None = None
 
-    def add(self, metric: str, value: float, split: str = "", index_name: str = "", index: int | None = None, protocol: str = "") -> None:
+    def add(
+        self,
+        metric: str,
+        value: float,
+        split: str = "",
+        index_name: str = "",
+        index: int | None = None,
+        protocol: str = "",
+    ) -> None:
         """Append one number."""
         row = {"metric": metric, "value": float(value), "unit": METRICS[metric][0], "split": split}
         self.rows.append(row | {"index_name": index_name, "index": index, "protocol": protocol})
@@ -40,7 +48,9 @@ def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.Dat
 def measure_run(metric: str, folder: Path, spec: RunSpec, device: str) -> None:
     """Measure ``metric`` of the run in ``folder`` with the options of ``spec``; write METRIC.csv and METRIC.npz."""
     run = Run(folder, device)
-    found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(run, getattr(spec.measure, metric, None))
+    found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(
+        run, getattr(spec.measure, metric, None)
+    )
     table = check(finish(found.rows, spec, run.code, run.data_hash), f"{metric} of {spec.name}")
     if found.arrays is not None:
         save_arrays(folder / f"{metric}.npz", **found.arrays)

@@ -50,15 +50,21 @@ def measure(run: Run, options: PsnrOptions) -> Measurement:
     """
     count, tests = options.images, len(run.dataset.test)
     if tests < count:
-        raise BenchError(f"{run.spec.dataset} has {tests} test images, fewer than psnr.images = {count}; lower it.")
+        raise BenchError(
+            f"{run.spec.dataset} has {tests} test images, fewer than psnr.images = {count}; lower it."
+        )
     train = run.train_images(count)
     pools = {"train": train[np.arange(count) % len(train)], "test": run.test_images(count)}
     grid = run.schedule.respace(options.steps)
     arrays = {
-        split: psnr_by_step(run.model, grid, to_network(torch.from_numpy(images)).to(run.device), options.clip)
+        split: psnr_by_step(
+            run.model, grid, to_network(torch.from_numpy(images)).to(run.device), options.clip
+        )
         for split, images in pools.items()
     }
-    found = Measurement(arrays={k: v.astype(np.float32) for k, v in arrays.items()} | {"timesteps": grid.timesteps})
+    found = Measurement(
+        arrays={k: v.astype(np.float32) for k, v in arrays.items()} | {"timesteps": grid.timesteps}
+    )
     protocol = f"images={count};steps={options.steps};clip={str(options.clip).lower()}"
     means = {split: values.mean(0) for split, values in arrays.items()}
     for split, curve in means.items():

@@ -9,7 +9,9 @@ from bench.errors import BenchError
 from bench.metrics.features import NAMES, features
 
 
-def reference_statistics(dataset: Dataset, space: str, count: int | None, device: str) -> dict[str, np.ndarray]:
+def reference_statistics(
+    dataset: Dataset, space: str, count: int | None, device: str
+) -> dict[str, np.ndarray]:
     """Return ``mean`` (d,), ``covariance`` (d, d), ``count``, ``features`` and the dataset's ``sha256``.
 
     Raises BenchError where the pool holds fewer than ``count`` images or the space is unknown.
@@ -17,7 +19,9 @@ def reference_statistics(dataset: Dataset, space: str, count: int | None, device
     if space not in NAMES:
         raise BenchError(f"There is no feature space {space!r}; known: {', '.join(NAMES)}.")
     if count is not None and count > len(dataset.train):
-        raise BenchError(f"{dataset.folder.name} has {len(dataset.train)} training images, fewer than {count}.")
+        raise BenchError(
+            f"{dataset.folder.name} has {len(dataset.train)} training images, fewer than {count}."
+        )
     found = features(dataset.train[:count], space, device)
     return {
         "mean": found.mean(0),

@@ -23,7 +23,14 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, width: int, out: int, condition: int, groups: int, dropout: float, scale_shift: bool, resample: str | None
+        self,
+        width: int,
+        out: int,
+        condition: int,
+        groups: int,
+        dropout: float,
+        scale_shift: bool,
+        resample: str | None,
     ) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, width)
@@ -137,7 +144,9 @@ class UNet(nn.Module):
         if image_size % 2**halvings:
             raise ValueError(f"{len(multipliers)} levels need a side that is a multiple of {2**halvings}.")
         if bad := [m for m in multipliers if int(m * width) % groups]:
-            raise ValueError(f"{groups} groups do not divide {int(bad[0] * width)} channels; set groups or width.")
+            raise ValueError(
+                f"{groups} groups do not divide {int(bad[0] * width)} channels; set groups or width."
+            )
         self.learned_sigma, self.num_classes, self.label_dropout = learned_sigma, num_classes, label_dropout
         condition = 4 * width
         self.time = TimeEmbedding(width, condition)
@@ -161,7 +170,9 @@ class UNet(nn.Module):
         for level, multiplier in enumerate(multipliers):
             for _ in range(blocks):
                 outer = int(multiplier * width)
-                down.append(Stage(block(now, outer), *([attend(outer, factor)] if factor in attention else [])))
+                down.append(
+                    Stage(block(now, outer), *([attend(outer, factor)] if factor in attention else []))
+                )
                 now = outer
                 kept.append(now)
             if level < halvings:

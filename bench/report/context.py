@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -106,7 +107,7 @@ class Context:
     def printed(self, file: str) -> pd.DataFrame:
         """Return numbers that An et al. 2024 print (``results/published/an2024/FILE.csv``)."""
         path = Path(__file__).parent.parent.parent / "results" / "published" / "an2024" / f"{file}.csv"
-        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+        return pd.read_csv(self._read(Path(os.path.relpath(path)))) if path.exists() else pd.DataFrame()
 
     @property
     def scope(self) -> str:

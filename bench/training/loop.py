@@ -44,7 +44,9 @@ class Loop:
             fused=True,
         )
         self.network = torch.compile(self.model) if self.options.compile else self.model
-        self.total = torch.zeros((), device=self.device, dtype=torch.float64)  # of the losses since the last row
+        self.total = torch.zeros(
+            (), device=self.device, dtype=torch.float64
+        )  # of the losses since the last row
         self.every = max(1, self.options.steps // 100)
 
     def state(self) -> dict:
@@ -122,4 +124,3 @@ def run(loop: Loop, at_step: Callable[[Loop], None]) -> None:
     while loop.step < loop.options.steps:
         loop.advance()
         at_step(loop)
-

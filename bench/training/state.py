@@ -44,7 +44,9 @@ def lock(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise BenchError(f"{folder} is being trained by {file.read().strip()}; wait for it or stop it.") from None
+            raise BenchError(
+                f"{folder} is being trained by {file.read().strip()}; wait for it or stop it."
+            ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -84,7 +86,9 @@ def read(path: Path, digest: str) -> dict[str, Any]:
         raise BenchError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
     named = _NAME.fullmatch(path.name)
     if named and hashlib.sha256(data).hexdigest()[:16] != named[2]:
-        raise BenchError(f"The checkpoint {path} is damaged (its sha256 is not the one in its name); delete it.")
+        raise BenchError(
+            f"The checkpoint {path} is damaged (its sha256 is not the one in its name); delete it."
+        )
     try:
         state = torch.load(io.BytesIO(data), weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
@@ -120,7 +124,9 @@ class Status:
             return
         self.written = now
         who = {"pid": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
-        write_json(self.path, {"state": state, "step": step, "steps": self.steps, "time": now, **who, **values})
+        write_json(
+            self.path, {"state": state, "step": step, "steps": self.steps, "time": now, **who, **values}
+        )
 
 
 def describe(run_folder: Path, root: Path) -> str:
@@ -136,7 +142,8 @@ def describe(run_folder: Path, root: Path) -> str:
     left = status.get("seconds_left")
     tail = f", {rate:.3g} images/s, {left:.0f} s left" if rate and left is not None else ""
     age = time.time() - status["time"]
-    return f"{status['state']} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {age:.0f} s ago on {status['host']}"
+    where = f"{age:.0f} s ago on {status['host']}"
+    return f"{status['state']} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {where}"
 
 
 def clean(needed: Iterable[Path], root: Path) -> int:

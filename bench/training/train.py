@@ -122,13 +122,20 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
     done = (loop.step - first) * spec.training.batch
     status.write("done", loop.step)
     rate = done / max(time.monotonic() - began, 1e-9) if done else None
-    return {"weights": loop.averaged(), "history": loop.history, "images_per_second": rate, "resumed_at": first}
+    return {
+        "weights": loop.averaged(),
+        "history": loop.history,
+        "images_per_second": rate,
+        "resumed_at": first,
+    }
 
 
 class _Keeper:
     """After each step: report, keep snapshots, save on the clock, at the end and when a signal asks to stop."""
 
-    def __init__(self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status) -> None:
+    def __init__(
+        self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status
+    ) -> None:
         self.folder, self.digest, self.seconds = folder, digest, seconds
         self.flag, self.progress, self.status = flag, progress, status
         self.began = self.saved = time.monotonic()
@@ -152,7 +159,9 @@ class _Keeper:
         speed = rate * loop.options.batch
         if self.flag.signal and not last:
             self.status.write("interrupted", loop.step)
-            raise Interrupted(f"stopped by {self.flag.signal} at step {loop.step}, saved; the same command goes on")
+            raise Interrupted(
+                f"stopped by {self.flag.signal} at step {loop.step}, saved; the same command goes on"
+            )
         self.status.write("training", loop.step, images_per_second=speed, seconds_left=left)
 
 
@@ -162,7 +171,9 @@ def _write(
     """Write the declared outputs, each whole or not at all, run.json last."""
     bad = [key for key, value in result["weights"].items() if not bool(torch.isfinite(value.float()).all())]
     if bad:
-        raise BenchError(f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate.")
+        raise BenchError(
+            f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate."
+        )
     with atomic(out / "weights.safetensors") as path:
         # one entry: safetensors writes several in an order of its own, and the bytes would differ
         about = {"run": f"{spec.suite}/{spec.name}/{folder.name}"}
@@ -184,4 +195,3 @@ def _write(
         "provenance": environment(device),
     }
     write_json(out / "run.json", record)
-

@@ -23,10 +23,14 @@ def reference(fixtures):
 def test_schedules(reference, name):
     schedule = make_schedule(name, 1000)
     for key in ("betas", "alphas_cumprod"):
-        np.testing.assert_allclose(getattr(schedule, key), reference[f"schedule/{name}_1000/{key}"], rtol=1e-10)
+        np.testing.assert_allclose(
+            getattr(schedule, key), reference[f"schedule/{name}_1000/{key}"], rtol=1e-10
+        )
 
 
-@pytest.mark.parametrize(("name", "steps"), [("linear", "50"), ("linear", "ddim50"), ("cosine", "50"), ("linear", "10")])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("linear", "50"), ("linear", "ddim50"), ("cosine", "50"), ("linear", "10")]
+)
 def test_respacing(reference, name, steps):
     schedule, where = make_schedule(name, 1000).respace(steps), f"respace/{name}_1000/{steps}"
     assert schedule.timesteps.tolist() == reference[f"{where}/timestep_map"].tolist()
@@ -36,7 +40,9 @@ def test_respacing(reference, name, steps):
 @pytest.mark.parametrize("name", ["linear", "cosine"])
 def test_pointwise(reference, name):
     schedule, where = make_schedule(name, 1000), f"pointwise/{name}_1000/"
-    given = {key: torch.from_numpy(reference[where + key]) for key in ("x0", "noise", "eps_guess", "q_sample", "t")}
+    given = {
+        key: torch.from_numpy(reference[where + key]) for key in ("x0", "noise", "eps_guess", "q_sample", "t")
+    }
     t, x_t = given["t"], given["q_sample"]
     ours = {
         "q_sample": schedule.q_sample(given["x0"], t, given["noise"]),

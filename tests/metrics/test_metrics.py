@@ -60,7 +60,9 @@ def test_memoriser_has_the_ceiling_on_train_and_a_gap():
     assert abs(rows(found, "psnr", "train")[0] - ceiling) < 1e-6  # 58.9 dB: the rounding error of uint8
     assert rows(found, "psnr_gap_mean")[0] > 10
     assert found.arrays["train"].shape == (12, 50)  # N < K: images repeat
-    assert not np.array_equal(found.arrays["train"][0, 40:], found.arrays["train"][5, 40:])  # with fresh noise
+    assert not np.array_equal(
+        found.arrays["train"][0, 40:], found.arrays["train"][5, 40:]
+    )  # with fresh noise
 
 
 def test_gaussian_field_meets_its_optimum():
@@ -105,7 +107,9 @@ def test_jacobian_of_a_linear_map_is_its_matrix():
     dense = jacobian.dense_jacobian(linear_map(matrix), x)
     np.testing.assert_allclose(dense, matrix, atol=1e-12)
     full = jacobian.spectrum(dense)
-    np.testing.assert_allclose(full.eigenvalues, np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1], atol=1e-10)
+    np.testing.assert_allclose(
+        full.eigenvalues, np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1], atol=1e-10
+    )
     assert abs(full.asymmetry - np.linalg.norm(matrix - matrix.T) / np.linalg.norm(matrix)) < 1e-12
     few = jacobian.leading_spectrum(linear_map(matrix), x, 5)
     np.testing.assert_allclose(few.eigenvalues, full.eigenvalues[:5], rtol=1e-4)
@@ -131,7 +135,9 @@ def test_memorisers_x0_jacobian_is_the_posterior_covariance():
     mean = weights @ images
     covariance = (images - mean).T * weights @ (images - mean)
     expected = np.linalg.eigvalsh(covariance * np.sqrt(abar) / (1 - abar))[::-1]
-    np.testing.assert_allclose(found.arrays[f"eigenvalues_x0_{step}_0"], expected, atol=2e-4 * expected[0] + 1e-5)
+    np.testing.assert_allclose(
+        found.arrays[f"eigenvalues_x0_{step}_0"], expected, atol=2e-4 * expected[0] + 1e-5
+    )
 
 
 def test_jacobian_through_attention():
@@ -159,10 +165,17 @@ def test_locality_numbers():
     uniform = torch.full((1, 1, 16, 16), 1 / 16)
     found = attention.locality(uniform, grid)
     assert abs(found["attention_entropy"] - np.log(16)) < 1e-6
-    assert abs(found["attention_mass_w3"] - float(window_mask(grid, 3, 0, torch.device("cpu")).float().mean())) < 1e-6
+    assert (
+        abs(found["attention_mass_w3"] - float(window_mask(grid, 3, 0, torch.device("cpu")).float().mean()))
+        < 1e-6
+    )
     assert found["attention_mass_w7"] == pytest.approx(1)
     alone = attention.locality(torch.eye(16)[None, None], grid)
-    assert alone["attention_distance"] == 0 and alone["attention_mass_w3"] == 1 and alone["attention_entropy"] == 0
+    assert (
+        alone["attention_distance"] == 0
+        and alone["attention_mass_w3"] == 1
+        and alone["attention_entropy"] == 0
+    )
 
 
 @pytest.fixture(scope="module")

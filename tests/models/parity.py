@@ -15,7 +15,9 @@ def read(folder: Path, name: str) -> tuple[dict, dict[str, Tensor], dict[str, Te
     with np.load(folder / "parity" / f"{name}.npz", allow_pickle=False) as file:
         config = json.loads(file["config"].item())
         arrays = {key: torch.from_numpy(file[key]) for key in file.files if key != "config"}
-    weights = {key.removeprefix("weights/"): arrays.pop(key) for key in list(arrays) if key.startswith("weights/")}
+    weights = {
+        key.removeprefix("weights/"): arrays.pop(key) for key in list(arrays) if key.startswith("weights/")
+    }
     return config, weights, arrays
 
 

@@ -63,9 +63,21 @@ def parameters(family: str, size: int, channels: int, **options) -> int:
 def test_published_sizes():
     an2024 = {"width": 128, "blocks": 3, "multipliers": [1, 2, 3, 4]}
     assert parameters("unet", 32, 3, **an2024) == 109_554_051  # 109.55M in the paper's Fig. 3
-    cifar = {"width": 128, "blocks": 3, "multipliers": [1, 2, 2, 2], "attention": [2, 4], "learned_sigma": True}
+    cifar = {
+        "width": 128,
+        "blocks": 3,
+        "multipliers": [1, 2, 2, 2],
+        "attention": [2, 4],
+        "learned_sigma": True,
+    }
     assert round(parameters("unet", 32, 3, **cifar) / 1e6, 3) == 52.546
-    adm64 = {"width": 192, "blocks": 3, "multipliers": [1, 2, 3, 4], "attention": [2, 4, 8], "num_classes": 1000}
+    adm64 = {
+        "width": 192,
+        "blocks": 3,
+        "multipliers": [1, 2, 3, 4],
+        "attention": [2, 4, 8],
+        "num_classes": 1000,
+    }
     assert round(parameters("adm", 64, 3, **adm64) / 1e6, 3) == 295.904
 
 

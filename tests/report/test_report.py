@@ -40,7 +40,12 @@ def measured(run):
         yield row(run, "psnr_gap", gap, "train-test", "step", step, "images=8;steps=5;clip=true")
     yield row(run, "psnr_gap_mean", gap * (0.8 if local else 1), "train-test")
     yield row(run, "psnr_mean", 26.0, "test")
-    yield row(run, "frechet", (2.0 if local else 2.5) if run.train_size == 10 else 1.0 + local, protocol="features=x")
+    yield row(
+        run,
+        "frechet",
+        (2.0 if local else 2.5) if run.train_size == 10 else 1.0 + local,
+        protocol="features=x",
+    )
     for k in range(64):
         yield row(run, "jacobian_eigenvalue", 1 / (k + 1), "test", "k", k, "operator=x0;step=1;image=0")
     yield row(run, "jacobian_asymmetry", 0.1, "test", protocol="operator=x0;step=1;image=0")
@@ -106,7 +111,9 @@ def test_drawing_needs_no_torch(place):
 
 
 def test_planning_needs_no_torch():
-    code = "import sys; from bench import plan; plan.load('paper').summary(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from bench import plan; plan.load('paper').summary(); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -124,8 +131,13 @@ def test_table_numbers_signs_and_bold(place):
 def test_latex_compiles(place):
     main(["table", "tab1", "--suite", SUITE])
     body = (paths.tables_folder(SUITE) / "tab1.tex").read_text()
-    (place / "t.tex").write_text(r"\documentclass{article}\usepackage{booktabs}\begin{document}" + body + r"\end{document}")
-    assert subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=place, capture_output=True).returncode == 0
+    (place / "t.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}" + body + r"\end{document}"
+    )
+    assert (
+        subprocess.run(["pdflatex", "-halt-on-error", "t.tex"], cwd=place, capture_output=True).returncode
+        == 0
+    )
 
 
 def test_percent_matches_the_papers_own_and_its_misprint():

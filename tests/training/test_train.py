@@ -21,7 +21,7 @@ from bench.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
 from bench.training import state
 from bench.training.train import train
 
-NETWORK = '''
+NETWORK = """
 import torch
 from bench.models.registry import register_model
 
@@ -37,7 +37,7 @@ class Net(torch.nn.Module):
 @register_model("net")
 def net(image_size, channels, scale: float = 1.0):
     return Net(channels, scale)
-'''
+"""
 
 CHILD = """
 import sys, pickle
@@ -47,7 +47,8 @@ torch.set_num_threads(1)
 from bench.training.train import Interrupted, train
 spec, folder, seconds = pickle.loads(Path(sys.argv[1]).read_bytes())
 try:
-    train(spec, folder / "data", folder / "s0.npz", folder / "out", folder / "state", code={"fingerprint": "c", "definitions": {}}, checkpoint_seconds=seconds)
+    places = (folder / "data", folder / "s0.npz", folder / "out", folder / "state")
+    train(spec, *places, code={"fingerprint": "c", "definitions": {}}, checkpoint_seconds=seconds)
 except Interrupted:
     sys.exit(75)
 """
@@ -68,7 +69,9 @@ def place(tmp_path):
 
 def spec(place, steps=120, scale=1.0, size=10, **training):
     model = ModelSpec("net", "net", {"scale": scale}, str(place / "net.py"))
-    options = TrainingOptions(steps=steps, batch=4, learning_rate=training.pop("learning_rate", 1e-3), ema=0.9, **training)
+    options = TrainingOptions(
+        steps=steps, batch=4, learning_rate=training.pop("learning_rate", 1e-3), ema=0.9, **training
+    )
     return RunSpec("suite", "data.net.n10.s0", "data", model, size, 0, "", options, MeasureOptions())
 
 
@@ -87,7 +90,10 @@ def child(place, one, seconds=0.0):
 def test_killed_at_random_moments_it_ends_in_the_same_bits(place):
     one = spec(place, steps=300, snapshots=[150])
     undisturbed = run(place, one, "calm", "calm-state")
-    moments, kills = random.Random(int(os.environ.get("BENCH_SEED", "0"))), int(os.environ.get("BENCH_KILLS", "3"))
+    moments, kills = (
+        random.Random(int(os.environ.get("BENCH_SEED", "0"))),
+        int(os.environ.get("BENCH_KILLS", "3")),
+    )
     killed = 0
     for _ in range(40 * kills):
         process = child(place, one)
@@ -185,7 +191,9 @@ def test_unwritable_output(place):
 def test_full_disk_keeps_the_older_checkpoint(place):
     small = place / "state"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", small], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", small], capture_output=True
+    ).returncode:
         pytest.skip("a tmpfs cannot be mounted here")
     try:
         one = spec(place)

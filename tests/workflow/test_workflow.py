@@ -23,7 +23,12 @@ measure:
   frechet: {samples: 8, sampler: ddim, steps: 3, features: random-conv}
 runs:
   - {datasets: [disks-8], models: [dit-t16, dit-t16-local, unet-t16], train_sizes: [10]}
-items: {fig2: {models: [unet-t16, dit-t16]}, fig3: {models: [unet-t16, dit-t16]}, fig4: {models: [dit-t16]}, fig6: {}, tab1: {}}
+items:
+  fig2: {models: [unet-t16, dit-t16]}
+  fig3: {models: [unet-t16, dit-t16]}
+  fig4: {models: [dit-t16]}
+  fig6: {}
+  tab1: {}
 """
 
 
@@ -136,7 +141,9 @@ def test_the_report_holds_every_item(project):
 
 def test_a_wrong_suite_is_one_sentence(project):
     command = [Path(sys.executable).parent / "snakemake", "-n", "--config", "suite=smal"]
-    done = subprocess.run(command, cwd=project.folder, env=project.environment, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=project.folder, env=project.environment, capture_output=True, text=True
+    )
     assert done.returncode != 0
     assert "There is no suite 'smal' (did you mean 'small'?)" in done.stdout + done.stderr
 
@@ -162,7 +169,18 @@ def test_the_paper_suite_can_be_planned(project):
 
 
 def test_samples_and_the_python_door(project):
-    words = ["sample", "disks-8.dit-t16.n10.s0", "--suite", "small", "--count", "4", "--steps", "3", "--out", "drawn"]
+    words = [
+        "sample",
+        "disks-8.dit-t16.n10.s0",
+        "--suite",
+        "small",
+        "--count",
+        "4",
+        "--steps",
+        "3",
+        "--out",
+        "drawn",
+    ]
     run = [sys.executable, "-m", "bench.cli", *words]
     assert subprocess.run(run, cwd=project.folder, env=project.environment).returncode == 0
     assert (project.folder / "drawn.png").exists() and (project.folder / "drawn.npz").exists()
@@ -170,4 +188,7 @@ def test_samples_and_the_python_door(project):
         "import bench, torch; run = bench.load('results/small/runs/disks-8.dit-t16.n10.s0'); "
         "x = torch.zeros(1, 1, 8, 8); assert run.model(x, torch.tensor([3])).shape == x.shape"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=project.folder, env=project.environment).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=project.folder, env=project.environment).returncode
+        == 0
+    )

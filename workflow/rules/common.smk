@@ -11,7 +11,9 @@ from bench.provenance import fingerprint
 from bench.report.items import ITEMS
 
 # The commands of the rules are those of the environment that runs Snakemake.
-shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+shell.prefix(
+    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+)
 
 try:
     PLAN = plan.load(config.get("suite", "demo"))
@@ -43,7 +45,9 @@ def dataset_of(wildcards):
 
 def reference_of(wildcards):
     run = PLAN.run(wildcards.run)
-    return paths.reference_file(run.dataset, run.measure.frechet.features, run.measure.frechet.reference)
+    return paths.reference_file(
+        run.dataset, run.measure.frechet.features, run.measure.frechet.reference
+    )
 
 
 def recipe_of(wildcards):
@@ -52,11 +56,13 @@ def recipe_of(wildcards):
 
 def measure_options(metric):
     """Return the `params` function of a metric: a digest of its options."""
-    return lambda wildcards: digest(to_dict(getattr(PLAN.run(wildcards.run).measure, metric)))
+    return lambda wildcards: digest(
+        to_dict(getattr(PLAN.run(wildcards.run).measure, metric))
+    )
 
 
 def code_of(rule):
-    """Return the `params` function of a rule on runs: the fingerprint of the code that the result depends on."""
+    """Return the `params` function with the fingerprint of the code that the result depends on."""
     return lambda wildcards: PLAN.code(rule, wildcards.run)
 
 
@@ -105,8 +111,14 @@ def items_of(kind):
 
 def files_of(item):
     if ITEMS[item].kind == "figure":
-        return [paths.figures_folder(PLAN.suite) / f"{item}.{form}" for form in ("pdf", "png")]
-    return [paths.tables_folder(PLAN.suite) / f"{item}.{form}" for form in ("csv", "md", "tex")]
+        return [
+            paths.figures_folder(PLAN.suite) / f"{item}.{form}"
+            for form in ("pdf", "png")
+        ]
+    return [
+        paths.tables_folder(PLAN.suite) / f"{item}.{form}"
+        for form in ("csv", "md", "tex")
+    ]
 
 
 def item_files():

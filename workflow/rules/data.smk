@@ -8,6 +8,8 @@ rule dataset:
         "logs/datasets/{dataset}.log",
     benchmark:
         "logs/datasets/{dataset}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         options=dataset_options,
         code=PLAN.code("dataset"),
@@ -24,6 +26,8 @@ rule subset:
         "logs/subsets/{dataset}.s{shuffle}.log",
     benchmark:
         "logs/subsets/{dataset}.s{shuffle}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         code=PLAN.code("subset"),
     shell:

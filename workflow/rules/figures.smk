@@ -12,12 +12,14 @@ rule figure:
         ),
         "figures/{suite}/{item}.pdf",
         "figures/{suite}/{item}.json",
-    wildcard_constraints:
-        item="fig[A-Za-z0-9]+",
     log:
         "logs/{suite}/{item}.log",
     benchmark:
         "logs/{suite}/{item}.tsv"
+    wildcard_constraints:
+        item="fig[A-Za-z0-9]+",
+    conda:
+        "../../environment.yml"
     params:
         options=item_options,
         code=item_code,
@@ -30,6 +32,6 @@ for item in items_of("figure"):
     rule:
         name:
             item
-        localrule: True
         input:
             files_of(item),
+        localrule: True

@@ -12,10 +12,12 @@ rule psnr:
         "logs/{suite}/{run}/psnr.log",
     benchmark:
         "logs/{suite}/{run}/psnr.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         options=measure_options("psnr"),
         code=code_of("psnr"),
-    threads: threads_of
     shell:
         "bench measure psnr {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
 
@@ -33,10 +35,12 @@ rule jacobian:
         "logs/{suite}/{run}/jacobian.log",
     benchmark:
         "logs/{suite}/{run}/jacobian.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         options=measure_options("jacobian"),
         code=code_of("jacobian"),
-    threads: threads_of
     shell:
         "bench measure jacobian {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
 
@@ -54,10 +58,12 @@ rule attention:
         "logs/{suite}/{run}/attention.log",
     benchmark:
         "logs/{suite}/{run}/attention.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         options=measure_options("attention"),
         code=code_of("attention"),
-    threads: threads_of
     shell:
         "bench measure attention {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
 
@@ -72,6 +78,8 @@ rule cost:
         "logs/{suite}/{run}/cost.log",
     benchmark:
         "logs/{suite}/{run}/cost.tsv"
+    conda:
+        "../../environment.yml"
     params:
         code=code_of("cost"),
     shell:
@@ -88,10 +96,12 @@ rule samples:
         "logs/{suite}/{run}/samples.log",
     benchmark:
         "logs/{suite}/{run}/samples.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         options=measure_options("frechet"),
         code=code_of("samples"),
-    threads: threads_of
     shell:
         "bench samples {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
 
@@ -106,9 +116,13 @@ rule reference:
         "logs/references/{dataset}.{features}.{images}.log",
     benchmark:
         "logs/references/{dataset}.{features}.{images}.tsv"
+    conda:
+        "../../environment.yml"
     params:
         code=PLAN.code("reference"),
-        images=lambda wildcards: "" if wildcards.images == "all" else f"--count {wildcards.images}",
+        images=lambda wildcards: (
+            "" if wildcards.images == "all" else f"--count {wildcards.images}"
+        ),
     shell:
         """
         bench reference {wildcards.dataset:q} \
@@ -128,9 +142,11 @@ rule frechet:
         "logs/{suite}/{run}/frechet.log",
     benchmark:
         "logs/{suite}/{run}/frechet.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         options=measure_options("frechet"),
         code=code_of("frechet"),
-    threads: threads_of
     shell:
         "bench measure frechet {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"

@@ -7,6 +7,8 @@ rule tidy:
         "logs/{suite}/tidy.log",
     benchmark:
         "logs/{suite}/tidy.tsv"
+    conda:
+        "../../environment.yml"
     params:
         code=fingerprint("bench.tidy"),
     shell:
@@ -28,12 +30,14 @@ rule table:
         "results/{suite}/tables/{item}.csv",
         "results/{suite}/tables/{item}.tex",
         "results/{suite}/tables/{item}.json",
-    wildcard_constraints:
-        item="tab[A-Za-z0-9]+",
     log:
         "logs/{suite}/{item}.log",
     benchmark:
         "logs/{suite}/{item}.tsv"
+    wildcard_constraints:
+        item="tab[A-Za-z0-9]+",
+    conda:
+        "../../environment.yml"
     params:
         options=item_options,
         code=item_code,
@@ -46,6 +50,6 @@ for item in items_of("table"):
     rule:
         name:
             item
-        localrule: True
         input:
             files_of(item),
+        localrule: True

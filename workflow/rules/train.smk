@@ -7,9 +7,11 @@ rule check:
         "logs/{suite}/check.log",
     benchmark:
         "logs/{suite}/check.tsv"
+    priority: 100
+    conda:
+        "../../environment.yml"
     params:
         plan=digest(PLAN.summary()),
-    priority: 100
     shell:
         "bench check {wildcards.suite} > {log:q} 2>&1"
 
@@ -28,9 +30,11 @@ rule train:
         "logs/{suite}/{run}/train.log",
     benchmark:
         "logs/{suite}/{run}/train.tsv"
+    conda:
+        "../../environment.yml"
+    threads: threads_of
     params:
         recipe=recipe_of,
         code=code_of("train"),
-    threads: threads_of
     shell:
         "bench train {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"

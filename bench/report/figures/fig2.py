@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
 from bench.report.style import MARKERS, PALETTE, count, new_figure
@@ -37,7 +37,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         low = min(ax.get_ylim()[0] for ax in row[:2])
         high = max(ax.get_ylim()[1] for ax in row[:2])
         for ax in row[:2]:
-            ax.set_ylim(low, high)
+            ax.set_ylim(low, high + (0.12 + 0.08 * len(sizes)) * (high - low))  # room for the legend
         row[2].set_ylim(0, 1.45 * max(row[2].get_ylim()[1], 0.1))  # room for the legend above the curves
     for ax in axes[-1]:
         ax.set_xlabel("Step index (0: least noise)")
@@ -50,19 +50,13 @@ def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
         if not len(curve):
             continue
         mean = curve.groupby("shuffle")["value"].mean().mean()
-        sns.lineplot(
-            x=curve["index"].astype(int),
-            y=curve["value"],
-            ax=ax,
-            errorbar="sd" if curve["shuffle"].nunique() > 1 else None,
-            color=PALETTE[position],
-            marker=MARKERS[position],
-            markevery=5,
-            markeredgewidth=0,
-            label=f"N = {count(size)}, {word} {mean:.2f}",
-        )
-    ax.set_xlabel("")
-    ax.set_ylabel("")
+        steps = curve.groupby(curve["index"].astype(int))["value"]
+        style = {"color": PALETTE[position], "marker": MARKERS[position], "markevery": 5, "markeredgewidth": 0}
+        centre, spread = steps.mean(), steps.std()  # over shuffles
+        ax.plot(centre.index, centre, label=f"N = {count(size)}, {word} {mean:.2f}", **style)
+        if curve["shuffle"].nunique() > 1:
+            ax.fill_between(centre.index, centre - spread, centre + spread, color=PALETTE[position], alpha=0.3, linewidth=0)
+    ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.legend(loc="upper right", handlelength=1.4, borderpad=0.3, labelspacing=0.25)
 
 

@@ -17,7 +17,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     runs = context.runs("jacobian_eigenvalue")
     datasets, sizes = context.ordered(runs, "dataset"), context.ordered(runs, "train_size")
     models = context.ordered(runs, "model")
-    figure = new_figure(1.5 * len(sizes) * len(datasets) + 0.1)
+    figure = new_figure(1.45 * len(sizes) * len(datasets) + 0.1)
     grid = figure.subfigures(len(datasets) * len(sizes), len(models), squeeze=False, wspace=0.02, hspace=0.02)
     operator = context.options["operator"]
     for row, (dataset, size) in zip(grid, ((d, n) for d in datasets for n in sizes)):
@@ -37,7 +37,7 @@ def _block(block, context: Context, run: tuple[str, str, int, int], operator: st
     values, indices = arrays[f"eigenvalues_{operator}_{step}_0"], arrays["vectors"]
     channels = vectors.shape[-1]
     where = f"{context.title(dataset)}, " if name_dataset else ""
-    block.suptitle(f"{where}{context.label(model)}, N = {count(size)}", fontsize=8)
+    block.suptitle(f"{where}{context.label(model)}, N = {count(size)}{_cost(context, dataset, model)}", fontsize=7.5)
     axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
     for ax, image, title in zip(axes[:, 0], (arrays["images"][0], arrays[f"noisy_{step}"][0]), ("clean", "noisy")):
         picture(ax, image, cmap="gray", vmin=0, vmax=255)
@@ -51,6 +51,15 @@ def _block(block, context: Context, run: tuple[str, str, int, int], operator: st
             if channel == channels // 2:
                 ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:.3g}", fontsize=6.5, pad=2)
     _spectrum(axes, block, arrays, step)
+
+
+def _cost(context: Context, dataset: str, model: str) -> str:
+    """Return parameters and multiply-adds in words, or nothing where they were not measured."""
+    table = context.tidy[(context.tidy["dataset"] == dataset) & (context.tidy["model"] == model)]
+    found = table[table["metric"].isin(["parameters", "macs"])].groupby("metric")["value"].first()
+    if len(found) < 2:
+        return ""
+    return f" ({found['parameters'] / 1e6:.3g} M param., {found['macs'] / 1e9:.3g} GMAC)"
 
 
 def _spectrum(axes: np.ndarray, block, arrays: dict[str, np.ndarray], step: str) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.errors import BenchError
 from bench.report.context import Context
-from bench.report.style import count, new_figure, picture
+from bench.report.style import WIDTH, count, new_figure, picture
 
 LAYERS = 6
+ZOOMED = 256  # maps of this many tokens or more get an inset
 # The paper colours [0, 0.1] of a map normalised to [0, 1], of 1024 tokens; fewer tokens share more attention each
 PAPER_TOP, PAPER_TOKENS = 0.1, 1024
 
@@ -29,13 +31,15 @@ def draw(context: Context) -> tuple[Figure, str]:
     layers = min(LAYERS, max(len(arrays["maps"]) for arrays in loaded))
     if layers == 0:
         raise BenchError("fig4 needs a network with attention; none of its models has any.")
-    figure = new_figure(1.05 * len(rows) * 7 / (layers + 1) * 0.9 + 0.2)
+    figure = new_figure(len(rows) * ((WIDTH - 0.75) / (layers + 1) + 0.2) + 0.05)
     axes = figure.subplots(len(rows), layers + 1, squeeze=False)
     for row, run, arrays in zip(axes, rows, loaded):
         _row(row, arrays, layers)
         several = len({(d, m) for d, m, _, _ in rows}) > 1
         who = f"{context.label(run[1])}\n" if several else ""
         row[0].set_ylabel(f"{who}N = {count(run[2])}")
+    top = colour_top(loaded[0]["maps"].shape[-1])
+    figure.colorbar(axes[0, 0].images[0], ax=axes, label=f"attention, normalised; dark: {top:.2g} or more", aspect=35, pad=0.01)
     return figure, _caption(context)
 
 
@@ -46,6 +50,7 @@ def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
     for ax, layer in zip(axes, chosen):
         picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=top)
         window = arrays["windows"][layer]
+        _zoom(ax, normalised(maps[layer]), top)
         ax.set_title(f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2)
     rows, columns = arrays["grid"]
     token = int(arrays["token"])
@@ -53,6 +58,16 @@ def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
     y, x = divmod(token, columns)
     axes[-1].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#0000CC", linewidth=1))
     axes[-1].set_title(f"token {token}", fontsize=6.5, pad=2)
+
+
+def _zoom(ax: Axes, values: np.ndarray, top: float) -> None:
+    """Show the centre of a large map, two rows of tokens on each side, in the upper right corner."""
+    tokens = len(values)
+    if tokens >= ZOOMED:
+        half = 2 * round(tokens**0.5)
+        centre = slice(tokens // 2 - half, tokens // 2 + half)
+        inset = ax.inset_axes((0.6, 0.6, 0.42, 0.42))
+        picture(inset, values[centre, centre], "0.4", cmap="PuBu", vmin=0, vmax=top)
 
 
 def normalised(values: np.ndarray) -> np.ndarray:
@@ -70,6 +85,6 @@ def _caption(context: Context) -> str:
     protocol = context.rows("attention_distance")["protocol"].iloc[0]
     return (
         "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1], colour range "
-        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; last column: the last layer's row of the boxed token, as an image. Averages: {protocol}. A dark "
+        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; last column: the last layer's row of the boxed token, as an image. Insets show the centre of a map of {ZOOMED} tokens or more. Averages: {protocol}. A dark "
         f"diagonal means that a token attends to its neighbours. {context.scope}"
     )

@@ -49,13 +49,30 @@ def _panel(ax: Axes, context: Context, gaps: pd.DataFrame, tests: pd.DataFrame, 
         ax.plot([x[i] - BAR, x[i] + BAR], [baseline[i]] * 2, "--", color="#C00000", linewidth=0.8)
         for value, place in ((baseline[i], x[i] - BAR / 2), (variant[i], x[i] + BAR / 2)):
             height = max(value, baseline[i]) + 0.03 * top  # clear of the dashed line
-            ax.text(place, height, f"{value:.2f}", ha="center", va="bottom", fontsize=6.5)
+            many = len(sizes) > 2
+            ax.text(place, height, f"{value:.2f}", ha="center", va="bottom", fontsize=6 if many else 6.5, rotation=60 * many)
     test = [_mean(tests, model, sizes) for model in pair]
-    labels = [f"N = {count(n)}\ntest {a:.1f} | {b:.1f} dB" for n, a, b in zip(sizes, *test)]
+    labels = [f"N = {count(n)}\n{a:.2f}\n{b:.2f}" for n, a, b in zip(sizes, *test)]
     ax.set_xticks(x, labels)
+    ax.set_xlabel("below N: test PSNR (dB), baseline, variant", fontsize=6)
+    printed = _printed(context, pair, gaps["dataset"].iloc[0])
+    for i, size in enumerate(sizes):
+        for shift, attention in ((-BAR / 2, "global"), (BAR / 2, "local")):
+            if (value := printed.get((attention, size))) is not None:
+                ax.plot(x[i] + shift, value, "D", color="white", markeredgecolor="black", markeredgewidth=0.7, markersize=3)
+                top = max(top, value)
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)
-    ax.set_ylim(0, 1.32 * top)
+    ax.set_ylim(0, 1.4 * top)
+
+
+def _printed(context: Context, pair: tuple[str, str], dataset: str) -> dict[tuple[str, int], float]:
+    """Return (attention, N) -> the gap that the paper prints, where it has this dataset and model."""
+    table = context.printed("psnr_gap_local_attention")
+    if not len(table) or context.plan["models"][pair[1]]["variant"] != "w/ Local":
+        return {}
+    same = table[(table["dataset"] == context.title(dataset)) & (table["model"] == context.label(pair[0]))]
+    return dict(zip(zip(same["attention"], same["train_size"]), same["mean_psnr_gap_db"]))
 
 
 def _mean(table: pd.DataFrame, model: str, sizes: list[int]) -> np.ndarray:
@@ -80,5 +97,5 @@ def _caption(context: Context, gaps: pd.DataFrame) -> str:
     if len(printed) and len(rows := printed[printed["dataset"].isin(titles) & printed["model"].isin(labels)]):
         wide = rows.pivot_table(index=["model", "dataset", "train_size"], columns="attention", values="mean_psnr_gap_db")
         cells = [f"{' '.join(map(str, i))}: {r['global']:.2f} -> {r['local']:.2f}" for i, r in wide.iterrows()]
-        caption += f" The paper prints {'; '.join(cells)}."
+        caption += f" Diamonds: the paper's numbers; it prints {'; '.join(cells)}."
     return caption

@@ -30,7 +30,8 @@ class Table:
     def latex(self) -> str:
         """Return a booktabs table with its caption."""
         columns = "l" * 2 + "r" * (self.frame.shape[1] - 2)
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
+        lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.caption)}}}"]
+        lines.append(rf"\begin{{tabular}}{{{columns}}}")
         lines += [r"\toprule", " & ".join(map(_escape, self.frame.columns)) + r" \\", r"\midrule"]
         for i, row in enumerate(self.frame.itertuples(index=False)):
             cells = [rf"\textbf{{{_escape(c)}}}" if (i, j) in self.bold else _escape(c) for j, c in enumerate(row)]
