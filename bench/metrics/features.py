@@ -84,6 +84,6 @@ def features(images: np.ndarray, space: str, device: str) -> np.ndarray:
     extract = inception(device) if space == "inception" else random_conv(images.shape[3])
     found = []
     for start in range(0, len(images), BATCH):
-        block = torch.from_numpy(np.ascontiguousarray(images[start : start + BATCH]))
+        block = torch.from_numpy(np.array(images[start : start + BATCH]))
         found.append(extract(to_network(block).to(device)).double().cpu().numpy())
     return np.concatenate(found)

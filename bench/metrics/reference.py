@@ -7,6 +7,7 @@ import numpy as np
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.metrics.features import NAMES, features
+from bench.randomness import numpy_generator
 
 
 def reference_statistics(
@@ -22,7 +23,10 @@ def reference_statistics(
         raise BenchError(
             f"{dataset.folder.name} has {len(dataset.train)} training images, fewer than {count}."
         )
-    found = features(dataset.train[:count], space, device)
+    chosen = slice(None)
+    if count is not None:  # drawn, not the first: names often sort by class
+        chosen = np.sort(numpy_generator(0, "reference").permutation(len(dataset.train))[:count])
+    found = features(dataset.train[chosen], space, device)
     return {
         "mean": found.mean(0),
         "covariance": np.cov(found, rowvar=False),

@@ -28,5 +28,5 @@ def draw_samples(run: Run, options: FrechetOptions, device: str) -> np.ndarray:
                 return torch.randn(shape, generator=generator(0, f"samples/{batch}", index))
 
             found.append(to_uint8(sample(run.model, schedule, start, options.sampler, noise).cpu()).numpy())
-            progress.advance(BATCH)
+            progress.advance(min(BATCH, options.samples - batch * BATCH))
     return np.concatenate(found)[: options.samples]

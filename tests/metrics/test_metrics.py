@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench.data import procedural
+from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.metrics import attention, jacobian, psnr
@@ -68,8 +69,8 @@ def test_memoriser_has_the_ceiling_on_train_and_a_gap():
 def test_gaussian_field_meets_its_optimum():
     side, step = 16, 12
     spectrum = 4 * procedural.gaussian_spectrum(side)  # in [-1, 1] units
-    rng = np.random.default_rng(0)
-    fields = np.stack([procedural.gaussian(rng, side, 2.0) for _ in range(200)]) * 2 - 1
+    row = DatasetOptions(title="x", resolution=side, channels=1, family="gaussian", train=1, test=1)
+    fields = procedural.draw(row, 0, 200)[..., 0] * 2 - 1
 
     class Wiener(torch.nn.Module):
         def forward(self, x, t, y=None):

@@ -13,8 +13,9 @@ rule dataset:
     params:
         options=dataset_options,
         code=PLAN.code("dataset"),
+    threads: 2
     shell:
-        "bench data build {wildcards.dataset:q} > {log:q} 2>&1"
+        "bench data build {wildcards.dataset:q} --workers {threads} > {log:q} 2>&1"
 
 
 rule subset:
