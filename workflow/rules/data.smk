@@ -9,7 +9,7 @@ rule dataset:
     benchmark:
         "logs/datasets/{dataset}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         options=dataset_options,
         code=PLAN.code("dataset"),
@@ -28,7 +28,7 @@ rule subset:
     benchmark:
         "logs/subsets/{dataset}.s{shuffle}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         code=PLAN.code("subset"),
     shell:

@@ -19,7 +19,7 @@ rule figure:
     wildcard_constraints:
         item="fig[A-Za-z0-9]+",
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         options=item_options,
         code=item_code,

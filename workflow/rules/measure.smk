@@ -13,7 +13,7 @@ rule psnr:
     benchmark:
         "logs/{suite}/{run}/psnr.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         options=measure_options("psnr"),
@@ -36,7 +36,7 @@ rule jacobian:
     benchmark:
         "logs/{suite}/{run}/jacobian.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         options=measure_options("jacobian"),
@@ -59,7 +59,7 @@ rule attention:
     benchmark:
         "logs/{suite}/{run}/attention.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         options=measure_options("attention"),
@@ -79,7 +79,7 @@ rule cost:
     benchmark:
         "logs/{suite}/{run}/cost.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         code=code_of("cost"),
     shell:
@@ -97,7 +97,7 @@ rule samples:
     benchmark:
         "logs/{suite}/{run}/samples.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         options=measure_options("frechet"),
@@ -117,7 +117,7 @@ rule reference:
     benchmark:
         "logs/references/{dataset}.{features}.{images}.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         code=PLAN.code("reference"),
         images=lambda wildcards: (
@@ -143,7 +143,7 @@ rule frechet:
     benchmark:
         "logs/{suite}/{run}/frechet.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         options=measure_options("frechet"),

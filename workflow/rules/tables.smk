@@ -8,7 +8,7 @@ rule tidy:
     benchmark:
         "logs/{suite}/tidy.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         code=fingerprint("bench.tidy"),
     shell:
@@ -37,7 +37,7 @@ rule table:
     wildcard_constraints:
         item="tab[A-Za-z0-9]+",
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         options=item_options,
         code=item_code,

@@ -9,7 +9,7 @@ rule check:
         "logs/{suite}/check.tsv"
     priority: 100
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     params:
         plan=digest(PLAN.summary()),
     shell:
@@ -31,7 +31,7 @@ rule train:
     benchmark:
         "logs/{suite}/{run}/train.tsv"
     conda:
-        "../../environment.yml"
+        "../envs/project.yml"
     threads: threads_of
     params:
         recipe=recipe_of,
