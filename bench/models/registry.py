@@ -25,17 +25,6 @@ FAMILIES = {
     "dit": "bench.models.dit",
     "unet": "bench.models.unet",
     "adm": "bench.models.unet",
-    "bf-unet": "bench.models.bf_unet",
-    "bf-cnn": "bench.models.bf_unet",
-    "u-dit": "bench.models.u_dit",
-    "vit": "bench.models.vit",
-    "iu-vit": "bench.models.vit",
-    "ascend": "bench.models.vit",
-    "u-vit": "bench.models.vit",
-    "identity": "bench.models.controls",
-    "wiener": "bench.models.controls",
-    "memoriser": "bench.models.controls",
-    "local-score": "bench.models.controls",
 }
 
 _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory
