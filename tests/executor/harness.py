@@ -29,7 +29,7 @@ rule train:
     output: "out/{n}.txt"
     log: "logs/{n}.log"
     params: version=config.get("version", "a"), fail=config.get("fail", "none")
-    resources: runtime=int(config.get("runtime", 30)), mem_mb=config.get("memory", 100), gpus=int(config.get("gpus", 0))
+    resources: runtime=int(config.get("runtime", 30))
     shell: "test {wildcards.n} != {params.fail} || {{ echo no luck > {log}; exit 3; }}; "
            "exec SCRIPT {output} STEPS SECONDS {params.version} > {log} 2>&1"
 
@@ -93,10 +93,14 @@ class Workflow:
     def log(self) -> str:
         return (self.folder / "outer.log").read_text()
 
-    def starts(self, n: int) -> list[str]:
-        """Return one line for each start of training n."""
+    def journal(self, n: int) -> list[list[str]]:
+        """Return the words of the journal of training n: (start or step, number, pid)."""
         path = self.folder / "state" / f"{n}.journal"
-        return path.read_text().splitlines() if path.exists() else []
+        return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+    def starts(self, n: int) -> list[int]:
+        """Return the first step of each start of training n."""
+        return [int(words[1]) for words in self.journal(n) if words[0] == "start"]
 
     def processes(self) -> list[int]:
         """Return the pids of all stand-ins that train for this workflow."""

@@ -79,10 +79,10 @@ def test_job_of_other_parameters_is_ended_and_not_attached(workflow):
     outer.wait()
     old = flow.processes()
     flow.unlock()
-    flow.write(steps=5, seconds=0.05)
+    flow.write(steps=40, seconds=0.05)
     assert flow.run(jobs=1, version="b") == 0
     assert "Attached" not in flow.log
-    assert (flow.folder / "out/0.txt").read_text() == "5 b\n"
+    assert (flow.folder / "out/0.txt").read_text().endswith(" b\n")
     assert not set(old) & set(flow.processes())
 
 
@@ -90,15 +90,16 @@ def test_retry_asks_for_more_memory(workflow, slow):
     flow = workflow()
     arguments = ["--retries", "1", "--default-resources", "mem_mb=attempt*100"]
     assert flow.run(*arguments, jobs=1, fail=0) == 1
-    assert flow.log.count("Error in rule train") == 2 and "Trying to restart" in flow.log
+    assert flow.log.count("Error in rule train") == 2
+    assert "mem_mb=100" in flow.log and "mem_mb=200" in flow.log
 
 
 def test_time_limit_saves_and_goes_on(workflow, slow):
     """One minute, signal 30 s before its end: the stand-in saves, exits, and the job starts again."""
     flow = workflow(steps=450, seconds=0.1)
     assert flow.run(jobs=1, runtime=1, timeout=150) == 0
-    starts = [int(line.split()[1]) for line in flow.starts(0)]
-    assert len(starts) == 2 and starts[0] == 0 and 150 < starts[1] < 450
+    first, second = flow.starts(0)
+    assert first == 0 and 150 < second < 450
 
 
 def test_debug_cluster_runs_one_after_the_other(workflow, slow):

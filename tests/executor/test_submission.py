@@ -97,7 +97,14 @@ def test_the_shell_ignores_the_warning_signal_and_the_training_need_not(tmp_path
     code = "import signal, time; signal.signal(12, lambda *a: exit(75)); print(flush=True); time.sleep(60)"
     run = InnerRun(f'{sys.executable} -c "{code}"; exit $?', "local", [], 40)
     run.cluster = "debug"  # without a submitit environment, but with a session of its own
-    thread = threading.Thread(target=lambda: pytest.raises(InnerFailed, run))
+    failed = []
+
+    def call() -> None:
+        with pytest.raises(InnerFailed) as caught:
+            run()
+        failed.append(caught.value)
+
+    thread = threading.Thread(target=call)
     thread.start()
     wait_for(lambda: run.process is not None)
     time.sleep(0.5)
@@ -106,6 +113,7 @@ def test_the_shell_ignores_the_warning_signal_and_the_training_need_not(tmp_path
     delayed = run.checkpoint()
     assert time.monotonic() - began < 5
     thread.join()
+    assert failed
     assert run.process.returncode == 75
     again = pickle.loads(pickle.dumps(delayed.function))
     assert again.process is None and not again.finished and again.command == run.command

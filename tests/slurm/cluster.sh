@@ -6,7 +6,7 @@ set -euo pipefail
 action=$1
 export STATE=$2
 here=$(cd "$(dirname "$0")" && pwd)
-port=${SLURM_TEST_PORT:-16817}
+port=${SLURM_TEST_PORT:-$((20000 + RANDOM % 10000))} # and the next one
 
 stop_one() {  # end the daemon that wrote this pid file, and wait for it
     [ -s "$1" ] || return 0
@@ -31,7 +31,6 @@ start() {
         --socket="$STATE/munge/socket" --seed-file="$STATE/munge/seed" \
         --pid-file="$STATE/munge/pid" --log-file="$STATE/munge/log"
     sed -e "s#@HOST@#$(hostname -s)#g" -e "s#@STATE@#$STATE#g" \
-        -e "s#@MEMORY@#$(awk '/MemTotal/ {print int($2 / 1100)}' /proc/meminfo)#g" \
         -e "s#@PORT@#$port#g" -e "s#@PORT2@#$((port + 1))#g" "$here/slurm.conf.in" >"$STATE/slurm.conf"
     # any character device will do as a GPU
     printf 'Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n' >"$STATE/gres.conf"
