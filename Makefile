@@ -20,7 +20,7 @@ demo: setup
 	@echo "Figures are in figures/demo, tables in results/demo/tables."
 
 test: setup
-	$(BIN)/python -m pytest -n $(CORES) --dist worksteal
+	$(BIN)/python -m pytest -n $(CORES) --dist loadfile
 
 bench: setup
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
