@@ -10,7 +10,9 @@ from bench.console import say
 
 def _configure(kind: str, parser: argparse.ArgumentParser) -> None:
     parser.add_argument("item", help=f"{kind} to draw, say {'fig2' if kind == 'figure' else 'tab1'}")
-    parser.add_argument("--suite", default="demo", help="suite whose stored measurements are used (default: demo)")
+    parser.add_argument(
+        "--suite", default="demo", help="suite whose stored measurements are used (default: demo)"
+    )
     parser.set_defaults(run=functools.partial(_render, kind))
 
 

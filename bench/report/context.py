@@ -69,7 +69,9 @@ class Context:
         """Return the values of a column in the order of the item's options, else of the plan."""
         present = set(table[column])
         plural = {"dataset": "datasets", "model": "models", "train_size": "train_sizes"}[column]
-        order = self.options[plural] or (sorted(present) if column == "train_size" else list(self.plan[plural]))
+        order = self.options[plural] or (
+            sorted(present) if column == "train_size" else list(self.plan[plural])
+        )
         return [value for value in order if value in present]
 
     def label(self, model: str) -> str:
@@ -86,15 +88,26 @@ class Context:
         models = {m: self.plan["models"][m]["baseline"] for m in self.plan["models"] if m in present}
         found = [(baseline, model) for model, baseline in models.items() if baseline in present]
         if not found:
-            raise BenchError(f"{self.item} of suite {self.suite!r} needs a model and its baseline (`baseline:` in models.yaml).")
+            raise BenchError(
+                f"{self.item} of suite {self.suite!r} needs a model and its baseline (`baseline:` in models.yaml)."
+            )
         return found
+
+    @staticmethod
+    def paired(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+        """Return the rows of two models at the shuffles that both have: the same images and noise on both sides."""
+        both = table[table["model"].isin(pair)]
+        found = both.groupby(["dataset", "train_size", "recipe", "shuffle"])["model"].transform("nunique")
+        return both[found == 2]
 
     def runs(self, metric: str) -> pd.DataFrame:
         """Return dataset, model, train_size, shuffle of the runs that have a metric, first shuffle only."""
         keys = ["dataset", "model", "train_size"]
         return self.rows(metric).sort_values("shuffle").drop_duplicates(keys)[[*keys, "shuffle"]]
 
-    def arrays(self, metric: str, dataset: str, model: str, train_size: int, shuffle: int) -> dict[str, np.ndarray]:
+    def arrays(
+        self, metric: str, dataset: str, model: str, train_size: int, shuffle: int
+    ) -> dict[str, np.ndarray]:
         """Return the arrays of one run."""
         folder = paths.run_folder(self.suite, f"{dataset}.{model}.n{train_size}.s{shuffle}")
         path = folder / f"{metric}.npz"
@@ -103,6 +116,35 @@ class Context:
                 return dict(file)
         except OSError as error:
             raise BenchError(f"{path} is missing; make it with `snakemake --cores 2 {path}`.") from error
+
+    def missing(self, measure: str) -> str:
+        """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
+        metric = {"psnr": "psnr", "jacobian": "jacobian_eigenvalue", "attention": "attention_distance"}.get(
+            measure
+        )
+        rows = (
+            self.tidy[self.tidy["metric"] == metric]
+            if metric
+            else self.tidy[self.tidy["metric"].isin(["fid", "frechet"])]
+        )
+        keys = ["dataset", "model", "train_size", "shuffle", "recipe"]
+        found = set(rows[keys].drop_duplicates().itertuples(index=False, name=None))
+        lacking = [
+            run["name"]
+            for run in self.plan["runs"]
+            if run["measure"][measure] is not None and self._wanted(run)
+            and (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"], run["recipe"]) not in found
+        ]  # fmt: skip
+        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
+        return f" Not measured yet: {', '.join(lacking[:5])}{more}." if lacking else ""
+
+    def _wanted(self, run: dict) -> bool:
+        values = (
+            ("datasets", run["dataset"]),
+            ("models", run["model"]["name"]),
+            ("train_sizes", run["train_size"]),
+        )
+        return all(self.options[key] is None or value in self.options[key] for key, value in values)
 
     def printed(self, file: str) -> pd.DataFrame:
         """Return numbers that An et al. 2024 print (``results/published/an2024/FILE.csv``)."""
@@ -122,7 +164,7 @@ class Context:
 
     def shuffles(self, table: pd.DataFrame) -> str:
         """Return how many shuffles stand behind a table, in words."""
-        count = table.groupby(["dataset", "model", "train_size"])["shuffle"].nunique()
+        count = table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
         low, high = int(count.min()), int(count.max())
         number = str(low) if low == high else f"{low} to {high}"
         return f"{number} shuffle{'s' if high > 1 else ''}"

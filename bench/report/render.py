@@ -32,6 +32,9 @@ def render(name: str, suite: str, kind: str) -> Path:
     else:
         table = module.build(context)
         caption = table.caption
+    caption += f" The paper's own shows {item.paper}.{context.missing(item.measure) if item.measure else ''}"
+    if kind == "table":
+        table.caption = caption
         table.write(str(stem))
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
     write_json(f"{stem}.json", {"item": item.title, "suite": suite, "caption": caption, "inputs": inputs})

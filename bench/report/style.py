@@ -63,7 +63,10 @@ def picture(ax: Axes, image, frame: str | None = None, **options: object) -> Non
 
 def save(figure: Figure, stem: str) -> None:
     """Write STEM.pdf and STEM.png; the same figure gives the same bytes."""
-    for form, metadata in (("pdf", {"CreationDate": None, "Producer": None, "Creator": None}), ("png", {"Software": None})):
+    for form, metadata in (
+        ("pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
+        ("png", {"Software": None}),
+    ):
         with atomic(f"{stem}.{form}") as path:
             figure.savefig(path, format=form, metadata=metadata)
 

@@ -48,7 +48,11 @@ def _rows(run, dataset):
     train, test = _curves(run)
     gap = np.maximum(train - test, 0)
     protocol = f"images={run.measure.psnr.images};steps={len(train)};clip=true"
-    for metric, split, curve in (("psnr", "train", train), ("psnr", "test", test), ("psnr_gap", "train-test", gap)):
+    for metric, split, curve in (
+        ("psnr", "train", train),
+        ("psnr", "test", test),
+        ("psnr_gap", "train-test", gap),
+    ):
         yield from (row(metric, v, split, "step", i, protocol) for i, v in enumerate(curve))
         yield row(f"{metric}_mean", curve.mean(), split, protocol=protocol)
     for name in ("parameters", "macs"):
@@ -56,7 +60,9 @@ def _rows(run, dataset):
     measure = run.measure
     if measure.frechet is not None:
         metric = "fid" if measure.frechet.features == "inception" else "frechet"
-        yield row(metric, 2 + 9 * gap.mean() / (1 + gap.mean()), protocol=f"features={measure.frechet.features}")
+        yield row(
+            metric, 2 + 9 * gap.mean() / (1 + gap.mean()), protocol=f"features={measure.frechet.features}"
+        )
     if measure.jacobian is not None:
         for operator in measure.jacobian.operators:
             where = f"operator={operator};step=7;image=0"
@@ -77,7 +83,9 @@ def _arrays(folder, run, dataset) -> None:
         noisy = np.clip(image + 40 * rng.standard_normal(image.shape), 0, 255)
         count = options.leading or side * side * channels
         y, x = np.mgrid[:side, :side] * np.pi / side
-        waves = [np.sin((k + 1) * x + rng.random()) * np.cos((k + 1) * y) for k in range(len(options.vectors))]
+        waves = [
+            np.sin((k + 1) * x + rng.random()) * np.cos((k + 1) * y) for k in range(len(options.vectors))
+        ]
         vectors = np.stack([np.stack([w * (0.4 + 0.3 * c) for c in range(channels)], -1) for w in waves])
         np.savez(
             folder / "jacobian.npz", images=image.astype(np.uint8), vectors=np.array(options.vectors),

@@ -15,6 +15,7 @@ import pytest
 from bench import paths, plan
 from bench.cli import main
 from bench.errors import BenchError
+from bench.files import write_json
 from bench.report.items import ITEMS
 from bench.report.tables.tab1 import percent
 from bench.tidy import COLUMNS, METRICS, combine, read_tidy
@@ -75,7 +76,9 @@ def place(tmp_path, monkeypatch):
     """A suite's stored measurements, without any training."""
     monkeypatch.chdir(tmp_path)
     suite = plan.load(SUITE)
-    suite.write()
+    summary = suite.summary()
+    summary["items"] |= dict.fromkeys(("fig1", "fig5"), summary["items"]["fig6"])
+    write_json(paths.plan_file(SUITE), summary)
     rng = np.random.default_rng(0)
     table = pd.DataFrame([r for run in suite.runs.values() for r in measured(run)])[COLUMNS]
     table["index"] = table["index"].astype("Int64")
@@ -90,7 +93,7 @@ def files(item):
     return sorted(folder.glob(f"{item}.*"))
 
 
-@pytest.mark.parametrize("item", ["fig2", "fig3", "fig4", "fig6", "tab1"])
+@pytest.mark.parametrize("item", ["fig1", "fig2", "fig3", "fig4", "fig5", "fig6", "tab1"])
 def test_every_item_is_drawn_twice_with_the_same_bytes(place, item):
     hashes = []
     for _ in range(2):
@@ -174,6 +177,15 @@ def test_a_bad_tidy_table_is_one_sentence(place, capsys, spoil, words):
 
     assert re.search(words, error), error
     assert not files("fig2")
+
+
+def test_the_caption_names_the_runs_that_were_not_measured(place):
+    tidy = paths.tidy_file(SUITE)
+    table = read_tidy(tidy)
+    table[(table["model"] != "unet-t16") | (table["train_size"] != 10)].to_csv(tidy, index=False)
+    main(["figure", "fig2", "--suite", SUITE])
+    caption = json.loads((paths.figures_folder(SUITE) / "fig2.json").read_text())["caption"]
+    assert "Not measured yet: disks-8.unet-t16.n10.s0." in caption
 
 
 def test_unknown_item(place, capsys):

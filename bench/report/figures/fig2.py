@@ -38,7 +38,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         high = max(ax.get_ylim()[1] for ax in row[:2])
         for ax in row[:2]:
             ax.set_ylim(low, high + (0.12 + 0.08 * len(sizes)) * (high - low))  # room for the legend
-        row[2].set_ylim(0, 1.45 * max(row[2].get_ylim()[1], 0.1))  # room for the legend above the curves
+        row[2].set_ylim(
+            0, (1.25 + 0.15 * len(sizes)) * max(row[2].get_ylim()[1], 0.1)
+        )  # room for the legend above the curves
     for ax in axes[-1]:
         ax.set_xlabel("Step index (0: least noise)")
     return figure, _caption(context, table)
@@ -51,17 +53,33 @@ def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
             continue
         mean = curve.groupby("shuffle")["value"].mean().mean()
         steps = curve.groupby(curve["index"].astype(int))["value"]
-        style = {"color": PALETTE[position], "marker": MARKERS[position], "markevery": 5, "markeredgewidth": 0}
+        style = {
+            "color": PALETTE[position],
+            "marker": MARKERS[position],
+            "markevery": 5,
+            "markeredgewidth": 0,
+        }
         centre, spread = steps.mean(), steps.std()  # over shuffles
         ax.plot(centre.index, centre, label=f"N = {count(size)}, {word} {mean:.2f}", **style)
         if curve["shuffle"].nunique() > 1:
-            ax.fill_between(centre.index, centre - spread, centre + spread, color=PALETTE[position], alpha=0.3, linewidth=0)
+            ax.fill_between(
+                centre.index,
+                centre - spread,
+                centre + spread,
+                color=PALETTE[position],
+                alpha=0.3,
+                linewidth=0,
+            )
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.legend(loc="upper right", handlelength=1.4, borderpad=0.3, labelspacing=0.25)
 
 
 def _caption(context: Context, table: pd.DataFrame) -> str:
-    band = "bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else "one shuffle, no band"
+    band = (
+        "bands are one standard deviation over shuffles"
+        if table["shuffle"].nunique() > 1
+        else "one shuffle, no band"
+    )
     images = table["protocol"].iloc[0].split(";")[0].removeprefix("images=")
     caption = (
         f"PSNR of the one-step x0 estimate on {images} train and {images} test images and the gap between them "
@@ -71,7 +89,8 @@ def _caption(context: Context, table: pd.DataFrame) -> str:
     printed = context.printed("psnr_unet_vs_dit")
     if len(printed) and "CelebA" in {context.title(d) for d in set(table["dataset"])}:
         cells = [
-            f"{row.model} N={row.train_size:,}: {row.mean_train_psnr_db:.2f} / {row.mean_test_psnr_db:.2f} / {row.mean_psnr_gap_db:.2f}"
+            f"{row.model} N={row.train_size:,}: {row.mean_train_psnr_db:.2f} / "
+            f"{row.mean_test_psnr_db:.2f} / {row.mean_psnr_gap_db:.2f}"
             for row in printed.itertuples()
         ]
         caption += f" The paper prints (train / test / gap, CelebA): {'; '.join(cells)}."

@@ -22,14 +22,18 @@ def draw(context: Context) -> tuple[Figure, str]:
     operator = context.options["operator"]
     for row, (dataset, size) in zip(grid, ((d, n) for d in datasets for n in sizes)):
         for block, model in zip(row, models):
-            found = runs[(runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)]
+            found = runs[
+                (runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)
+            ]
             if len(found):
                 run = (dataset, model, int(size), int(found["shuffle"].iloc[0]))
                 _block(block, context, run, operator, len(datasets) > 1)
     return figure, _caption(context, operator)
 
 
-def _block(block, context: Context, run: tuple[str, str, int, int], operator: str, name_dataset: bool) -> None:
+def _block(
+    block, context: Context, run: tuple[str, str, int, int], operator: str, name_dataset: bool
+) -> None:
     dataset, model, size, _ = run
     arrays = context.arrays("jacobian", *run)
     step = next(key for key in sorted(arrays) if key.startswith("noisy_")).removeprefix("noisy_")
@@ -37,9 +41,13 @@ def _block(block, context: Context, run: tuple[str, str, int, int], operator: st
     values, indices = arrays[f"eigenvalues_{operator}_{step}_0"], arrays["vectors"]
     channels = vectors.shape[-1]
     where = f"{context.title(dataset)}, " if name_dataset else ""
-    block.suptitle(f"{where}{context.label(model)}, N = {count(size)}{_cost(context, dataset, model)}", fontsize=7.5)
+    block.suptitle(
+        f"{where}{context.label(model)}, N = {count(size)}{_cost(context, dataset, model)}", fontsize=7.5
+    )
     axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
-    for ax, image, title in zip(axes[:, 0], (arrays["images"][0], arrays[f"noisy_{step}"][0]), ("clean", "noisy")):
+    for ax, image, title in zip(
+        axes[:, 0], (arrays["images"][0], arrays[f"noisy_{step}"][0]), ("clean", "noisy")
+    ):
         picture(ax, image, cmap="gray", vmin=0, vmax=255)
         ax.set_title(title, fontsize=6.5, pad=2)
     for row, (vector, index) in enumerate(zip(vectors, indices)):
@@ -79,11 +87,15 @@ def _spectrum(axes: np.ndarray, block, arrays: dict[str, np.ndarray], step: str)
 
 def _caption(context: Context, operator: str) -> str:
     name = "x0 estimate" if operator == "x0" else "noise prediction"
-    table = context.rows("jacobian_asymmetry") if (context.tidy["metric"] == "jacobian_asymmetry").any() else None
+    table = (
+        context.rows("jacobian_asymmetry") if (context.tidy["metric"] == "jacobian_asymmetry").any() else None
+    )
     asymmetry = ""
     if table is not None:
         values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
-        asymmetry = f" The Jacobians are not symmetric: |J - J^T| / |J| is {values.min():.2f} to {values.max():.2f}."
+        asymmetry = (
+            f" The Jacobians are not symmetric: |J - J^T| / |J| is {values.min():.2f} to {values.max():.2f}."
+        )
     return (
         f"Eigenvectors (red positive, blue negative; colour channels framed) and eigenvalues of the symmetric part of the "
         f"Jacobian of the {name}, at one test image and one noise level; the spectra of both operators on the right. The "

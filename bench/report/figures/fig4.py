@@ -24,7 +24,9 @@ def draw(context: Context) -> tuple[Figure, str]:
     for dataset in context.ordered(runs, "dataset"):
         for model in context.ordered(runs, "model"):
             for size in context.ordered(runs, "train_size"):
-                found = runs[(runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)]
+                found = runs[
+                    (runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)
+                ]
                 if len(found):
                     rows.append((dataset, model, int(size), int(found["shuffle"].iloc[0])))
     loaded = [context.arrays("attention", *row) for row in rows]
@@ -35,11 +37,21 @@ def draw(context: Context) -> tuple[Figure, str]:
     axes = figure.subplots(len(rows), layers + 1, squeeze=False)
     for row, run, arrays in zip(axes, rows, loaded):
         _row(row, arrays, layers)
-        several = len({(d, m) for d, m, _, _ in rows}) > 1
-        who = f"{context.label(run[1])}\n" if several else ""
+        names = (
+            (context.title(run[0]), len({r[0] for r in rows})),
+            (context.label(run[1]), len({r[1] for r in rows})),
+        )
+        who = "".join(f"{name}\n" for name, several in names if several > 1)
         row[0].set_ylabel(f"{who}N = {count(run[2])}")
     top = colour_top(loaded[0]["maps"].shape[-1])
-    figure.colorbar(axes[0, 0].images[0], ax=axes, label=f"attention, normalised; dark: {top:.2g} or more", aspect=35, pad=0.01)
+    figure.colorbar(
+        axes[0, 0].images[0],
+        ax=axes,
+        label="attention, normalised to [0, 1]",
+        aspect=35,
+        pad=0.01,
+        extend="max" if top < 1 else "neither",
+    )
     return figure, _caption(context)
 
 
@@ -51,7 +63,9 @@ def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
         picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=top)
         window = arrays["windows"][layer]
         _zoom(ax, normalised(maps[layer]), top)
-        ax.set_title(f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2)
+        ax.set_title(
+            f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2
+        )
     rows, columns = arrays["grid"]
     token = int(arrays["token"])
     picture(axes[-1], normalised(maps[-1])[token].reshape(rows, columns), cmap="PuBu", vmin=0, vmax=top)
@@ -85,6 +99,8 @@ def _caption(context: Context) -> str:
     protocol = context.rows("attention_distance")["protocol"].iloc[0]
     return (
         "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1], colour range "
-        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; last column: the last layer's row of the boxed token, as an image. Insets show the centre of a map of {ZOOMED} tokens or more. Averages: {protocol}. A dark "
+        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; "
+        f"last column: the last layer's row of the boxed token, as an image. "
+        f"Insets show the centre of a map of {ZOOMED} tokens or more. Averages: {protocol}. A dark "
         f"diagonal means that a token attends to its neighbours. {context.scope}"
     )

@@ -20,18 +20,25 @@ def build(context: Context) -> Table:
     keep = ["dataset", "train_size", "recipe"]
     records = []
     for pair in context.pairs(rows):
-        found = rows[rows["model"].isin(pair)]
-        for dataset, size, recipe in found.drop_duplicates(keep).sort_values(keep)[keep].itertuples(index=False):
+        found, own_tests, own_gaps = (
+            context.paired(table, pair) for table in (rows, tests[tests["split"] == "test"], gaps)
+        )
+        for dataset, size, recipe in (
+            found.drop_duplicates(keep).sort_values(keep)[keep].itertuples(index=False)
+        ):
             where = {"dataset": dataset, "train_size": size, "recipe": recipe}
-            values = [_mean(rows, model=model, **where) for model in pair]
-            test = [_mean(tests[tests["split"] == "test"], model=model, **where) for model in pair]
-            gap = [_mean(gaps, model=model, **where) for model in pair]
-            printed = _printed(context, pair[0], dataset, size, recipe) if metric == "fid" else (math.nan, math.nan)
+            values = [mean_of(found, model=model, **where) for model in pair]
+            test = [mean_of(own_tests, model=model, **where) for model in pair]
+            gap = [mean_of(own_gaps, model=model, **where) for model in pair]
+            printed = (
+                _printed(context, pair[0], dataset, size, recipe) if metric == "fid" else (math.nan, math.nan)
+            )
             records.append((dataset, pair, size, recipe, values, gap, test, printed))
-    return _table(context, metric, rows, records)
+    shown = pd.concat([context.paired(rows, pair) for pair in context.pairs(rows)])
+    return _table(context, metric, shown, records)
 
 
-def _mean(table: pd.DataFrame, **where: object) -> float:
+def mean_of(table: pd.DataFrame, **where: object) -> float:
     for column, value in where.items():
         table = table[table[column] == value]
     return float(table["value"].mean())
@@ -59,18 +66,37 @@ def _table(context: Context, metric: str, rows: pd.DataFrame, records: list[tupl
     cells, numbers, bold = [], [], set()
     for i, (dataset, pair, size, recipe, values, gap, test, printed) in enumerate(records):
         who = context.label(pair[0]) + (DAGGER if recipe else "")
-        row = [context.title(dataset), who, f"{size:,}", f"{values[0]:.4f}", f"{values[1]:.4f}", percent(*values)]
+        row = [
+            context.title(dataset),
+            who,
+            f"{size:,}",
+            f"{values[0]:.4f}",
+            f"{values[1]:.4f}",
+            percent(*values),
+        ]
         row += [f"{gap[0]:.2f} → {gap[1]:.2f}", f"{test[0]:.2f} → {test[1]:.2f}"]
         if not math.isnan(printed[0]):
             row.append(f"{printed[0]:.4f} → {printed[1]:.4f}")
         cells.append(row)
         numbers.append([dataset, pair[0], pair[1], size, recipe, *values, *gap, *test, *printed])
         bold.add((i, 3 if values[0] < values[1] else 4))
-    heads = ["Dataset", "Model", "N", name, f"{name} w/ Local", "Change", "PSNR gap (dB)", "Test PSNR (dB)", "Paper's FID"]
+    heads = [
+        "Dataset",
+        "Model",
+        "N",
+        name,
+        f"{name} w/ Local",
+        "Change",
+        "PSNR gap (dB)",
+        "Test PSNR (dB)",
+        "Paper's FID",
+    ]
     width = max(map(len, cells))
     frame = pd.DataFrame([row + [""] * (width - len(row)) for row in cells], columns=heads[:width])
     keys = ["dataset", "baseline", "variant", "train_size", "recipe"]
-    measures = [f"{m}_{w}" for m in (metric, "psnr_gap", "test_psnr", "printed_fid") for w in ("baseline", "variant")]
+    measures = [
+        f"{m}_{w}" for m in (metric, "psnr_gap", "test_psnr", "printed_fid") for w in ("baseline", "variant")
+    ]
     return Table(frame, pd.DataFrame(numbers, columns=keys + measures), _caption(context, metric, rows), bold)
 
 

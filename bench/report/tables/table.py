@@ -34,7 +34,9 @@ class Table:
         lines.append(rf"\begin{{tabular}}{{{columns}}}")
         lines += [r"\toprule", " & ".join(map(_escape, self.frame.columns)) + r" \\", r"\midrule"]
         for i, row in enumerate(self.frame.itertuples(index=False)):
-            cells = [rf"\textbf{{{_escape(c)}}}" if (i, j) in self.bold else _escape(c) for j, c in enumerate(row)]
+            cells = [
+                rf"\textbf{{{_escape(c)}}}" if (i, j) in self.bold else _escape(c) for j, c in enumerate(row)
+            ]
             lines.append(" & ".join(cells) + r" \\")
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 

@@ -1,0 +1,107 @@
+"""Figure 7: average PSNR gap against N by the placement of local attention, the test PSNR beneath it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.context import Context
+from bench.report.style import MARKERS, PALETTE, count, new_figure
+from bench.report.variants import PLACEMENTS, is_paper_model, placements
+
+DASHES = ("-", (0, (4, 1)), (0, (1, 1)))
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw, for Local and Local*, a panel of gaps over a thin panel of test PSNR; columns are datasets."""
+    gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
+    groups = placements(context, set(gaps["model"]))
+    shown = gaps[gaps["model"].isin([m for group in groups.values() for m in group.values()])]
+    gaps, tests = (
+        table[table["shuffle"].isin(shown["shuffle"])] for table in (gaps, tests)
+    )  # the baseline may have more
+    datasets = context.ordered(shown, "dataset")
+    figure = new_figure(2.5 * len(groups) + 0.1)
+    ratios = [2.2, 1] * len(groups)
+    axes = figure.subplots(2 * len(groups), len(datasets), squeeze=False, sharex=True, height_ratios=ratios)
+    for number, (name, group) in enumerate(groups.items()):
+        for ax, below, dataset in zip(axes[2 * number], axes[2 * number + 1], datasets):
+            _lines(ax, context, gaps[gaps["dataset"] == dataset], name, group)
+            _lines(below, context, tests[tests["dataset"] == dataset], name, group)
+            _marks(
+                ax,
+                context,
+                name,
+                group,
+                dataset,
+                context.ordered(gaps[gaps["dataset"] == dataset], "train_size"),
+            )
+            ax.set_title(context.title(dataset))
+            ax.legend(loc="upper right", borderpad=0.3)
+        axes[2 * number, 0].set_ylabel(f"w/ {name}\nPSNR gap (dB) ←")
+        axes[2 * number + 1, 0].set_ylabel("Test PSNR\n(dB) →")
+    return figure, _caption(context, shown)
+
+
+def _lines(ax: Axes, context: Context, table: pd.DataFrame, name: str, group: dict[str, str]) -> None:
+    sizes = context.ordered(table, "train_size")
+    baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
+    lines = (
+        [(baseline, context.label(baseline), "#C00000", "X", "--")] if baseline in set(table["model"]) else []
+    )
+    for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, DASHES):
+        if place in group:
+            lines.append((group[place], f"w/ {name} ({place})", colour, marker, dash))
+    for model, label, colour, marker, dash in lines:
+        values = table[table["model"] == model].groupby("train_size")["value"]
+        mean, spread = (v.reindex(sizes).to_numpy() for v in (values.mean(), values.std()))
+        error = None if np.isnan(spread).all() else spread
+        ax.errorbar(
+            range(len(sizes)),
+            mean,
+            error,
+            color=colour,
+            marker=marker,
+            linestyle=dash,
+            label=label,
+            capsize=2,
+        )
+    ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
+
+
+def _marks(
+    ax: Axes, context: Context, name: str, group: dict[str, str], dataset: str, sizes: list[int]
+) -> None:
+    """Draw the paper's numbers, read off its figure, as hollow diamonds."""
+    table = context.printed("psnr_gap_placement")
+    if not len(table) or not is_paper_model(context, next(iter(group.values()))):
+        return
+    same = table[
+        (table["dataset"] == context.title(dataset)) & table["attention"].isin(["global", name.lower()])
+    ]
+    for row in same[same["train_size"].isin(sizes)].itertuples():
+        colour = "#C00000" if row.attention == "global" else PALETTE[PLACEMENTS.index(row.placement)]
+        ax.plot(
+            sizes.index(row.train_size),
+            row.mean_psnr_gap_db,
+            "D",
+            color="white",
+            markeredgecolor=colour,
+            markersize=3.5,
+        )
+
+
+def _caption(context: Context, shown: pd.DataFrame) -> str:
+    printed = (
+        " Diamonds: the paper's numbers (mix and tail read off its figure, ±0.08 dB)."
+        if any(path.stem == "psnr_gap_placement" for path in context.inputs)
+        else ""
+    )
+    whiskers = ", whiskers are one standard deviation" if shown["shuffle"].nunique() > 1 else ""
+    return (
+        f"Average PSNR gap (lower is better) with local attention in early layers (head), every second layer (mix) or late "
+        f"layers (tail); the baseline is dashed red; {context.shuffles(shown)}{whiskers}. Beneath, the test PSNR: "
+        f"underfitting also lowers the gap.{printed} {context.scope}"
+    )

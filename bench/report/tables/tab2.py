@@ -1,0 +1,97 @@
+"""Table 2: distance of samples to the training distribution by the placement of local attention."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.report.context import Context
+from bench.report.tables.tab1 import mean_of
+from bench.report.tables.table import Table
+from bench.report.variants import PLACEMENTS, is_paper_model, placements
+
+
+def build(context: Context) -> Table:
+    """Build a row for the baseline and each placement, a column for each dataset and N; bold is the best of a group."""
+    metric = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
+    rows = context.rows(metric)
+    groups = placements(context, set(rows["model"]))
+    shown = rows[rows["model"].isin([m for group in groups.values() for m in group.values()])]
+    rows = rows[rows["shuffle"].isin(shown["shuffle"])]  # the baseline may have been run more often
+    columns = [
+        (d, n) for d in context.ordered(shown, "dataset") for n in context.ordered(shown, "train_size")
+    ]
+    baseline = context.plan["models"][next(iter(shown["model"]))]["baseline"]
+    lines = [("", "", baseline)] if baseline in set(rows["model"]) else []
+    lines += [
+        (name, place, group[place])
+        for name, group in groups.items()
+        for place in PLACEMENTS
+        if place in group
+    ]
+    values = [[mean_of(rows, dataset=d, model=m, train_size=n) for d, n in columns] for *_, m in lines]
+    printed = [
+        [_printed(context, metric, name, place, m, d, n) for d, n in columns] for name, place, m in lines
+    ]
+    cells, places = [], []
+    for (name, place, model), numbers, paper in zip(lines, values, printed):
+        places.append(len(cells))
+        cells.append([f"w/ {name} ({place})" if name else context.label(model), *map(_cell, numbers)])
+        if not all(map(math.isnan, paper)):
+            cells.append(["in the paper", *map(_cell, paper)])
+    bold = {(places[row], column) for row, column in _bold(lines, values)}
+    frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,}" for d, n in columns)])
+    return Table(
+        frame, _numbers(metric, lines, columns, values, printed), _caption(context, metric, shown), bold
+    )
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _bold(lines: list[tuple[str, str, str]], values: list[list[float]]) -> set[tuple[int, int]]:
+    bold = set()
+    for name in dict.fromkeys(name for name, *_ in lines if name):
+        members = [i for i, line in enumerate(lines) if line[0] == name]
+        for column in range(len(values[0])):
+            known = [i for i in members if not math.isnan(values[i][column])]
+            if len(known) > 1:
+                bold.add((min(known, key=lambda i: values[i][column]), column + 1))
+    return bold
+
+
+def _numbers(metric: str, lines: list, columns: list, values: list, printed: list) -> pd.DataFrame:
+    records = [
+        (dataset, model, name, place, size, values[i][j], printed[i][j])
+        for i, (name, place, model) in enumerate(lines)
+        for j, (dataset, size) in enumerate(columns)
+    ]
+    return pd.DataFrame(
+        records, columns=["dataset", "model", "windows", "placement", "train_size", metric, "printed_fid"]
+    )
+
+
+def _printed(
+    context: Context, metric: str, name: str, place: str, model: str, dataset: str, size: int
+) -> float:
+    table = (
+        context.printed("fid_placement")
+        if metric == "fid" and is_paper_model(context, model)
+        else pd.DataFrame()
+    )
+    if not len(table):
+        return math.nan
+    same = (table["attention"] == (name.lower() or "global")) & (table["placement"].fillna("") == place)
+    found = table[same & (table["dataset"] == context.title(dataset)) & (table["train_size"] == size)]
+    return float(found["fid"].iloc[0]) if len(found) else math.nan
+
+
+def _caption(context: Context, metric: str, shown: pd.DataFrame) -> str:
+    what = "FID" if metric == "fid" else "Fréchet distance, not a FID"
+    return (
+        f"{what} (lower is better, best placement of a group in bold) with local attention in early layers (head), "
+        f"every second layer (mix) or late layers (tail); {context.shuffles(shown)}. "
+        f"Protocol: {shown['protocol'].iloc[0]}. {context.scope}"
+    )

@@ -1,0 +1,75 @@
+"""Table 3: distance of samples to the training distribution when windows keep their mean size, shrink, or grow."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from bench.report.context import Context
+from bench.report.tables.tab1 import mean_of, percent
+from bench.report.tables.table import Table
+from bench.report.variants import comparisons, is_paper_model
+
+
+def build(context: Context) -> Table:
+    """Build a row for each comparison, dataset and N; bold marks the better of the two."""
+    metric = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
+    rows = context.rows(metric)
+    pairs = comparisons(context, set(rows["model"]))
+    cells, numbers, bold = [], [], set()
+    for name, pair in pairs.items():
+        found = context.paired(rows, pair)
+        for dataset in context.ordered(found, "dataset"):
+            for size in context.ordered(found[found["dataset"] == dataset], "train_size"):
+                values = [mean_of(found, dataset=dataset, model=m, train_size=size) for m in pair]
+                printed = _printed(context, metric, name, pair, dataset, size)
+                variants = [context.plan["models"][m]["variant"] for m in pair]
+                row = [f"{variants[0]} → {variants[1]}", context.title(dataset), f"{size:,}"]
+                row += [f"{values[0]:.4f}", f"{values[1]:.4f}", percent(*values), _pair_text(*printed)]
+                bold.add((len(cells), 3 if values[0] < values[1] else 4))
+                cells.append(row)
+                numbers.append([name, dataset, *pair, size, *values, *printed])
+    label = "FID" if metric == "fid" else "Fréchet"
+    heads = ["Windows", "Dataset", "N", f"{label}, first", f"{label}, second", "Change", "Paper's FID"]
+    frame = pd.DataFrame(cells, columns=heads)
+    if not frame["Paper's FID"].any():
+        frame = frame.drop(columns="Paper's FID")
+    keys = ["comparison", "dataset", "first", "second", "train_size"]
+    measures = [f"{m}_{w}" for m in (metric, "printed_fid") for w in ("first", "second")]
+    return Table(
+        frame, pd.DataFrame(numbers, columns=keys + measures), _caption(context, metric, rows, pairs), bold
+    )
+
+
+def _pair_text(first: float, second: float) -> str:
+    return "" if math.isnan(first) else f"{first:.4f} → {second:.4f} ({percent(first, second)})"
+
+
+def _printed(
+    context: Context, metric: str, name: str, pair: tuple[str, str], dataset: str, size: int
+) -> tuple[float, float]:
+    table = (
+        context.printed("fid_window_size")
+        if metric == "fid" and is_paper_model(context, pair[0])
+        else pd.DataFrame()
+    )
+    if not len(table):
+        return math.nan, math.nan
+    same = (
+        (table["comparison"] == name)
+        & (table["dataset"] == context.title(dataset))
+        & (table["train_size"] == size)
+    )
+    found = table[same]["fid"].tolist()
+    return (found[0], found[1]) if len(found) == 2 else (math.nan, math.nan)
+
+
+def _caption(context: Context, metric: str, rows: pd.DataFrame, pairs: dict[str, tuple[str, str]]) -> str:
+    what = "FID" if metric == "fid" else "Fréchet distance, not a FID"
+    shown = rows[rows["model"].isin([m for pair in pairs.values() for m in pair])]
+    return (
+        f"{what} (lower is better, better of the two in bold) when the mean window is kept, "
+        f"made smaller, or made larger; {context.shuffles(shown)}. The smaller and larger lists are assumed, the paper does "
+        f"not give them. Protocol: {shown['protocol'].iloc[0]}. {context.scope}"
+    )
