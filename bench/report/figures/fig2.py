@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -52,24 +53,19 @@ def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
         if not len(curve):
             continue
         mean = curve.groupby("shuffle")["value"].mean().mean()
-        steps = curve.groupby(curve["index"].astype(int))["value"]
-        style = {
-            "color": PALETTE[position],
-            "marker": MARKERS[position],
-            "markevery": 5,
-            "markeredgewidth": 0,
-        }
-        centre, spread = steps.mean(), steps.std()  # over shuffles
-        ax.plot(centre.index, centre, label=f"N = {count(size)}, {word} {mean:.2f}", **style)
-        if curve["shuffle"].nunique() > 1:
-            ax.fill_between(
-                centre.index,
-                centre - spread,
-                centre + spread,
-                color=PALETTE[position],
-                alpha=0.3,
-                linewidth=0,
-            )
+        sns.lineplot(
+            x=curve["index"].astype(int),
+            y=curve["value"],
+            ax=ax,
+            errorbar="sd" if curve["shuffle"].nunique() > 1 else None,  # over shuffles
+            color=PALETTE[position],
+            marker=MARKERS[position],
+            markevery=5,
+            markeredgewidth=0,
+            label=f"N = {count(size)}, {word} {mean:.2f}",
+        )
+    ax.set_xlabel("")
+    ax.set_ylabel("")
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.legend(loc="upper right", handlelength=1.4, borderpad=0.3, labelspacing=0.25)
 
