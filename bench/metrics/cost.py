@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import pandas as pd
+import torch
 
 from bench.metrics.measure import Measurement
 from bench.models.costs import macs, parameters
+from bench.models.registry import build
 from bench.runs import Run
 
 
 def measure(run: Run, options: None) -> Measurement:
     """Count the network's parameters and multiply-adds; read rate and last loss from the run's records."""
     found = Measurement()
-    found.add("parameters", parameters(run.model))
-    whole, without = macs(run.model, run.image_size, run.channels)
+    with torch.device("meta"):  # a loaded run's parameters are frozen and would not count as trainable
+        model = build(run.spec.model, run.image_size, run.channels)
+    found.add("parameters", parameters(model))
+    whole, without = macs(model, run.image_size, run.channels)
     found.add("macs", whole)
     found.add("macs_without_attention", without)
     history = pd.read_csv(run.folder / "history.csv")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.tidy import read_tidy
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPIED = ("Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit")
 SMALL = """
@@ -91,6 +93,12 @@ def test_all_items_are_there(project):
             assert (project.folder / f"figures/small/{item}.{form}").stat().st_size > 100
     for form in ("csv", "md", "tex"):
         assert (project.folder / f"results/small/tables/tab1.{form}").stat().st_size > 50
+
+
+def test_the_tidy_table_counts_parameters(project):
+    tidy = read_tidy(project.folder / "results/small/tidy.csv")
+    counted = tidy[tidy["metric"] == "parameters"].set_index("model")["value"]
+    assert counted["dit-t16"] == counted["dit-t16-local"] == 253_572 and counted["unet-t16"] > 200_000
 
 
 def test_a_second_run_starts_no_job(project):

@@ -82,7 +82,7 @@ def _spectrum(axes: np.ndarray, block, arrays: dict[str, np.ndarray], step: str)
             ax.plot(values, dash, color=PALETTE[position], label=name)
     ax.set_xlabel("k", labelpad=1)
     ax.set_title(r"$\lambda_k$", fontsize=6.5, pad=2)
-    ax.legend(loc="upper right", handlelength=1.6, borderpad=0.3)
+    ax.legend(loc="center", handlelength=1.6, borderpad=0.3)  # between the two spectra
 
 
 def _caption(context: Context, operator: str) -> str:
