@@ -57,9 +57,10 @@ class Schedule:
         return math.sqrt((1 - self.alphas_cumprod[index]) / self.alphas_cumprod[index])
 
     def respace(self, steps: int | str) -> Schedule:
-        """Keep ``steps`` steps: a count spread evenly with both ends, or ``"ddimN"``, a constant stride from 0.
+        """Keep some steps: a count spread evenly with both ends, ``"ddimN"`` (a constant stride from 0), or
+        ``"a,b,c"`` (the process in equal sections, from the least noisy, with so many steps each).
 
-        Raises BenchError when more steps are asked for than there are.
+        Raises BenchError for other text and when more steps are asked for than there are.
         """
         kept = respaced_steps(steps, len(self))
         abar = self.alphas_cumprod[kept]
@@ -68,9 +69,20 @@ class Schedule:
 
     def _at(self, values: np.ndarray, index: int | Tensor, x: Tensor) -> Tensor:
         """Return the values at ``index`` (int or (B,)), shaped to multiply ``x`` (B, ...)."""
-        table = torch.as_tensor(values, dtype=x.dtype, device=x.device)
-        picked = table[index]
+        picked = self._on_device(values, x.dtype, x.device)[index]
         return picked if picked.ndim == 0 else picked.view(-1, *[1] * (x.ndim - 1))
+
+    @cached_property
+    def _tables(self) -> dict:
+        return {}
+
+    def _on_device(self, values: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return ``values`` as a tensor, kept: a copy to a GPU in every step would wait for the GPU."""
+        key = values.tobytes(), dtype, device
+        if key not in self._tables:
+            with torch.inference_mode(False):  # else a table born in inference mode could not serve training
+                self._tables[key] = torch.as_tensor(values, dtype=dtype, device=device)
+        return self._tables[key]
 
     def q_sample(self, x0: Tensor, index: int | Tensor, noise: Tensor) -> Tensor:
         """Return x_t of images ``x0`` (B, C, H, W) in [-1, 1] and standard normal ``noise``."""
@@ -108,19 +120,36 @@ class Schedule:
 
 def respaced_steps(steps: int | str, total: int) -> np.ndarray:
     """Return the indices that respacing keeps, (S,) int64, ascending."""
-    count = int(str(steps).removeprefix("ddim"))
-    if not 1 <= count <= total:
-        raise BenchError(f"Cannot respace {total} diffusion steps to {steps}; ask for 1 to {total}.")
-    if str(steps).startswith("ddim"):
+    text = str(steps)
+    try:
+        counts = [int(text[4:])] if text.startswith("ddim") else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise BenchError(f"Cannot respace by {text!r}; give a count, 'ddimN', or sections 'a,b,c'.") from None
+    if text.startswith("ddim"):
         for stride in range(1, total + 1):
-            if len(range(0, total, stride)) == count:
+            if len(range(0, total, stride)) == counts[0]:
                 return np.arange(0, total, stride)
-        raise BenchError(f"No constant stride leaves {count} of {total} diffusion steps; leave out 'ddim'.")
-    stride, position, kept = (total - 1) / max(count - 1, 1), 0.0, []
+        raise BenchError(
+            f"No constant stride leaves {counts[0]} of {total} diffusion steps; leave out 'ddim'."
+        )
+    short, longer = divmod(total, len(counts))
+    kept, first = [], 0
+    for number, count in enumerate(counts):
+        size = short + (number < longer)
+        if not 1 <= count <= size:
+            raise BenchError(f"Cannot respace {size} diffusion steps to {count}; ask for 1 to {size}.")
+        kept += [first + k for k in _spread(count, size)]
+        first += size
+    return np.array(kept)
+
+
+def _spread(count: int, size: int) -> list[int]:
+    """Return ``count`` of 0..size-1, both ends among them, by rounding (half to even) a running sum."""
+    stride, position, kept = (size - 1) / max(count - 1, 1), 0.0, []
     for _ in range(count):
         kept.append(round(position))
         position += stride
-    return np.array(kept)
+    return kept
 
 
 def linear(steps: int) -> Schedule:

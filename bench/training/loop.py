@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -21,7 +22,8 @@ from bench.randomness import seed_all
 class Loop:
     """A network in training: weights, averaged weights, optimiser, step and history.
 
-    ``images`` (N, H, W, C) uint8 on the device; ``history`` rows are (step, mean loss since the last row).
+    ``images`` (N, H, W, C) uint8 on the device; ``history`` rows are (step, mean loss and images per
+    second since the last row). ``name`` is the run's, for messages.
     """
 
     model: nn.Module
@@ -29,8 +31,9 @@ class Loop:
     images: Tensor
     options: TrainingOptions
     shuffle: int
+    name: str = ""
     step: int = 0
-    history: list[tuple[int, float]] = field(default_factory=list)
+    history: list[tuple[int, float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.device = self.images.device
@@ -43,11 +46,14 @@ class Loop:
             weight_decay=self.options.weight_decay,
             fused=True,
         )
-        self.network = torch.compile(self.model) if self.options.compile else self.model
+        if self.options.compile:  # the method that the objective calls: compiling the module would miss `raw`
+            entry = "raw" if getattr(self.model, "learned_sigma", False) else "forward"
+            setattr(self.model, entry, torch.compile(getattr(self.model, entry)))
         self.total = torch.zeros(
             (), device=self.device, dtype=torch.float64
         )  # of the losses since the last row
         self.every = max(1, self.options.steps // 100)
+        self.timed_from = self.step, time.monotonic()
 
     def state(self) -> dict:
         """Return all that the rest of the training depends on."""
@@ -67,6 +73,7 @@ class Loop:
             mine.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.history = state["step"], [tuple(row) for row in state["history"]]
+        self.timed_from = self.step, time.monotonic()
         self.total = state["total"].to(self.device)
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +92,7 @@ class Loop:
         seed_all(self.shuffle, "step", self.step)  # draws, dropout and label dropout of this step
         x0, t, noise = self.batch()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            value = loss(self.network, self.schedule, x0, t, noise)
+            value = loss(self.model, self.schedule, x0, t, noise)
         self.optimiser.zero_grad(set_to_none=True)
         value.backward()
         self.optimiser.step()
@@ -97,18 +104,31 @@ class Loop:
 
     def _record(self) -> None:
         last = self.history[-1][0] if self.history else 0
-        self.history.append((self.step, self.check() / (self.step - last)))
+        mean = self.check() / (self.step - last)  # waits for the device, so the clock is read after it
+        (first, began), now = self.timed_from, time.monotonic()
+        rate = (self.step - first) * self.options.batch / max(now - began, 1e-9)
+        self.history.append((self.step, mean, rate))
+        self.timed_from = self.step, now
         self.total = torch.zeros_like(self.total)
 
     def check(self) -> float:
         """Return the sum of the losses since the last row; raises BenchError where it is not finite."""
         total = float(self.total)
         if not math.isfinite(total):
-            raise BenchError(
-                f"The loss is not finite ({total}) at step {self.step}; lower learning_rate "
-                f"(now {self.options.learning_rate}). The last good checkpoint is kept."
-            )
+            raise self._diverged(f"loss is not finite ({total})")
         return total
+
+    def check_weights(self) -> None:
+        """Raise BenchError where a weight is not finite: a finite loss can have a gradient that is not."""
+        largest = torch._foreach_norm([p.detach() for p in self.parameters], math.inf)
+        if not bool(torch.stack(largest).isfinite().all()):
+            raise self._diverged("weights are not finite")
+
+    def _diverged(self, what: str) -> BenchError:
+        return BenchError(
+            f"{self.name}: the {what} at step {self.step}; lower learning_rate "
+            f"(now {self.options.learning_rate}). The last good checkpoint is kept."
+        )
 
     def averaged(self) -> dict[str, Tensor]:
         """Return the state dict with the averaged parameters, on the CPU."""

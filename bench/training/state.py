@@ -18,13 +18,19 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.console import say
 from bench.errors import BenchError
 from bench.files import atomic, read_json, write_json
 
 KEPT = 2
+
+
+class Damaged(BenchError):
+    """A checkpoint whose bytes are not those that were written."""
+
+
 _NAME = re.compile(r"step(\d{8})-([0-9a-f]{16})\.pt")
 
 
@@ -40,17 +46,36 @@ def lock(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise BenchError(f"Cannot write {folder}: {error.strerror}; choose a writable folder.") from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _acquire(file):
             file.seek(0)
-            raise BenchError(
-                f"{folder} is being trained by {file.read().strip()}; wait for it or stop it."
-            ) from None
+            raise BenchError(f"{folder} is being trained by {file.read().strip()}; wait for it or stop it.")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+def _acquire(file: IO, attempts: int = 5) -> bool:
+    """Take the lock; try again shortly, since :func:`held` holds it for the moment in which it looks."""
+    for attempt in range(attempts):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(0.05 * (attempt + 1))
+    return False
+
+
+def held(folder: Path) -> bool:
+    """Whether a living process trains in this state folder."""
+    try:
+        with (folder / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
@@ -77,7 +102,10 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def read(path: Path, digest: str) -> dict[str, Any]:
-    """Read one checkpoint; raises BenchError where it is damaged or belongs to another configuration."""
+    """Read one checkpoint, its tensors on the CPU: a run may go on where there is no GPU.
+
+    Raises BenchError where it cannot be read or belongs to another configuration, Damaged where it is damaged.
+    """
     import torch
 
     try:
@@ -86,13 +114,11 @@ def read(path: Path, digest: str) -> dict[str, Any]:
         raise BenchError(f"The checkpoint {path} cannot be read: {error.strerror}.") from error
     named = _NAME.fullmatch(path.name)
     if named and hashlib.sha256(data).hexdigest()[:16] != named[2]:
-        raise BenchError(
-            f"The checkpoint {path} is damaged (its sha256 is not the one in its name); delete it."
-        )
+        raise Damaged(f"The checkpoint {path} is damaged (its sha256 is not the one in its name); delete it.")
     try:
-        state = torch.load(io.BytesIO(data), weights_only=True)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
-        raise BenchError(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it.") from error
+        raise Damaged(f"The checkpoint {path} is damaged ({type(error).__name__}); delete it.") from error
     if not isinstance(state, dict) or state.get("digest") != digest:
         raise BenchError(
             f"The checkpoint {path} belongs to another configuration, dataset or code; leave out --checkpoint."
@@ -101,13 +127,17 @@ def read(path: Path, digest: str) -> dict[str, Any]:
 
 
 def newest(folder: Path, digest: str) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint, or None; a damaged one is named and removed, and the one before it taken."""
+    """Return the newest whole checkpoint, or None; another is named, and the one before it taken.
+
+    A damaged one is removed; one that cannot be read stays, for the fault may pass.
+    """
     for path in checkpoints(folder):
         try:
             return read(path, digest)
         except BenchError as error:
             say(f"{error} Going on from the one before.")
-            path.unlink()
+            if isinstance(error, Damaged):
+                path.unlink()
     return None
 
 
@@ -118,7 +148,7 @@ class Status:
         self.path, self.steps, self.written = folder / "status.json", steps, 0.0
 
     def write(self, state: str, step: int, **values: object) -> None:
-        """Record the state (training, interrupted, done) and the step."""
+        """Record the state (training, interrupted, failed, done) and the step."""
         now = time.time()
         if state == "training" and now - self.written < 1:
             return
@@ -143,14 +173,24 @@ def describe(run_folder: Path, root: Path) -> str:
     tail = f", {rate:.3g} images/s, {left:.0f} s left" if rate and left is not None else ""
     age = time.time() - status["time"]
     where = f"{age:.0f} s ago on {status['host']}"
-    return f"{status['state']} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {where}"
+    here = status["host"] == socket.gethostname()  # some network file systems lock per host
+    killed = status["state"] == "training" and here and not held(found[-1].parent)
+    if killed:
+        tail = ", no process holds it; the same command goes on"
+    elif status["state"] == "failed":
+        tail = f", {status['reason']}"
+    state = "stopped" if killed else status["state"]
+    return f"{state} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {where}"
 
 
 def clean(needed: Iterable[Path], root: Path) -> int:
-    """Delete state folders below ``root`` (``.runs/SUITE``) that are not ``needed``; return the bytes freed."""
+    """Delete state folders below ``root`` (``.runs/SUITE``) that are not ``needed``; return the bytes freed.
+
+    A folder in which a process is training stays.
+    """
     kept, freed = {path.resolve() for path in needed}, 0
     for folder in root.glob("*/*/"):
-        if folder.resolve() not in kept:
+        if folder.resolve() not in kept and not held(folder):
             freed += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
             shutil.rmtree(folder)
     return freed

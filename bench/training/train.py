@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -34,12 +35,17 @@ class Interrupted(Exception):
 
 
 class _Flag:
-    """Set by a signal, read at the next step boundary: nothing is saved inside a handler."""
+    """Set by a signal, read at the next step boundary: nothing is saved inside a handler.
+
+    A second SIGINT stops at once, for a person who does not want to wait, say, for a compilation.
+    """
 
     def __init__(self) -> None:
         self.signal: str | None = None
 
     def set(self, number: int, frame: object) -> None:
+        if self.signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
         self.signal = signal.Signals(number).name
 
 
@@ -80,14 +86,21 @@ def train(
     """Train ``spec`` and write weights.safetensors, history.csv and run.json into ``out_folder``.
 
     ``code`` is ``{"fingerprint", "definitions"}`` of the training's import closure.  ``checkpoint`` names one
-    to start from.  Raises BenchError for bad data, a loss that is not finite, a foreign checkpoint or a full
-    disk, and Interrupted after SIGTERM, SIGUSR2 or SIGINT, the state saved.
+    to start from; without it the newest of this very configuration is taken.  ``checkpoint_seconds`` is the time
+    between two, prolonged where writing one takes over 1 % of it; 0 saves after every step.  The same bits come
+    out on the same type of machine and device: a GPU draws other numbers than a CPU.
+
+    Raises BenchError for bad data, a loss or weights that are not finite, a foreign checkpoint, a full disk or an
+    unwritable folder, and Interrupted after SIGTERM, SIGUSR2 or SIGINT, the state saved.
     """
+    _check_writable(out_folder)
     dataset = open_dataset(dataset_folder)
     images = dataset.train[read_subset(subset_file, dataset, spec.train_size)[0]]
     name = training_digest(spec, dataset.manifest["sha256"], code["fingerprint"])
     folder = state_root / name
     deterministic = spec.training.deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read by cuBLAS at its first use
     torch.use_deterministic_algorithms(deterministic)
     began = time.time()
     with state.lock(folder):
@@ -102,6 +115,13 @@ def train(
         _write(spec, dataset, result, out_folder, folder, device, code)
 
 
+def _check_writable(folder: Path) -> None:
+    """Refuse an output folder before the training that it would lose."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise BenchError(f"Cannot write {folder}: {existing} is not a writable folder; choose another.")
+
+
 def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds) -> dict:
     loop = Loop(
         model.to(device),
@@ -109,6 +129,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
         torch.from_numpy(np.ascontiguousarray(images)).to(device),
         spec.training,
         spec.shuffle,
+        spec.name,
     )
     saved = state.read(checkpoint, name) if checkpoint else state.newest(folder, name)
     if saved is not None:
@@ -118,7 +139,12 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
     status = state.Status(folder, spec.training.steps)
     with Progress(spec.training.steps, spec.name, "step", loop.step) as progress, _signals() as flag:
         keeper = _Keeper(folder, name, checkpoint_seconds, flag, progress, status)
-        run(loop, keeper)
+        try:
+            run(loop, keeper)
+        except BenchError as error:
+            with contextlib.suppress(BenchError):  # a full disk, say: the first error is the one to tell
+                status.write("failed", loop.step, reason=str(error))
+            raise
     done = (loop.step - first) * spec.training.batch
     status.write("done", loop.step)
     rate = done / max(time.monotonic() - began, 1e-9) if done else None
@@ -138,6 +164,7 @@ class _Keeper:
     ) -> None:
         self.folder, self.digest, self.seconds = folder, digest, seconds
         self.flag, self.progress, self.status = flag, progress, status
+        self.due = seconds
         self.began = self.saved = time.monotonic()
         self.first: int | None = None
 
@@ -150,10 +177,14 @@ class _Keeper:
             with atomic(self.folder / "snapshots" / f"step{loop.step:08d}.safetensors") as path:
                 path.write_bytes(to_safetensors(loop.averaged()))
         last = loop.step == loop.options.steps
-        if last or self.flag.signal or now - self.saved >= self.seconds:
+        if last or self.flag.signal or now - self.saved >= self.due:
             loop.check()
+            loop.check_weights()
+            before = time.monotonic()
             state.save(self.folder, loop.step, {**loop.state(), "digest": self.digest})
             self.saved = time.monotonic()
+            if self.seconds > 0:  # a large network on a slow disk must not spend its time on saving
+                self.due = max(self.seconds, 100 * (self.saved - before))
         rate = (loop.step - self.first) / max(now - self.began, 1e-9)
         left = (loop.options.steps - loop.step) / rate
         speed = rate * loop.options.batch
@@ -178,10 +209,16 @@ def _write(
         # one entry: safetensors writes several in an order of its own, and the bytes would differ
         about = {"run": f"{spec.suite}/{spec.name}/{folder.name}"}
         path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result["weights"].items()}, about))
-    rows = [f"{step},{value!r},{spec.training.learning_rate!r}" for step, value in result["history"]]
-    write_text(out / "history.csv", "\n".join(["step,loss,learning_rate", *rows]) + "\n")
+    rate = spec.training.learning_rate
+    rows = [f"{step},{value!r},{rate!r},{speed:.6g}" for step, value, speed in result["history"]]
+    write_text(out / "history.csv", "\n".join(["step,loss,learning_rate,images_per_second", *rows]) + "\n")
     for step in spec.training.snapshots:
         file = Path("snapshots") / f"step{step:08d}.safetensors"
+        if not (folder / file).exists():
+            raise BenchError(
+                f"{spec.name}: {folder / file} is missing, since the checkpoint was of a later step; "
+                "leave out --checkpoint."
+            )
         with atomic(out / file) as path:
             path.write_bytes((folder / file).read_bytes())
     keys = ("sha256", "resolution", "channels")

@@ -29,7 +29,8 @@ def test_schedules(reference, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("linear", "50"), ("linear", "ddim50"), ("cosine", "50"), ("linear", "10")]
+    ("name", "steps"),
+    [("linear", "50"), ("linear", "ddim50"), ("cosine", "50"), ("cosine", "ddim50"), ("linear", "10")],
 )
 def test_respacing(reference, name, steps):
     schedule, where = make_schedule(name, 1000).respace(steps), f"respace/{name}_1000/{steps}"
@@ -74,6 +75,49 @@ def test_sampling_loops(reference, name, sampler):
     out = sample(model, schedule, start, sampler, lambda index: noise[len(schedule) - 1 - index])
     expected = torch.from_numpy(reference[f"loop/{name}/out"])
     assert float((out - expected).abs().max() / expected.abs().max()) < 2e-5
+
+
+def test_sections_are_respaced_each_for_itself():
+    assert make_schedule("linear", 10).respace("3,2").timesteps.tolist() == [0, 2, 4, 5, 9]
+    assert make_schedule("linear", 11).respace("2,2").timesteps.tolist() == [
+        0,
+        5,
+        6,
+        10,
+    ]  # the first is longer
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        ("fifty", "give a count"),
+        ("ddim7,3", "give a count"),
+        ("11", "ask for 1 to 10"),
+        ("9,1", "5 diffusion"),
+    ],
+)
+def test_a_wrong_spacing_is_one_sentence(steps, text):
+    with pytest.raises(BenchError, match=text):
+        make_schedule("linear", 10).respace(steps)
+
+
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_learned_variance_lies_between_posterior_and_beta(reference, name):
+    schedule, where = make_schedule(name, 1000), f"pointwise/{name}_1000/"
+    x_t, t = torch.from_numpy(reference[where + "q_sample"]), torch.from_numpy(reference[where + "t"])
+    ours = schedule.learned_log_variance(torch.sin(3 * x_t), t)
+    expected = torch.from_numpy(reference[where + "learned_range/log_variance"])
+    for row, other in zip(ours, expected):
+        assert float((row - other).abs().max() / other.abs().max()) < 2e-5
+
+
+def test_tables_first_used_in_inference_mode_serve_training():
+    schedule, t = make_schedule("linear", 1000), torch.tensor([3, 700])
+    with torch.inference_mode():
+        schedule.x0_from_eps(torch.zeros(2, 1, 4, 4), t, torch.zeros(2, 1, 4, 4))
+    eps = torch.ones(2, 1, 4, 4, requires_grad=True)
+    schedule.x0_from_eps(torch.zeros(2, 1, 4, 4), t, eps).sum().backward()
+    assert eps.grad.abs().min() > 0
 
 
 def test_too_many_steps_is_one_sentence():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,9 +18,11 @@ import torch
 from bench.data.build import build_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import write_subset
+from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
 from bench.training import state
+from bench.training.loop import Loop
 from bench.training.train import train
 
 NETWORK = """
@@ -78,7 +81,10 @@ def spec(place, steps=120, scale=1.0, size=10, **training):
 
 def run(place, one, out="out", root="state", **more):
     train(one, place / "data", place / "s0.npz", place / out, place / root, code=CODE, **more)
-    return (place / out / "weights.safetensors").read_bytes(), (place / out / "history.csv").read_text()
+    rows = (place / out / "history.csv").read_text().splitlines()
+    assert rows[0] == "step,loss,learning_rate,images_per_second"
+    history = [row.rsplit(",", 1)[0] for row in rows]  # the rate is the clock's
+    return (place / out / "weights.safetensors").read_bytes(), history
 
 
 def child(place, one, seconds=0.0):
@@ -86,6 +92,12 @@ def child(place, one, seconds=0.0):
 
     (place / "spec.pkl").write_bytes(pickle.dumps((one, place, seconds)))
     return subprocess.Popen([sys.executable, "-c", CHILD, str(place / "spec.pkl")], stderr=subprocess.DEVNULL)
+
+
+def trains(place, process):
+    """Whether this child, not one before it, has done a step."""
+    found = [json.loads(path.read_text()) for path in (place / "state").glob("*/status.json")]
+    return any(status["pid"] == process.pid for status in found)
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_bits(place):
@@ -98,7 +110,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(place):
     killed = 0
     while killed < kills:
         process = child(place, one)
-        while not list((place / "state").glob("*/status.json")) and process.poll() is None:
+        while process.poll() is None and not trains(place, process):
             time.sleep(0.01)
         time.sleep(moments.random() * 0.6)
         killed += process.poll() is None
@@ -155,13 +167,77 @@ def test_changed_options_start_afresh_beside_the_old_state(place):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(place):
     one = spec(place, scale=1e30, learning_rate=1.0, steps=1000)
-    with pytest.raises(BenchError, match="not finite.*lower learning_rate") as caught:
+    with pytest.raises(BenchError, match="data.net.n10.s0: .* not finite.*lower learning_rate") as caught:
         run(place, one, checkpoint_seconds=0)
     assert "\n" not in str(caught.value)
     assert not (place / "out").exists()
     for path in state.checkpoints(next((place / "state").iterdir())):
         weights = torch.load(path, weights_only=True)["model"]
         assert all(bool(torch.isfinite(w).all()) for w in weights.values())
+    assert "failed" in state.describe(place / "out", place / "state")
+
+
+def test_weights_that_are_not_finite_are_not_saved(place, monkeypatch):
+    """A finite loss whose gradient is not: the step after would tell, but the checkpoint comes first."""
+    advance = Loop.advance
+
+    def broken(loop):
+        advance(loop)
+        if loop.step == 50:
+            with torch.no_grad():
+                loop.parameters[0][0, 0, 0, 0] = float("nan")
+
+    monkeypatch.setattr(Loop, "advance", broken)
+    with pytest.raises(BenchError, match="weights are not finite at step 50"):
+        run(place, spec(place), checkpoint_seconds=0)
+    assert state.checkpoints(next((place / "state").iterdir()))[0].name.startswith("step00000049")
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_deleted(place, monkeypatch, capsys):
+    undisturbed = run(place, spec(place), checkpoint_seconds=0)
+    newest, _ = state.checkpoints(next((place / "state").iterdir()))
+    read_bytes = Path.read_bytes
+
+    def failing(path):
+        if path == newest:
+            raise OSError(5, "Input/output error")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", failing)
+        train(spec(place), *(place / n for n in ("data", "s0.npz", "out", "state")), code=CODE)
+    assert "Input/output error. Going on from the one before." in capsys.readouterr().err
+    assert newest.exists() and run(place, spec(place)) == undisturbed
+
+
+def test_compiling_reaches_the_method_that_is_trained(place, monkeypatch):
+    """A network that learns its variance is called through `raw`."""
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda entry: compiled.append(entry.__name__) or entry)
+
+    class Learned(torch.nn.Linear):
+        learned_sigma = True
+
+        def raw(self, x, t, y=None):
+            return torch.cat([self(x), self(x)], dim=1)
+
+    images = torch.zeros(2, 4, 4, 1, dtype=torch.uint8)
+    options = TrainingOptions(steps=1, batch=2, compile=True)
+    for network in (torch.nn.Linear(4, 4), Learned(4, 4)):
+        Loop(network, make_schedule("linear", 1000), images, options, 0)
+    assert compiled == ["forward", "raw"]
+
+
+def test_state_in_use_is_neither_called_stopped_nor_cleaned(place):
+    run(place, spec(place))
+    (folder,) = (place / "state").iterdir()
+    status = state.Status(folder, 120)
+    status.write("training", 60)
+    with state.lock(folder):
+        assert state.describe(place / "none", place / "state").startswith("training 60/120 (50 %)")
+        assert state.clean([], place) == 0 and folder.exists()
+    assert state.describe(place / "none", place / "state").startswith("stopped 60/120")
+    assert state.clean([], place) > 0 and not folder.exists()
 
 
 def test_two_trainings_of_one_run_are_refused(place):
@@ -184,8 +260,9 @@ def test_n_larger_than_the_pool(place):
 
 def test_unwritable_output(place):
     (place / "out").write_text("a file, not a folder")
-    with pytest.raises(BenchError, match="Cannot write .*weights.safetensors"):
+    with pytest.raises(BenchError, match="Cannot write .*out: .* is not a writable folder"):
         run(place, spec(place))
+    assert not (place / "state").exists(), "it was found only after the training"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small tmpfs")
@@ -214,11 +291,11 @@ def test_full_disk_keeps_the_older_checkpoint(place):
 
 def test_the_history_counts_every_step_once(place):
     _, history = run(place, spec(place))
-    steps = [int(line.split(",")[0]) for line in history.splitlines()[1:]]
+    steps = [int(line.split(",")[0]) for line in history[1:]]
     assert steps == list(range(1, 121))
 
 
 def test_the_loop_learns(place):
     _, history = run(place, spec(place, steps=400, learning_rate=5e-3))
-    losses = [float(line.split(",")[1]) for line in history.splitlines()[1:]]
+    losses = [float(line.split(",")[1]) for line in history[1:]]
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
