@@ -150,11 +150,13 @@ def measure(arguments: argparse.Namespace) -> None:
         raise BenchError(
             f"There is no metric {arguments.metric!r}{nearest(arguments.metric, known)}; known: {', '.join(known)}."
         )
-    spec = plan.load(arguments.suite).run(arguments.name)
+    suite = plan.load(arguments.suite)
+    spec = suite.run(arguments.name)
     device = _torch(arguments.device, spec.training.threads)
     from bench.metrics.measure import measure_run
 
-    measure_run(arguments.metric, paths.run_folder(spec.suite, spec.name), spec, device)
+    folder, codes = paths.run_folder(spec.suite, spec.name), suite.codes(arguments.metric, spec.name)
+    measure_run(arguments.metric, folder, spec, device, codes)
 
 
 def configure_samples(parser: argparse.ArgumentParser) -> None:

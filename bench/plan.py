@@ -31,6 +31,8 @@ ENTRIES = {
     "reference": ("bench.metrics.reference",),
     "frechet": ("bench.metrics.frechet",),
 }
+# Metrics that are measured of something else than the weights: the rules in between.
+BEFORE = {"frechet": ("samples", "reference")}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Plan:
     def code(self, rule: str, run: str | None = None) -> str:
         """Return the code fingerprint of a rule, for a run with its model's own files."""
         return fingerprint(*entries(rule, self.run(run).model if run else None))
+
+    def codes(self, metric: str, run: str) -> dict[str, str]:
+        """Return the fingerprint of every rule behind a number of a run, by rule."""
+        return {rule: self.code(rule, run) for rule in ("train", *BEFORE.get(metric, ()), metric)}
 
     def recipe(self, run: str) -> str:
         """Return the digest of the options that a training depends on."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.files import save_arrays, write_text
-from bench.options import RunSpec
+from bench.files import digest, save_arrays, write_json, write_text
+from bench.options import RunSpec, to_dict
+from bench.provenance import environment
 from bench.runs import Run
 from bench.tidy import COLUMNS, METRICS, check
 
@@ -45,13 +46,23 @@ def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.Dat
     return table[COLUMNS]
 
 
-def measure_run(metric: str, folder: Path, spec: RunSpec, device: str) -> None:
-    """Measure ``metric`` of the run in ``folder`` with the options of ``spec``; write METRIC.csv and METRIC.npz."""
+def measure_run(metric: str, folder: Path, spec: RunSpec, device: str, codes: dict[str, str]) -> None:
+    """Measure ``metric`` of the run in ``folder`` with the options of ``spec``; write METRIC.csv and METRIC.npz.
+
+    ``codes`` are the fingerprints of the rules behind the number, by rule. METRIC.json beside it says which code,
+    options, device and versions measured it; the rows carry the digest of all fingerprints.
+    """
     run = Run(folder, device)
-    found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(
-        run, getattr(spec.measure, metric, None)
-    )
-    table = check(finish(found.rows, spec, run.code, run.data_hash), f"{metric} of {spec.name}")
+    options = getattr(spec.measure, metric, None)
+    found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(run, options)
+    codes = {**codes, "train": run.code}
+    table = check(finish(found.rows, spec, digest(codes), run.data_hash), f"{metric} of {spec.name}")
+    record = {
+        "code": codes,
+        "options": to_dict(options) if options else None,
+        "provenance": environment(device),
+    }
+    write_json(folder / f"{metric}.json", record)
     if found.arrays is not None:
         save_arrays(folder / f"{metric}.npz", **found.arrays)
     write_text(folder / f"{metric}.csv", table.to_csv(index=False))
