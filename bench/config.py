@@ -67,6 +67,9 @@ class GridOptions:
     recipe: str = option(
         "", "a name that tells these runs from others of the same dataset, model, N and shuffle"
     )
+    half: Literal["a", "b"] = option(
+        "a", "b trains on the N images behind half a's, from its own seed; `half-b` joins the recipe's name"
+    )
     training: dict[str, Any] = option({}, "training options that differ from the suite's")
     measure: list[str] | None = option(None, "metrics of these runs; null takes all of the suite")
 

@@ -205,6 +205,7 @@ class RunSpec:
     recipe: str
     training: TrainingOptions
     measure: MeasureOptions
+    half: Literal["a", "b"] = "a"  # which of two disjoint sets of N training images
 
 
 def to_dict(value: Any) -> Any:

@@ -111,7 +111,7 @@ MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples"}
 def training_options(run: RunSpec) -> dict:
     """Return the part of a run that its weights depend on."""
     value = to_dict(run)
-    return {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "training")}
+    return {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "half", "training")}
 
 
 def _describe(row: Any) -> dict:
@@ -149,13 +149,14 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
         left = {m: None for m in METRICS if m not in grid.measure}
         wanted = dataclasses.replace(wanted, **left)
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
-    return [_run(suite, d, models[m], m, n, s, grid.recipe, training, wanted) for d, m, n, s in product]
+    return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
 
 
-def _run(suite, dataset, preset, model, size, shuffle, recipe, training, measure) -> RunSpec:
+def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) -> RunSpec:
+    recipe = "-".join(part for part in (grid.recipe, "half-b" if grid.half == "b" else "") if part)
     name = f"{dataset}.{model}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
     spec = ModelSpec(model, preset.family, preset.options, preset.file)
-    return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure)
+    return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure, grid.half)
 
 
 def read_run(suite: str, run: str) -> RunSpec:

@@ -87,7 +87,7 @@ class Run:
     @cached_property
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
         file = paths.subset_file(self.spec.dataset, self.spec.shuffle, self.results)
-        return read_subset(file, self.dataset, self.spec.train_size)
+        return read_subset(file, self.dataset, self.spec.train_size, self.spec.half)
 
     def train_images(self, count: int | None = None) -> np.ndarray:
         """Return the first ``count`` (default all) of the N training images, uint8 (n, H, W, C)."""

@@ -1,4 +1,7 @@
-"""Subsets: the N training images are a prefix of a shuffle's order, so they are nested in N."""
+"""Subsets: the N training images are a prefix of a shuffle's order, so they are nested in N.
+
+Half b is the N images behind them: disjoint from half a, for two networks that are compared with each other.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,13 @@ def write_subset(dataset_folder: Path, shuffle: int, out: Path) -> None:
     )
 
 
-def read_subset(path: Path, dataset: Dataset, train_size: int) -> tuple[np.ndarray, np.ndarray]:
+def read_subset(
+    path: Path, dataset: Dataset, train_size: int, half: str = "a"
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the N training images (N,) and of all test images, in the shuffle's order.
 
-    Raises BenchError where the file belongs to other data or N is larger than the pool.
+    Half ``a`` takes the first N of the order, half ``b`` the next N; the test images are the same.
+    Raises BenchError where the file belongs to other data or the pool holds too few images.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -48,4 +54,10 @@ def read_subset(path: Path, dataset: Dataset, train_size: int) -> tuple[np.ndarr
             f"{dataset.folder.name} has {len(train)} training images, fewer than N = {train_size}; "
             "lower train_sizes."
         )
-    return train[:train_size], test
+    if half == "b" and 2 * train_size > len(train):
+        raise BenchError(
+            f"{dataset.folder.name} has {len(train)} training images, too few for two disjoint halves of "
+            f"N = {train_size}; lower train_sizes of the block with half: b."
+        )
+    first = train_size if half == "b" else 0
+    return train[first : first + train_size], test

@@ -67,8 +67,13 @@ def _signals() -> Iterator[_Flag]:
 def training_digest(spec: options.RunSpec, data_hash: str, fingerprint: str) -> str:
     """Return the digest of everything that the weights depend on; it names the state folder."""
     value = options.to_dict(spec)
-    keys = ("dataset", "model", "train_size", "shuffle", "training")
+    keys = ("dataset", "model", "train_size", "shuffle", "half", "training")
     return digest([{key: value[key] for key in keys}, data_hash, fingerprint])
+
+
+def _seed(spec: options.RunSpec) -> int:
+    """Return the seed of initialisation and training noise: half b shares nothing with half a but the recipe."""
+    return spec.shuffle + (10**6 if spec.half == "b" else 0)
 
 
 def train(
@@ -95,7 +100,7 @@ def train(
     """
     _check_writable(out_folder)
     dataset = open_dataset(dataset_folder)
-    images = dataset.train[read_subset(subset_file, dataset, spec.train_size)[0]]
+    images = dataset.train[read_subset(subset_file, dataset, spec.train_size, spec.half)[0]]
     name = training_digest(spec, dataset.manifest["sha256"], code["fingerprint"])
     folder = state_root / name
     deterministic = spec.training.deterministic
@@ -104,7 +109,7 @@ def train(
     torch.use_deterministic_algorithms(deterministic)
     began = time.time()
     with state.lock(folder):
-        seed_all(spec.shuffle, "init")
+        seed_all(_seed(spec), "init")
         model = build(spec.model, images.shape[1], images.shape[3])
         if getattr(model, "trains", True):
             result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
@@ -128,7 +133,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
         make_schedule(spec.training.schedule, spec.training.timesteps),
         torch.from_numpy(np.ascontiguousarray(images)).to(device),
         spec.training,
-        spec.shuffle,
+        _seed(spec),
         spec.name,
     )
     saved = state.read(checkpoint, name) if checkpoint else state.newest(folder, name)
