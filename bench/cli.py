@@ -27,6 +27,7 @@ VERBS = {
     "config": ("bench.commands", "write the JSON schema or the options page"),
     "data": ("bench.data.cli", "build, import, list, show and verify datasets; draw subsets"),
     "models": ("bench.models.cli", "list the model presets; check one, or a file of your own"),
+    "baselines": ("bench.compare.cli", "store the measurements of a suite, check and show what is stored"),
     "figure": ("bench.report.cli", "draw one figure from stored measurements"),
     "table": ("bench.report.cli", "write one table from stored measurements"),
 }

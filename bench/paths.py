@@ -59,6 +59,11 @@ def figures_folder(suite: str) -> Path:
     return FIGURES / suite
 
 
+def baselines_folder(suite: str) -> Path:
+    """Return the folder of a suite's stored baselines."""
+    return RESULTS / "baselines" / suite
+
+
 def results_of(run_folder: Path) -> Path:
     """Return the results folder that holds ``results/SUITE/runs/RUN``."""
     return run_folder.resolve().parents[2]

@@ -1,0 +1,1 @@
+"""A new architecture against the stored baselines: storing, comparing, ranking, running again."""

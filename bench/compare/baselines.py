@@ -1,0 +1,188 @@
+"""Stored baselines: the measurements of a suite that are committed, with the provenance of every row. Torch-free.
+
+``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv``, ``provenance.json`` and, for the pictures,
+``arrays/RUN/METRIC.npz``.  Of a dataset that may not be passed on, numbers and attention maps are kept, and nothing
+that shows its images.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench import paths
+from bench.errors import BenchError
+from bench.files import digest, read_json, save_arrays, write_json, write_text
+from bench.options import to_dict
+from bench.plan import Plan
+from bench.tidy import COLUMNS, KEY, read_tidy
+
+PICTURES = (
+    "images",
+    "noisy",
+    "eigenvectors",
+    "samples",
+    "nearest",
+)  # arrays that show images, by the start of a key
+KEPT = (
+    "psnr",
+    "jacobian",
+    "attention",
+    "samples",
+    "memorization",
+)  # metrics whose arrays figures or intervals read
+SAMPLES = 16  # generated images that are kept of a run
+
+
+def promote(suite: Plan) -> Path:
+    """Copy the measurements of a whole suite into its baselines; return their folder.
+
+    Raises BenchError where a measurement is missing, was made by uncommitted code, or does not say what made it;
+    the baselines that were there stay as they were.
+    """
+    target = paths.baselines_folder(suite.suite)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{suite.suite}.") as name:
+        new = Path(name) / suite.suite
+        records, tables, environments = {}, [], []
+        for run in suite.runs:
+            records[run], table = _record(suite, run, environments)
+            tables.append(table)
+            _keep_arrays(suite, run, new / "arrays" / run)
+        table = pd.concat(tables, ignore_index=True)
+        write_text(new / "tidy.csv", table.to_csv(index=False))
+        read_tidy(new / "tidy.csv")
+        write_json(new / "plan.json", suite.summary())
+        write_json(new / "provenance.json", {"environments": environments, "runs": records})
+        if target.exists():
+            target.rename(Path(name) / "before")
+        new.rename(target)
+    return target
+
+
+def _record(suite: Plan, run: str, environments: list[dict]) -> tuple[dict, pd.DataFrame]:
+    """Return the provenance of one run, and its rows."""
+    folder = paths.run_folder(suite.suite, run)
+    trained = read_json(folder / "run.json")
+    record = {
+        "recipe": suite.recipe(run),
+        "data": trained["data"]["sha256"],
+        "seconds": trained["result"]["seconds"],
+        "train": {
+            "code": trained["code"]["fingerprint"],
+            **_place(folder / "run.json", trained, environments),
+        },
+        "metrics": {},
+    }
+    tables = []
+    for metric in (*suite.metrics(run), "cost"):
+        table, made = read_tidy(folder / f"{metric}.csv"), read_json(folder / f"{metric}.json")
+        if len(table) and set(table["code"]) != {digest(made["code"])}:
+            raise BenchError(
+                f"{folder / metric}.csv was not made by what {metric}.json says; "
+                f"measure again with `bench measure {metric} {run} --suite {suite.suite}`."
+            )
+        place = _place(folder / f"{metric}.json", made, environments)
+        record["metrics"][metric] = {"code": made["code"], "options": made["options"], **place}
+        tables.append(table)
+    return record, pd.concat([t for t in tables if len(t)], ignore_index=True)[COLUMNS]
+
+
+def _place(file: Path, made: dict, environments: list[dict]) -> dict:
+    """Return date and environment (an index) of a record; raises BenchError where its code was not committed."""
+    found = dict(made.get("provenance") or {})
+    git = found.get("git") or {}
+    if not git.get("commit") or git.get("dirty") is not False:
+        raise BenchError(
+            f"{file} was made by uncommitted code; commit bench/, delete the file and run the suite again."
+        )
+    date = found.pop("date")
+    for private in ("host", "slurm", "job"):
+        found.pop(private, None)
+    if found not in environments:
+        environments.append(found)
+    return {"date": date, "environment": environments.index(found)}
+
+
+def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
+    folder, spec = paths.run_folder(suite.suite, run), suite.run(run)
+    free = suite.all_datasets[spec.dataset].redistribute
+    first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
+    for metric in KEPT:
+        if not (folder / f"{metric}.npz").exists() or (metric != "psnr" and spec.shuffle != first):
+            continue  # pictures show the first shuffle; intervals need the images of all
+        with np.load(folder / f"{metric}.npz", allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file if free or not key.startswith(PICTURES)}
+        if "samples" in arrays:
+            arrays["samples"] = arrays["samples"][:SAMPLES]
+        if arrays:
+            save_arrays(out / f"{metric}.npz", **arrays)
+
+
+def stored(suite: str) -> dict:
+    """Return ``provenance.json`` of a suite; raises BenchError where it has no baselines, naming those that have."""
+    file = paths.baselines_folder(suite) / "provenance.json"
+    if not file.exists():
+        root = paths.baselines_folder(suite).parent
+        known = sorted(f.parent.name for f in root.glob("*/provenance.json"))
+        raise BenchError(
+            f"Suite {suite!r} has no stored baselines (there are: {', '.join(known) or 'none'}); "
+            f"run it and store them with `bench baselines promote {suite}`."
+        )
+    return read_json(file)
+
+
+def status(suite: Plan) -> dict[tuple[str, str], str]:
+    """Return (run, metric) -> 'current', or 'stale: WHY' where code, options or data would now give another number."""
+    found = {}
+    for run, record in stored(suite.suite)["runs"].items():
+        for metric, made in record["metrics"].items():
+            reasons = (
+                _reasons(suite, run, metric, record, made) if run in suite.runs else ["not in the suite"]
+            )
+            found[run, metric] = f"stale: {', '.join(reasons)}" if reasons else "current"
+    return found
+
+
+def _reasons(suite: Plan, run: str, metric: str, record: dict, made: dict) -> list[str]:
+    spec = suite.run(run)
+    reasons = []
+    if record["recipe"] != suite.recipe(run):
+        reasons.append("training options changed")
+    wanted = getattr(spec.measure, metric, None)
+    if digest(to_dict(wanted) if wanted else None) != digest(made["options"]):
+        reasons.append(f"{metric} options changed" if wanted else "no longer measured")
+    now = suite.codes(metric, run)
+    changed = [rule for rule in now if now[rule] != made["code"].get(rule)]
+    reasons += [f"code of {rule} changed" for rule in changed]
+    manifest = paths.dataset_folder(spec.dataset) / "manifest.json"
+    if manifest.exists() and read_json(manifest)["sha256"] != record["data"]:
+        reasons.append(f"{spec.dataset} is another version here")
+    return reasons
+
+
+def difference(suite: str) -> pd.DataFrame:
+    """Compare ``results/SUITE/tidy.csv`` with the baselines: per metric the rows on either side and the largest change."""
+    stored(suite)
+    old, new = (read_tidy(f) for f in (paths.baselines_folder(suite) / "tidy.csv", paths.tidy_file(suite)))
+    both = old.merge(new, on=KEY, how="outer", suffixes=("_old", "_new"), indicator=True)
+    both["change"] = (both["value_new"] - both["value_old"]).abs()
+    rows = [
+        {
+            "metric": metric,
+            "both": int((part["_merge"] == "both").sum()),
+            "baseline_only": int((part["_merge"] == "left_only").sum()),
+            "results_only": int((part["_merge"] == "right_only").sum()),
+            "largest_change": part["change"].max(),
+            "where": _where(part.loc[part["change"].idxmax()]) if part["change"].notna().any() else "",
+        }
+        for metric, part in both.groupby("metric", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _where(row: pd.Series) -> str:
+    return f"{row['dataset']}.{row['model']}.n{row['train_size']}.s{row['shuffle']}"

@@ -1,0 +1,66 @@
+"""The verb ``bench baselines``."""
+
+from __future__ import annotations
+
+import argparse
+
+from bench.console import say
+
+ACTIONS = {
+    "promote": "store the measurements of a suite that was run as its baselines",
+    "verify": "say which baselines the present code, options and data would still give",
+    "show": "list the stored runs: when, on what, by which commit",
+    "diff": "compare the results of a suite with its baselines",
+}
+
+
+def configure_baselines(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench baselines``."""
+    parser.add_argument("action", choices=ACTIONS, help="; ".join(f"{k}: {v}" for k, v in ACTIONS.items()))
+    parser.add_argument("suite", help="suite of config/suites")
+    parser.set_defaults(run=lambda arguments: _ACTIONS[arguments.action](arguments.suite))
+
+
+def _promote(suite: str) -> None:
+    from bench import plan
+    from bench.compare import baselines
+
+    folder = baselines.promote(plan.load(suite))
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    say(f"{folder}: {len(baselines.stored(suite)['runs'])} runs, {size / 2**20:.1f} MiB")
+
+
+def _verify(suite: str) -> int:
+    from bench import plan
+    from bench.compare import baselines
+
+    found = baselines.status(plan.load(suite))
+    stale = {key: word for key, word in found.items() if word != "current"}
+    for (run, metric), word in stale.items():
+        print(f"{run}\t{metric}\t{word}")
+    say(f"{suite}: {len(found) - len(stale)} of {len(found)} measurements are current, {len(stale)} stale")
+    return 1 if stale else 0
+
+
+def _show(suite: str) -> None:
+    from bench.compare import baselines
+
+    record = baselines.stored(suite)
+    for run, made in record["runs"].items():
+        place = record["environments"][made["train"]["environment"]]
+        device = place["device"] if place["device"] != "cpu" else place["cpu"]
+        versions = f"torch {place['versions']['torch']}"
+        commit = place["git"]["commit"][:9]
+        print(
+            f"{run}\t{made['train']['date']}\t{device}\t{versions}\tcommit {commit}\t{', '.join(made['metrics'])}"
+        )
+
+
+def _diff(suite: str) -> None:
+    from bench.compare import baselines
+
+    print(baselines.difference(suite).to_string(index=False))
+
+
+_ACTIONS = {"promote": _promote, "verify": _verify, "show": _show, "diff": _diff}
+VERBS = {"baselines": configure_baselines}

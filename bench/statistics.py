@@ -1,0 +1,68 @@
+"""Paired comparisons over shuffles: intervals, correction for many comparisons, a verdict in words. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+TOO_FEW = "too few shuffles"
+NO_DIFFERENCE = "no difference shown"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of paired differences with its t interval; ``low``, ``high`` and ``p`` are NaN for fewer than two."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    count: int
+
+
+def paired_interval(differences: Sequence[float], level: float = LEVEL) -> Interval:
+    """Return the mean of paired differences, its two-sided Student t interval and the p value of "no difference".
+
+    One difference per shuffle: the images of a shuffle are nested in it, so their spread is part of the spread over
+    shuffles.  Differences that are all equal have an interval of width 0 and p = 0, or 1 where all are 0.
+    Raises ValueError for no difference at all, or one that is not finite.
+    """
+    values = np.asarray(differences, dtype=float)
+    if not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"paired differences must be finite numbers, not {differences!r}")
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return Interval(mean, math.nan, math.nan, math.nan, count)
+    error = float(values.std(ddof=1)) / math.sqrt(count)
+    if error == 0:
+        return Interval(mean, mean, mean, float(mean == 0), count)
+    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, count - 1))
+    return Interval(mean, mean - half, mean + half, p, count)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values corrected for their number (Holm 1979), in the order given; NaN stays NaN and does not count."""
+    values = np.asarray(p_values, dtype=float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    corrected = values.copy()
+    largest = 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * values[place]))
+        corrected[place] = largest
+    return corrected.tolist()
+
+
+def verdict(interval: Interval, corrected_p: float, better: str, level: float = LEVEL) -> str:
+    """Return better, worse, no difference shown, or too few shuffles; ``better`` is 'higher' or 'lower'."""
+    if interval.count < 2:
+        return TOO_FEW
+    if not corrected_p < 1 - level:
+        return NO_DIFFERENCE
+    return "better" if (interval.mean > 0) == (better == "higher") else "worse"
