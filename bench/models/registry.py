@@ -25,6 +25,10 @@ FAMILIES = {
     "dit": "bench.models.dit",
     "unet": "bench.models.unet",
     "adm": "bench.models.unet",
+    "vit": "bench.models.vit",
+    "u-vit": "bench.models.vit",
+    "iu-vit": "bench.models.vit",
+    "ascend": "bench.models.vit",
 }
 
 _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory
