@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import paths
+from bench import paths, planned
 from bench.console import say
 from bench.errors import BenchError, nearest
 from bench.options import METRICS
@@ -97,6 +97,7 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=60, help="time between checkpoints (default: 60)"
     )
+    planned.add_option(parser)
     parser.set_defaults(run=train)
 
 
@@ -115,6 +116,7 @@ def train(arguments: argparse.Namespace) -> int:
         "fingerprint": suite.code("train", spec.name),
         "definitions": definitions(*plan.entries("train", spec.model)),
     }
+    planned.check(arguments, code["fingerprint"])
     try:
         train_run(
             spec,
@@ -138,6 +140,7 @@ def configure_measure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("metric", metavar="METRIC", help=f"one of {', '.join((*METRICS, 'cost'))}")
     _run(parser)
     _device(parser)
+    planned.add_option(parser)
     parser.set_defaults(run=measure)
 
 
@@ -152,6 +155,7 @@ def measure(arguments: argparse.Namespace) -> None:
         )
     suite = plan.load(arguments.suite)
     spec = suite.run(arguments.name)
+    planned.check(arguments, suite.code(arguments.metric, spec.name))
     device = _torch(arguments.device, spec.training.threads)
     from bench.metrics.measure import measure_run
 
@@ -163,6 +167,7 @@ def configure_samples(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench samples``."""
     _run(parser)
     _device(parser)
+    planned.add_option(parser)
     parser.set_defaults(run=samples)
 
 
@@ -170,7 +175,9 @@ def samples(arguments: argparse.Namespace) -> None:
     """Draw the samples of a run's Fréchet distance into samples.npz."""
     from bench import plan
 
-    spec = plan.load(arguments.suite).run(arguments.name)
+    suite = plan.load(arguments.suite)
+    spec = suite.run(arguments.name)
+    planned.check(arguments, suite.code("samples", spec.name))
     if spec.measure.frechet is None:
         raise BenchError(
             f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`."
@@ -222,11 +229,16 @@ def configure_reference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--features", default="random-conv", help="feature space (default: random-conv)")
     parser.add_argument("--count", type=int, help="images of the train pool (default: all)")
     _device(parser)
+    planned.add_option(parser)
     parser.set_defaults(run=reference)
 
 
 def reference(arguments: argparse.Namespace) -> None:
     """Compute the reference statistics of a dataset."""
+    from bench import plan
+    from bench.provenance import fingerprint
+
+    planned.check(arguments, fingerprint(*plan.entries("reference")))
     device = _torch(arguments.device, 1)
     from bench.data.dataset import open_dataset
     from bench.files import save_arrays
@@ -240,14 +252,17 @@ def reference(arguments: argparse.Namespace) -> None:
 def configure_tidy(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench tidy``."""
     parser.add_argument("suite", help="suite of config/suites")
+    planned.add_option(parser)
     parser.set_defaults(run=tidy)
 
 
 def tidy(arguments: argparse.Namespace) -> None:
     """Collect the measurements of a suite's runs into ``tidy.csv``."""
     from bench import plan
+    from bench.provenance import fingerprint
     from bench.tidy import combine
 
+    planned.check(arguments, fingerprint("bench.tidy"))
     suite = plan.load(arguments.suite)
     files = [
         paths.run_folder(suite.suite, name) / f"{metric}.csv"

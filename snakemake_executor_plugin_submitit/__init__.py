@@ -17,7 +17,14 @@ from snakemake_executor_plugin_submitit import submission
 from snakemake_executor_plugin_submitit.attach import sort_out
 from snakemake_executor_plugin_submitit.job import InnerRun
 from snakemake_executor_plugin_submitit.queues import QUEUES, wait_until_gone
-from snakemake_executor_plugin_submitit.sidecar import Record, Records, fingerprint_of, key_of, members
+from snakemake_executor_plugin_submitit.sidecar import (
+    Record,
+    Records,
+    fingerprint_of,
+    key_of,
+    members,
+    planned_code,
+)
 from snakemake_executor_plugin_submitit.watch import Outcome, Watcher, last_lines
 
 CANCEL_SECONDS = 60.0  # Slurm's KillWait is 30 s by default
@@ -153,6 +160,7 @@ class Executor(RemoteExecutor):
             cluster=self.settings.cluster,
             marks=self._marks(job),
             signal_delay=30 if self.settings.cluster == "local" else self.settings.signal_delay,
+            planned_code=planned_code(job),
         )
 
     def _marks(self, job: JobExecutorInterface) -> list[str]:

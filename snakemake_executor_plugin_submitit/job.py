@@ -29,12 +29,15 @@ class InnerRun:
 
     ``command`` is a shell command, ``cluster`` one of slurm, local, debug, ``marks`` the files by which
     Snakemake knows an incomplete output, and ``signal_delay`` the seconds between the warning signal
-    (SIGUSR2) and the end of the allocation.
+    (SIGUSR2) and the end of the allocation. ``planned_code`` is what the plan says of ``params: code``,
+    for the command to compare with what it finds on the node.
     """
 
-    def __init__(self, command: str, cluster: str, marks: list[str], signal_delay: float) -> None:
+    def __init__(
+        self, command: str, cluster: str, marks: list[str], signal_delay: float, planned_code: str = ""
+    ) -> None:
         self.command, self.cluster, self.marks = command, cluster, marks
-        self.signal_delay = signal_delay
+        self.signal_delay, self.planned_code = signal_delay, planned_code
         self.folder = str(Path.cwd())
         self.submitted = time.time()
         self.finished = False
@@ -69,7 +72,11 @@ class InnerRun:
             f"trap '' USR2; {self.command}",
             shell=True,
             cwd=self.folder,
-            env={**os.environ, "SUBMITIT_SUBMIT_TIME": f"{self.submitted:.3f}"},
+            env={
+                **os.environ,
+                "SUBMITIT_SUBMIT_TIME": f"{self.submitted:.3f}",
+                "SUBMITIT_PLANNED_CODE": self.planned_code,
+            },
             # Slurm finds every process of a step by itself; elsewhere a session is the handle
             start_new_session=self.cluster != "slurm",
         )

@@ -101,6 +101,12 @@ def fingerprint_of(job: JobExecutorInterface) -> str:
     return _digest(parts)
 
 
+def planned_code(job: JobExecutorInterface) -> str:
+    """Return the ``params: code`` of the plan (comma-separated for a group), empty where a rule has none."""
+    codes = {str(getattr(one.params, "code", "")) for one in members(job)}
+    return ",".join(sorted(codes - {""}))
+
+
 def _ancient(file: object) -> bool:
     return bool(getattr(file, "flags", {}).get("ancient"))
 

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from bench import paths
+from bench import paths, planned
 from bench.console import say
 from bench.errors import BenchError, nearest
 
@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser("build", help="build a dataset of config/datasets.yaml")
     add.add_argument("name")
     _making(add)
+    planned.add_option(add)
     add.set_defaults(run=build)
     _configure_import(verbs.add_parser("import", help="build a dataset from images, without a row"))
     add = verbs.add_parser("verify", help="check a built dataset against its content hash")
@@ -45,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("folder", type=Path, help="dataset folder")
     add.add_argument("--shuffle", type=int, required=True)
     add.add_argument("--out", type=Path, required=True)
+    planned.add_option(add)
     add.set_defaults(run=subset)
 
 
@@ -94,6 +96,13 @@ def _folder(name: str) -> Path:
     return Path(name) if "/" in name or Path(name, "manifest.json").is_file() else paths.dataset_folder(name)
 
 
+def _check_code(arguments: argparse.Namespace, rule: str) -> None:
+    from bench import plan
+    from bench.provenance import fingerprint
+
+    planned.check(arguments, fingerprint(*plan.entries(rule)))
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -119,6 +128,7 @@ def _report(manifest: dict) -> None:
 
 def build(arguments: argparse.Namespace) -> None:
     """Build a dataset of the registry."""
+    _check_code(arguments, "dataset")
     _make(arguments, _row(arguments.name))
 
 
@@ -204,6 +214,7 @@ def subset(arguments: argparse.Namespace) -> None:
     """Write a shuffle's order."""
     from bench.data.subset import write_subset
 
+    _check_code(arguments, "subset")
     write_subset(arguments.folder, arguments.shuffle, arguments.out)
 
 

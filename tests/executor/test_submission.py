@@ -141,3 +141,8 @@ def test_the_callable_imports_no_snakemake():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_the_planned_code_reaches_the_command(tmp_path):
+    InnerRun(f'echo "$SUBMITIT_PLANNED_CODE" > {tmp_path}/code', "debug", [], 30, "abc")()
+    assert (tmp_path / "code").read_text() == "abc\n"

@@ -8,6 +8,7 @@ from bench.errors import BenchError
 from bench.files import digest
 from bench.options import to_dict
 from bench.provenance import fingerprint
+from bench.report.cli import item_code as code_of_item
 from bench.report.items import ITEMS
 
 # The commands of the rules are those of the environment that runs Snakemake.
@@ -98,7 +99,7 @@ def item_options(wildcards):
 
 
 def item_code(wildcards):
-    return fingerprint("bench.report.render", ITEMS[wildcards.item].module)
+    return code_of_item(wildcards.item)
 
 
 def caption_of(wildcards):

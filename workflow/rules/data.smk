@@ -10,12 +10,12 @@ rule dataset:
         "logs/datasets/{dataset}.tsv"
     conda:
         "../envs/project.yml"
+    threads: 2
     params:
         options=dataset_options,
         code=PLAN.code("dataset"),
-    threads: 2
     shell:
-        "bench data build {wildcards.dataset:q} --workers {threads} > {log:q} 2>&1"
+        "bench data build {wildcards.dataset:q} --workers {threads} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule subset:
@@ -35,5 +35,6 @@ rule subset:
         """
         bench data subset results/datasets/{wildcards.dataset:q} \
             --shuffle {wildcards.shuffle} \
-            --out {output:q} > {log:q} 2>&1
+            --out {output:q} \
+            --expect-code {params.code} > {log:q} 2>&1
         """

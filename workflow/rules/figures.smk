@@ -24,7 +24,7 @@ rule figure:
         options=item_options,
         code=item_code,
     shell:
-        "bench figure {wildcards.item} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench figure {wildcards.item} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 for item in items_of("figure"):

@@ -19,7 +19,7 @@ rule psnr:
         options=measure_options("psnr"),
         code=code_of("psnr"),
     shell:
-        "bench measure psnr {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench measure psnr {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule jacobian:
@@ -42,7 +42,7 @@ rule jacobian:
         options=measure_options("jacobian"),
         code=code_of("jacobian"),
     shell:
-        "bench measure jacobian {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench measure jacobian {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule attention:
@@ -65,7 +65,7 @@ rule attention:
         options=measure_options("attention"),
         code=code_of("attention"),
     shell:
-        "bench measure attention {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench measure attention {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule cost:
@@ -83,7 +83,7 @@ rule cost:
     params:
         code=code_of("cost"),
     shell:
-        "bench measure cost {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench measure cost {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule samples:
@@ -103,7 +103,7 @@ rule samples:
         options=measure_options("frechet"),
         code=code_of("samples"),
     shell:
-        "bench samples {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench samples {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule reference:
@@ -127,7 +127,8 @@ rule reference:
         """
         bench reference {wildcards.dataset:q} \
             --features {wildcards.features} \
-            {params.images} > {log:q} 2>&1
+            {params.images} \
+            --expect-code {params.code} > {log:q} 2>&1
         """
 
 
@@ -149,4 +150,4 @@ rule frechet:
         options=measure_options("frechet"),
         code=code_of("frechet"),
     shell:
-        "bench measure frechet {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench measure frechet {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"

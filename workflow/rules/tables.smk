@@ -12,7 +12,7 @@ rule tidy:
     params:
         code=fingerprint("bench.tidy"),
     shell:
-        "bench tidy {wildcards.suite} > {log:q} 2>&1"
+        "bench tidy {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule table:
@@ -42,7 +42,7 @@ rule table:
         options=item_options,
         code=item_code,
     shell:
-        "bench table {wildcards.item} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench table {wildcards.item} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 for item in items_of("table"):

@@ -37,4 +37,4 @@ rule train:
         recipe=recipe_of,
         code=code_of("train"),
     shell:
-        "bench train {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"
+        "bench train {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
