@@ -21,6 +21,7 @@ VERBS = {
     "samples": ("bench.commands", "draw the samples that a run's Fréchet distance is taken of"),
     "sample": ("bench.commands", "draw samples of a run into an array and a picture"),
     "reference": ("bench.commands", "compute a dataset's reference statistics in a feature space"),
+    "classifier": ("bench.commands", "train the small classifier whose features are a space for distances"),
     "tidy": ("bench.commands", "collect all measurements of a suite into one table"),
     "why": ("bench.commands", "say which code or options changed since a run was trained"),
     "runs": ("bench.commands", "show state, progress and rate of a suite's runs; free state nobody needs"),

@@ -172,7 +172,7 @@ def configure_samples(parser: argparse.ArgumentParser) -> None:
 
 
 def samples(arguments: argparse.Namespace) -> None:
-    """Draw the samples of a run's Fréchet distance into samples.npz."""
+    """Draw the samples that a run is measured by into samples.npz."""
     from bench import plan
 
     suite = plan.load(arguments.suite)
@@ -183,12 +183,10 @@ def samples(arguments: argparse.Namespace) -> None:
             f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`."
         )
     device = _torch(arguments.device, spec.training.threads)
-    from bench.files import save_arrays
-    from bench.metrics.samples import draw_samples
+    from bench.metrics.samples import write_samples
     from bench.runs import Run
 
-    run = Run(paths.run_folder(spec.suite, spec.name), device)
-    save_arrays(run.folder / "samples.npz", samples=draw_samples(run, spec.measure.frechet, device))
+    write_samples(Run(paths.run_folder(spec.suite, spec.name), device), spec.measure.frechet)
 
 
 def configure_sample(parser: argparse.ArgumentParser) -> None:
@@ -217,7 +215,7 @@ def sample(arguments: argparse.Namespace) -> None:
     run = Run(paths.run_folder(spec.suite, spec.name), device)
     options = FrechetOptions(samples=arguments.count, sampler=arguments.sampler, steps=arguments.steps)
     stem = arguments.out or run.folder / "sample"
-    images = draw_samples(run, options, device)
+    images = draw_samples(run, options)
     save_arrays(f"{stem}.npz", samples=images)
     save_sheet(f"{stem}.png", images)
     say(f"{arguments.count} samples in {stem}.npz, a grid in {stem}.png")
@@ -227,7 +225,8 @@ def configure_reference(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench reference``."""
     parser.add_argument("dataset", help="converted dataset, as `bench data list` shows it")
     parser.add_argument("--features", default="random-conv", help="feature space (default: random-conv)")
-    parser.add_argument("--count", type=int, help="images of the train pool (default: all)")
+    parser.add_argument("--pool", choices=("train", "test"), default="train")
+    parser.add_argument("--count", type=int, help="images of the pool (default: all)")
     _device(parser)
     planned.add_option(parser)
     parser.set_defaults(run=reference)
@@ -242,11 +241,31 @@ def reference(arguments: argparse.Namespace) -> None:
     device = _torch(arguments.device, 1)
     from bench.data.dataset import open_dataset
     from bench.files import save_arrays
+    from bench.metrics.features import open_space
     from bench.metrics.reference import reference_statistics
 
     dataset = open_dataset(paths.dataset_folder(arguments.dataset))
-    out = paths.reference_file(arguments.dataset, arguments.features, arguments.count)
-    save_arrays(out, **reference_statistics(dataset, arguments.features, arguments.count, device))
+    space = open_space(arguments.features, dataset.manifest["channels"], device)
+    out = paths.reference_file(arguments.dataset, arguments.features, arguments.pool, arguments.count)
+    save_arrays(out, **reference_statistics(dataset, space, arguments.pool, arguments.count))
+
+
+def configure_classifier(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench classifier``."""
+    parser.add_argument("dataset", help="converted dataset with labels")
+    _device(parser)
+    parser.set_defaults(run=classifier)
+
+
+def classifier(arguments: argparse.Namespace) -> None:
+    """Train the small classifier of a labelled dataset, whose features are a space for distances."""
+    device = _torch(arguments.device, 1)
+    from bench.data.dataset import open_dataset
+    from bench.metrics.classifier import train_classifier
+
+    dataset = open_dataset(paths.dataset_folder(arguments.dataset))
+    found = train_classifier(dataset, paths.classifier_file(arguments.dataset), device)
+    say(f"classifier of {arguments.dataset}: {found:.1%} of the test images are classified rightly")
 
 
 def configure_tidy(parser: argparse.ArgumentParser) -> None:
@@ -370,6 +389,7 @@ VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "samples": configure_samples,
     "sample": configure_sample,
     "reference": configure_reference,
+    "classifier": configure_classifier,
     "tidy": configure_tidy,
     "why": configure_why,
     "runs": configure_runs,

@@ -62,6 +62,7 @@ class TrainingOptions:
     snapshots: list[int] = option(
         [], "steps after which the averaged weights are kept for measurements along training"
     )
+    keep_raw: bool = option(False, "keep the last weights beside their average, to draw samples of them")
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
@@ -146,19 +147,44 @@ class AttentionOptions:
 
 @dataclass(frozen=True)
 class FrechetOptions:
-    """Distance of samples to the training distribution in a named feature space."""
+    """How samples are drawn, and their Fréchet and kernel distance to a pool in a named feature space."""
 
     __pydantic_config__ = STRICT
 
     samples: int = option(10_000, "generated images", "assumed")
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler", "assumed")
     steps: int = option(250, "sampling steps", "assumed")
-    features: Literal["random-conv", "inception"] = option(
+    weights: Literal["ema", "raw"] = option(
+        "ema", "weights that draw: the average, or the last ones (training.keep_raw)", "assumed"
+    )
+    features: Literal["random-conv", "pixels", "inception", "classifier"] = option(
         "inception", "feature space; only 'inception' gives a FID", "assumed"
     )
-    reference: int | None = option(None, "reference images from the train pool; null takes all", "assumed")
+    classifier: str | None = option(
+        None, "labelled dataset whose small classifier is the feature space, with features: classifier"
+    )
+    pool: Literal["train", "test"] = option("train", "pool that the samples are compared with", "assumed")
+    reference: int | None = option(None, "reference images from that pool; null takes all", "assumed")
+    kernel_subsets: int = option(100, "random subsets that the kernel distance averages over", "assumed")
+    kernel_subset_size: int = option(
+        1000, "images of each subset, at most; fewer where there are fewer samples", "assumed"
+    )
+
+    @property
+    def space(self) -> str:
+        """Name of the feature space in files."""
+        return f"classifier-{self.classifier}" if self.features == "classifier" else self.features
 
     def __post_init__(self) -> None:
+        check(
+            (self.features == "classifier") == (self.classifier is not None),
+            "features: classifier and classifier: DATASET go together",
+        )
+        check(self.kernel_subsets >= 1, f"kernel_subsets must be at least 1, not {self.kernel_subsets}")
+        check(
+            self.kernel_subset_size >= 2,
+            f"kernel_subset_size must be at least 2, not {self.kernel_subset_size}",
+        )
         check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
         check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
         check(
@@ -176,7 +202,7 @@ class MeasureOptions:
     psnr: PsnrOptions | None = option(None, "PSNR and PSNR gap")
     jacobian: JacobianOptions | None = option(None, "Jacobian spectrum")
     attention: AttentionOptions | None = option(None, "attention maps (transformers only)")
-    frechet: FrechetOptions | None = option(None, "samples and their Fréchet distance")
+    frechet: FrechetOptions | None = option(None, "samples, their Fréchet and kernel distance")
 
 
 METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))

@@ -14,9 +14,17 @@ def dataset_folder(dataset: str, results: Path = RESULTS) -> Path:
     return results / "datasets" / dataset
 
 
-def reference_file(dataset: str, features: str, count: int | None) -> Path:
-    """Return the file of a dataset's reference statistics in a feature space, over ``count`` images or all."""
-    return RESULTS / "references" / dataset / f"{features}.{'all' if count is None else count}.npz"
+def reference_file(
+    dataset: str, features: str, pool: str, count: int | None, results: Path = RESULTS
+) -> Path:
+    """Return the file of a pool's reference statistics in a feature space, over ``count`` images or all."""
+    name = f"{features}.{pool}.{'all' if count is None else count}.npz"
+    return results / "references" / dataset / name
+
+
+def classifier_file(dataset: str, results: Path = RESULTS) -> Path:
+    """Return the weights of the small classifier of a labelled dataset."""
+    return results / "references" / dataset / "classifier.safetensors"
 
 
 def subset_file(dataset: str, shuffle: int, results: Path = RESULTS) -> Path:

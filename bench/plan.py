@@ -29,6 +29,7 @@ ENTRIES = {
     "cost": ("bench.metrics.cost",),
     "samples": ("bench.metrics.samples", "bench.runs"),
     "reference": ("bench.metrics.reference",),
+    "classifier": ("bench.metrics.classifier",),
     "frechet": ("bench.metrics.frechet",),
 }
 # Metrics that are measured of something else than the weights: the rules in between.
@@ -148,6 +149,13 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
     if grid.measure is not None:
         left = {m: None for m in METRICS if m not in grid.measure}
         wanted = dataclasses.replace(wanted, **left)
+    if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
+        raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
+    if wanted.frechet is not None and wanted.frechet.classifier not in (None, *datasets):
+        name = wanted.frechet.classifier
+        raise BenchError(
+            f"{where}: frechet.classifier: {name!r} is not in config/datasets.yaml{nearest(name, datasets)}."
+        )
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
     return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
 

@@ -51,6 +51,12 @@ METRICS: dict[str, tuple[str, str, str]] = {
         "Fréchet distance of samples to the train pool in the feature space of the protocol",
     ),
     "fid": ("", "lower", "Fréchet distance in Inception features"),
+    "kernel_distance": (
+        "",
+        "lower",
+        "squared kernel distance (cubic MMD) of samples to a pool in the feature space of the protocol",
+    ),
+    "kid": ("", "lower", "squared kernel distance (cubic MMD) in Inception features"),
     "loss": ("", "lower", "mean training loss of the last history interval"),
     "parameters": ("", "", "trainable parameters"),
     "macs": ("", "", "multiply-adds of one image's forward pass"),

@@ -1,9 +1,17 @@
-"""Named feature spaces for the Fréchet distance. Only ``inception`` gives a FID."""
+"""Named feature spaces for distances between sets of images. Only ``inception`` gives a FID.
+
+``random-conv``  fixed random convolutions (64), the demo's space
+``pixels``       the image itself, in [0, 1]
+``inception``    clean-fid's Inception pool3 features (2048), with its own resize
+``classifier-X`` the last hidden layer (128) of the small classifier trained on the labels of dataset X
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,79 +19,140 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench import paths
+from bench.data.pixels import to_network
 from bench.errors import BenchError
 from bench.files import sha256
 from bench.randomness import generator
 
 INCEPTION = "inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
-NAMES = {"random-conv": "random-conv-64", "inception": "inception-pool3-2048"}
+INCEPTION_HOME = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/" + INCEPTION
 BATCH = 100
 
-Extractor = Callable[[Tensor], Tensor]
+Extractor = Callable[[np.ndarray], Tensor]
 
 
-def random_conv(channels: int) -> Extractor:
-    """Return fixed random convolutions: images (B, C, H, W) in [-1, 1] to (B, 64), the same on every machine type."""
+@dataclass(frozen=True)
+class Space:
+    """A feature space: ``extract`` maps uint8 images (n, H, W, C) to (n, d).
+
+    ``record`` (name, resize, weights) is what two sets of features must share to be compared.
+    """
+
+    record: dict[str, str]
+    extract: Extractor
+
+    @property
+    def name(self) -> str:
+        """Its name in protocols."""
+        return self.record["features"]
+
+
+def random_conv(channels: int, device: str) -> Extractor:
+    """Return fixed random convolutions to (n, 64), the same on every machine type."""
     draws = generator(0, "random-conv")
     widths = [channels, 32, 64, 64]
     kernels = [
-        torch.randn(o, i, 3, 3, generator=draws) * (2 / (9 * i)) ** 0.5 for i, o in zip(widths, widths[1:])
+        (torch.randn(o, i, 3, 3, generator=draws) * (2 / (9 * i)) ** 0.5).to(device)
+        for i, o in zip(widths, widths[1:])
     ]
 
-    def extract(x: Tensor) -> Tensor:
+    def extract(images: np.ndarray) -> Tensor:
+        x = to_network(images).to(device)
         for depth, kernel in enumerate(kernels):
-            x = F.relu(F.conv2d(x, kernel.to(x), padding=1))
+            x = F.relu(F.conv2d(x, kernel, padding=1))
             x = F.avg_pool2d(x, 2) if depth < 2 else x
         return x.mean((2, 3))
 
     return extract
 
 
+def pixels(images: np.ndarray) -> Tensor:
+    """Return uint8 images (n, H, W, C) as (n, H W C) in [0, 1]."""
+    return torch.tensor(images).flatten(1).double() / 255
+
+
 def inception_weights() -> Path:
-    """Return the weights file, checked: ``BENCH_INCEPTION``, else where clean-fid keeps it. Never downloads."""
-    path = Path(os.environ.get("BENCH_INCEPTION") or Path("/tmp") / INCEPTION)  # clean-fid's fixed place
-    if not path.is_file():
+    """Return the weights file, its hash checked: ``BENCH_INCEPTION``, else where clean-fid keeps it.
+
+    Never downloads.  Raises BenchError that says which file is missing, its hash and where to get it.
+    """
+    folder = Path("." if platform.system() == "Windows" else "/tmp")  # clean-fid's fixed place
+    path = Path(os.environ.get("BENCH_INCEPTION") or folder)
+    path = path / INCEPTION if path.is_dir() else path
+    if not path.is_file() or path.name != INCEPTION:
         raise BenchError(
-            f"The Inception weights are missing: put {INCEPTION} (sha256 {INCEPTION_SHA256[:16]}...) at {path} "
-            "or set BENCH_INCEPTION to its path, or choose features: random-conv."
+            f"The Inception weights are missing: put {INCEPTION} (sha256 {INCEPTION_SHA256[:16]}..., from "
+            f"{INCEPTION_HOME}) at {path.parent / INCEPTION} or set BENCH_INCEPTION to its path, or choose other features."
         )
     if sha256(path) != INCEPTION_SHA256:
         raise BenchError(
-            f"{path} is not {INCEPTION}: its sha256 must begin {INCEPTION_SHA256[:16]}; fetch it again."
+            f"{path} is not {INCEPTION}: its sha256 must begin {INCEPTION_SHA256[:16]}; fetch it again from "
+            f"{INCEPTION_HOME}."
         )
     return path
 
 
+def inception_state() -> tuple[bool, str]:
+    """Return whether the Inception weights are here, and one sentence that says where, or what to do."""
+    try:
+        return True, f"The Inception weights are here: {inception_weights()}."
+    except BenchError as error:
+        return False, str(error)
+
+
 def inception(device: str) -> Extractor:
-    """Return clean-fid's Inception features (2048) with its own resize ("clean" mode)."""
+    """Return clean-fid's Inception features (2048) with its own resize ("clean" mode); grey is repeated."""
     from bench.metrics.torchvision_cure import ensure_torchvision
 
     path = inception_weights()
     ensure_torchvision()
     from cleanfid.inception_torchscript import InceptionV3W
-    from cleanfid.resize import make_resizer
+    from cleanfid.resize import build_resizer
 
     network = InceptionV3W(str(path.parent), download=False, resize_inside=False).to(device).eval()
-    resize = make_resizer("PIL", quantize_after=False, filter="bicubic", output_size=(299, 299))
+    resize = build_resizer("clean")
 
-    def extract(x: Tensor) -> Tensor:
-        pixels = ((x + 1) * 127.5).permute(0, 2, 3, 1).cpu().numpy()
-        pixels = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
-        large = np.stack([resize(image) for image in pixels]).transpose(0, 3, 1, 2)
+    def extract(images: np.ndarray) -> Tensor:
+        images = np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+        large = np.stack([resize(image) for image in images]).transpose(0, 3, 1, 2)
         return network(torch.from_numpy(large).float().to(device))
 
     return extract
 
 
-@torch.no_grad()
-def features(images: np.ndarray, space: str, device: str) -> np.ndarray:
-    """Return float64 features (n, d) of uint8 images (n, H, W, C) in a named space."""
-    from bench.data.pixels import to_network
+def open_space(name: str, channels: int, device: str, results: Path = paths.RESULTS) -> Space:
+    """Return a feature space for images of so many channels.
 
-    extract = inception(device) if space == "inception" else random_conv(images.shape[3])
-    found = []
-    for start in range(0, len(images), BATCH):
-        block = torch.from_numpy(np.array(images[start : start + BATCH]))
-        found.append(extract(to_network(block).to(device)).double().cpu().numpy())
-    return np.concatenate(found)
+    Raises BenchError for an unknown name, missing or wrong weights, and a classifier of other channels.
+    """
+    if name == "random-conv":
+        return Space({"features": "random-conv-64"}, random_conv(channels, device))
+    if name == "pixels":
+        return Space({"features": "pixels"}, pixels)
+    if name == "inception":
+        record = {"features": "inception-pool3-2048", "resize": "clean", "weights": INCEPTION_SHA256}
+        return Space(record, inception(device))
+    if name.startswith("classifier-"):
+        from bench.metrics.classifier import load
+
+        file = paths.classifier_file(name.removeprefix("classifier-"), results)
+        return Space({"features": name, "weights": sha256_or_cure(file)}, load(file, channels, device))
+    raise BenchError(
+        f"There is no feature space {name!r}; known: random-conv, pixels, inception, classifier-DATASET."
+    )
+
+
+def sha256_or_cure(file: Path) -> str:
+    """Return the hash of a classifier's file; raises BenchError that says how to make it."""
+    if not file.is_file():
+        raise BenchError(f"{file} does not exist; make it with `bench classifier {file.parent.name}`.")
+    return sha256(file)
+
+
+@torch.no_grad()
+def features(images: np.ndarray, space: Space) -> np.ndarray:
+    """Return float64 features (n, d) of uint8 images (n, H, W, C)."""
+    blocks = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    return np.concatenate([space.extract(np.array(block)).double().cpu().numpy() for block in blocks])

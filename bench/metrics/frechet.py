@@ -1,13 +1,14 @@
-"""Fréchet distance between Gaussian fits of two feature sets (Heusel et al. 2017, Eq. 6)."""
+"""Distances between samples and a pool in a feature space: Fréchet (Heusel et al. 2017, Eq. 6) and kernel."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bench import paths
-from bench.errors import BenchError
-from bench.metrics.features import features
+from bench.metrics.features import features, open_space
 from bench.metrics.measure import Measurement
+from bench.metrics.reference import read_reference
+from bench.metrics.samples import protocol_of, read_samples
 from bench.options import FrechetOptions
 from bench.runs import Run
 
@@ -27,22 +28,43 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
     )
 
 
+def kernel_distance(first: np.ndarray, second: np.ndarray, subsets: int, size: int) -> float:
+    """Return clean-fid's kernel distance (KID in Inception features) of features (n, d) and (m, d).
+
+    The mean over random subsets of ``min(size, n, m)`` of the unbiased squared MMD with the cubic kernel
+    (Binkowski et al. 2018, section 4).  clean-fid draws from NumPy's global generator: it is seeded here and
+    put back.
+    """
+    from bench.metrics.torchvision_cure import ensure_torchvision
+
+    ensure_torchvision()
+    from cleanfid.fid import kernel_distance as clean_fids
+
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        return clean_fids(first, second, num_subsets=subsets, max_subset_size=size)
+    finally:
+        np.random.set_state(state)
+
+
 def measure(run: Run, options: FrechetOptions) -> Measurement:
-    """Compare ``samples.npz`` with the dataset's reference statistics; called ``fid`` only in Inception features."""
-    file = paths.reference_file(run.spec.dataset, options.features, options.reference)
-    with np.load(file, allow_pickle=False) as reference, np.load(run.folder / "samples.npz") as drawn:
-        if str(reference["sha256"]) != run.data_hash:
-            raise BenchError(
-                f"{file} belongs to another version of {run.spec.dataset}; run `bench reference` again."
-            )
-        found = features(drawn["samples"], options.features, run.device)
-        value = frechet_distance(
-            found.mean(0), np.cov(found, rowvar=False), reference["mean"], reference["covariance"]
-        )
-        protocol = (
-            f"features={reference['features']};samples={options.samples};sampler={options.sampler};"
-            f"steps={options.steps};reference={int(reference['count'])}"
-        )
-    measurement = Measurement()
-    measurement.add("fid" if options.features == "inception" else "frechet", value, protocol=protocol)
+    """Compare ``samples.npz`` with the reference statistics; called ``fid`` and ``kid`` only in Inception features."""
+    space = open_space(options.space, run.channels, run.device, run.results)
+    file = paths.reference_file(run.spec.dataset, options.space, options.pool, options.reference, run.results)
+    count = "" if options.reference is None else f" --count {options.reference}"
+    command = f"bench reference {run.spec.dataset} --features {options.space} --pool {options.pool}{count}"
+    expected = {"sha256": run.data_hash, "pool": options.pool, **space.record}
+    reference, record = read_reference(file, expected, command)
+    found = features(read_samples(run, options), space)
+    covariance = np.atleast_2d(np.cov(found, rowvar=False))
+    value = frechet_distance(found.mean(0), covariance, reference["mean"], reference["covariance"])
+    protocol = f"features={space.name};{protocol_of(options)};reference={options.pool}:{record['count']}"
+    measurement, inception = Measurement(), options.features == "inception"
+    measurement.add("fid" if inception else "frechet", value, protocol=protocol)
+    others = reference["features"].astype(np.float64)
+    size = min(options.kernel_subset_size, len(found), len(others))
+    value = kernel_distance(found, others, options.kernel_subsets, size)
+    kernel = f"{protocol};kept={len(others)};subsets={options.kernel_subsets}x{size}"
+    measurement.add("kid" if inception else "kernel_distance", value, protocol=kernel)
     return measurement

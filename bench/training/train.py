@@ -115,7 +115,8 @@ def train(
             result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
         else:
             model.fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
-            result = {"weights": model.state_dict(), "history": [], "images_per_second": None}
+            weights = model.state_dict()
+            result = {"weights": weights, "raw": weights, "history": [], "images_per_second": None}
         result["seconds"] = time.time() - began
         _write(spec, dataset, result, out_folder, folder, device, code)
 
@@ -155,6 +156,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
     rate = done / max(time.monotonic() - began, 1e-9) if done else None
     return {
         "weights": loop.averaged(),
+        "raw": {key: value.detach().cpu() for key, value in loop.model.state_dict().items()},
         "history": loop.history,
         "images_per_second": rate,
         "resumed_at": first,
@@ -210,10 +212,11 @@ def _write(
         raise BenchError(
             f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate."
         )
-    with atomic(out / "weights.safetensors") as path:
-        # one entry: safetensors writes several in an order of its own, and the bytes would differ
-        about = {"run": f"{spec.suite}/{spec.name}/{folder.name}"}
-        path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result["weights"].items()}, about))
+    # one entry: safetensors writes several in an order of its own, and the bytes would differ
+    about = {"run": f"{spec.suite}/{spec.name}/{folder.name}"}
+    for key in ("weights", "raw") if spec.training.keep_raw else ("weights",):
+        with atomic(out / f"{key}.safetensors") as path:
+            path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result[key].items()}, about))
     rate = spec.training.learning_rate
     rows = [f"{step},{value!r},{rate!r},{speed:.6g}" for step, value, speed in result["history"]]
     write_text(out / "history.csv", "\n".join(["step,loss,learning_rate,images_per_second", *rows]) + "\n")

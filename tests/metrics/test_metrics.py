@@ -13,8 +13,6 @@ from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.metrics import attention, jacobian, psnr
-from bench.metrics.features import features, inception_weights
-from bench.metrics.frechet import frechet_distance
 from bench.models.attention import AttentionCore, window_mask
 from bench.options import JacobianOptions, PsnrOptions
 
@@ -177,57 +175,3 @@ def test_locality_numbers():
         and alone["attention_mass_w3"] == 1
         and alone["attention_entropy"] == 0
     )
-
-
-@pytest.fixture(scope="module")
-def official(fixtures):
-    return np.load(fixtures / "parity" / "frechet.npz", allow_pickle=False)
-
-
-def moments(x):
-    return x.mean(0), np.cov(x, rowvar=False)
-
-
-def test_frechet_equals_clean_fids(official):
-    first, second = official["features_1"], official["features_2"]
-    value = frechet_distance(*moments(first), *moments(second))
-    assert value == pytest.approx(float(official["frechet_distance"]), rel=1e-9)
-    few = frechet_distance(*moments(first[:20]), *moments(second))
-    assert few == pytest.approx(float(official["frechet_distance_few"]), rel=1e-6)
-
-
-def test_frechet_equals_the_installed_clean_fid():
-    from bench.metrics.torchvision_cure import ensure_torchvision
-
-    ensure_torchvision()
-    from cleanfid import fid
-
-    rng = np.random.default_rng(0)
-    first, second = rng.standard_normal((200, 8)), rng.standard_normal((300, 8)) @ rng.standard_normal((8, 8))
-    given = (*moments(first), *moments(second))
-    assert frechet_distance(*given) == pytest.approx(float(fid.frechet_distance(*given)), rel=1e-8)
-    assert frechet_distance(*moments(first), *moments(first)) == pytest.approx(0, abs=1e-9)
-
-
-def test_torchvision_works_with_this_torch():
-    from bench.metrics.torchvision_cure import ensure_torchvision
-
-    ensure_torchvision()
-    from torchvision import transforms
-
-    assert transforms.functional.hflip(torch.arange(3.0)[None, None]).tolist() == [[[2, 1, 0]]]
-
-
-def test_random_features_are_fixed_and_see_differences():
-    first = features(pool(4, 0), "random-conv", "cpu")
-    assert first.shape == (4, 64) and np.array_equal(first, features(pool(4, 0), "random-conv", "cpu"))
-    assert np.abs(first - features(pool(4, 1), "random-conv", "cpu")).max() > 1e-3
-
-
-def test_missing_or_wrong_inception_weights_are_named(tmp_path, monkeypatch):
-    monkeypatch.setenv("BENCH_INCEPTION", str(tmp_path / "inception-2015-12-05.pt"))
-    with pytest.raises(BenchError, match="Inception weights are missing.*BENCH_INCEPTION"):
-        inception_weights()
-    (tmp_path / "inception-2015-12-05.pt").write_bytes(b"not it")
-    with pytest.raises(BenchError, match="sha256 must begin f58cb9b6ec323ed6"):
-        inception_weights()

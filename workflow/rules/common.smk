@@ -27,7 +27,8 @@ wildcard_constraints:
     dataset="[^/]+",
     run="[^/]+",
     shuffle=r"\d+",
-    features=r"[a-z-]+",
+    features=r"[a-z0-9-]+",
+    pool="train|test",
     images=r"all|\d+",
 
 
@@ -46,9 +47,21 @@ def dataset_of(wildcards):
 
 def reference_of(wildcards):
     run = PLAN.run(wildcards.run)
+    options = run.measure.frechet
     return paths.reference_file(
-        run.dataset, run.measure.frechet.features, run.measure.frechet.reference
+        run.dataset, options.space, options.pool, options.reference
     )
+
+
+def classifier_of(wildcards):
+    """Return the classifier that a feature space needs, if it needs one."""
+    space = (
+        wildcards.features
+        if hasattr(wildcards, "features")
+        else PLAN.run(wildcards.run).measure.frechet.space
+    )
+    dataset = space.removeprefix("classifier-")
+    return [] if dataset == space else paths.classifier_file(dataset)
 
 
 def recipe_of(wildcards):

@@ -106,16 +106,36 @@ rule samples:
         "bench samples {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
-rule reference:
+# Trained on the labels of a dataset; a feature space of its own, never called FID.
+rule classifier:
     input:
         "results/datasets/{dataset}/manifest.json",
         "results/datasets/{dataset}/train.npy",
     output:
-        "results/references/{dataset}/{features}.{images}.npz",
+        "results/references/{dataset}/classifier.safetensors",
     log:
-        "logs/references/{dataset}.{features}.{images}.log",
+        "logs/references/{dataset}.classifier.log",
     benchmark:
-        "logs/references/{dataset}.{features}.{images}.tsv"
+        "logs/references/{dataset}.classifier.tsv"
+    conda:
+        "../envs/project.yml"
+    params:
+        code=PLAN.code("classifier"),
+    shell:
+        "bench classifier {wildcards.dataset:q} > {log:q} 2>&1"
+
+
+rule reference:
+    input:
+        "results/datasets/{dataset}/manifest.json",
+        "results/datasets/{dataset}/{pool}.npy",
+        classifier=classifier_of,
+    output:
+        "results/references/{dataset}/{features}.{pool}.{images}.npz",
+    log:
+        "logs/references/{dataset}.{features}.{pool}.{images}.log",
+    benchmark:
+        "logs/references/{dataset}.{features}.{pool}.{images}.tsv"
     conda:
         "../envs/project.yml"
     params:
@@ -127,8 +147,13 @@ rule reference:
         """
         bench reference {wildcards.dataset:q} \
             --features {wildcards.features} \
+<<<<<<< HEAD
             {params.images} \
             --expect-code {params.code} > {log:q} 2>&1
+=======
+            --pool {wildcards.pool} \
+            {params.images} > {log:q} 2>&1
+>>>>>>> 368111f (Kernel distance beside the Fréchet distance, feature spaces pixels and classifier, samples of raw weights; every file says what it was made of)
         """
 
 
@@ -137,6 +162,7 @@ rule frechet:
         "results/{suite}/runs/{run}/samples.npz",
         "results/{suite}/runs/{run}/run.json",
         reference=reference_of,
+        classifier=classifier_of,
     output:
         "results/{suite}/runs/{run}/frechet.csv",
     log:

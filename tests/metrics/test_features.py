@@ -1,0 +1,271 @@
+"""Feature spaces and the distances in them, against clean-fid and its stored numbers."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench import paths
+from bench.data.build import build_dataset
+from bench.data.dataset import open_dataset
+from bench.data.options import DatasetOptions
+from bench.errors import BenchError
+from bench.files import save_arrays, sha256
+from bench.metrics import classifier, features, frechet, reference
+from bench.metrics.samples import protocol_of
+from bench.metrics.torchvision_cure import ensure_torchvision
+from bench.options import FrechetOptions
+
+OPTIONS = FrechetOptions(samples=12, sampler="ddim", steps=5, features="random-conv", kernel_subsets=10)
+
+
+def pool(count, seed, side=8, channels=1):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, channels), dtype=np.uint8)
+
+
+def moments(x):
+    return x.mean(0), np.cov(x, rowvar=False)
+
+
+@pytest.fixture(scope="module")
+def official(fixtures):
+    return np.load(fixtures / "parity" / "frechet.npz", allow_pickle=False)
+
+
+def test_frechet_equals_clean_fids_stored_numbers(official):
+    first, second = official["features_1"], official["features_2"]
+    value = frechet.frechet_distance(*moments(first), *moments(second))
+    assert value == pytest.approx(float(official["frechet_distance"]), rel=1e-9)
+    few = frechet.frechet_distance(*moments(first[:20]), *moments(second))
+    assert few == pytest.approx(float(official["frechet_distance_few"]), rel=1e-6)
+
+
+def unbiased(x, y):
+    """The unbiased squared MMD of two sets of n points with the cubic kernel."""
+
+    def kernel(a, b):
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    n = len(x)
+    within = sum(kernel(a, a).sum() - np.trace(kernel(a, a)) for a in (x, y)) / (n * (n - 1))
+    return within - 2 * kernel(x, y).mean()
+
+
+def test_kernel_distance_equals_clean_fids_stored_number_for_its_subsets(official):
+    first, second = official["features_1"], official["features_2"]
+    chosen = zip(official["kernel_distance_small_indices_1"], official["kernel_distance_small_indices_2"])
+    by_hand = [unbiased(first[one], second[two]) for one, two in chosen]
+    assert np.mean(by_hand) == pytest.approx(float(official["kernel_distance_small"]), rel=1e-9)
+
+
+def test_frechet_and_kernel_distance_equal_the_installed_clean_fid():
+    ensure_torchvision()
+    from cleanfid import fid
+
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((200, 8)), rng.standard_normal((300, 8)) @ rng.standard_normal((8, 8))
+    given = (*moments(first), *moments(second))
+    assert frechet.frechet_distance(*given) == pytest.approx(float(fid.frechet_distance(*given)), rel=1e-8)
+    assert frechet.frechet_distance(*moments(first), *moments(first)) == pytest.approx(0, abs=1e-9)
+    np.random.seed(0)
+    theirs = fid.kernel_distance(first, second, num_subsets=7, max_subset_size=50)
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
+    assert frechet.kernel_distance(first, second, 7, 50) == theirs
+    assert np.array_equal(before, np.random.get_state()[1])  # the global generator is as it was
+
+
+def test_rank_deficient_sets_have_the_distance_of_their_few_dimensions():
+    """Ten points span nine dimensions of 40: the distance to a set in the same plane is that of its coordinates."""
+    rng = np.random.default_rng(1)
+    basis = np.linalg.qr(rng.standard_normal((40, 9)))[0]
+    first, second = rng.standard_normal((10, 9)), 2 * rng.standard_normal((500, 9)) + 1
+    low = frechet.frechet_distance(*moments(first), *moments(second))
+    high = frechet.frechet_distance(*moments(first @ basis.T), *moments(second @ basis.T))
+    assert high == pytest.approx(low, rel=1e-6)
+
+
+def test_gaussians_have_their_closed_form():
+    scale = np.array([1.0, 2.0, 3.0])
+    value = frechet.frechet_distance(np.zeros(3), np.diag(scale**2), np.ones(3), np.eye(3))
+    assert value == pytest.approx(3 + ((scale - 1) ** 2).sum(), rel=1e-12)
+
+
+def test_random_features_and_pixels_are_fixed_and_see_differences():
+    for name, size in (("random-conv", 64), ("pixels", 64)):
+        space = features.open_space(name, 1, "cpu")
+        first = features.features(pool(4, 0), space)
+        assert first.shape == (4, size) and np.array_equal(first, features.features(pool(4, 0), space))
+        assert np.abs(first - features.features(pool(4, 1), space)).max() > 1e-3
+    with pytest.raises(BenchError, match="no feature space 'random'; known: random-conv, pixels"):
+        features.open_space("random", 1, "cpu")
+
+
+def test_missing_or_wrong_inception_weights_are_named(tmp_path, monkeypatch):
+    file = tmp_path / features.INCEPTION
+    for given in (file, tmp_path):  # the file, or its folder
+        monkeypatch.setenv("BENCH_INCEPTION", str(given))
+        there, words = features.inception_state()
+        assert not there and "weights are missing" in words and "https://" in words and str(file) in words
+    file.write_bytes(b"not it")
+    with pytest.raises(BenchError, match="sha256 must begin f58cb9b6ec323ed6"):
+        features.inception_weights()
+    monkeypatch.setattr(features, "INCEPTION_SHA256", sha256(file))
+    assert features.inception_state() == (True, f"The Inception weights are here: {file}.")
+
+
+class Layers(torch.nn.Module):
+    """Stands in for Inception's layers: 2048 numbers that depend on every pixel."""
+
+    def forward(self, x: torch.Tensor):
+        rows = x.mean(dim=3).flatten(1)
+        return torch.cat([rows, rows.sin(), rows.abs()], 1)[:, :2048]
+
+
+class StandIn(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = Layers()
+
+    def forward(self, x: torch.Tensor):
+        return self.layers(x)
+
+
+def test_inception_features_are_those_of_clean_fids_own_door(tmp_path, monkeypatch):
+    """With a stand-in for the weights: resize, scaling and order equal clean-fid's on a folder of pictures."""
+    file = tmp_path / features.INCEPTION
+    torch.jit.script(StandIn()).save(str(file))
+    monkeypatch.setenv("BENCH_INCEPTION", str(file))
+    monkeypatch.setattr(features, "INCEPTION_SHA256", sha256(file))
+    images = pool(3, 0, channels=3)
+    ours = features.features(images, features.open_space("inception", 3, "cpu"))
+    from cleanfid import fid
+    from cleanfid.inception_torchscript import InceptionV3W
+
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    network = InceptionV3W(str(tmp_path), download=False)
+    theirs = fid.get_folder_features(
+        str(tmp_path), network, num_workers=0, device=torch.device("cpu"), mode="clean", verbose=False
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    grey = features.features(images[..., :1], features.open_space("inception", 1, "cpu"))
+    repeated = features.features(np.repeat(images[..., :1], 3, 3), features.open_space("inception", 3, "cpu"))
+    assert np.array_equal(grey, repeated)
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A dataset of dark and bright pictures, labelled; its run folder; reference statistics in random-conv."""
+    row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=60, test=20)
+    folder = tmp_path / "results" / "datasets" / "toy"
+    build_dataset("toy", row, folder)
+    dataset = open_dataset(folder)
+    for name in ("train", "test"):
+        bright = getattr(dataset, name).mean((1, 2, 3)) > 127
+        np.save(folder / f"{name}_labels.npy", bright.astype(np.uint8))
+    return tmp_path
+
+
+def make_reference(place, name="random-conv", which="train", count=None):
+    results = place / "results"
+    dataset = open_dataset(results / "datasets" / "toy")
+    space = features.open_space(name, 1, "cpu", results)
+    file = paths.reference_file("toy", name, which, count, results)
+    save_arrays(file, **reference.reference_statistics(dataset, space, which, count))
+    return file
+
+
+def fake_run(place, samples, options=OPTIONS):
+    """A run whose samples lie in its folder."""
+    folder = place / "results" / "suite" / "runs" / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_arrays(
+        folder / "samples.npz",
+        samples=samples,
+        protocol=np.array(protocol_of(options)),
+        run=np.array("digest"),
+    )
+    dataset = open_dataset(place / "results" / "datasets" / "toy")
+    return types.SimpleNamespace(
+        folder=folder, results=place / "results", device="cpu", channels=1, record={"digest": "digest"},
+        data_hash=dataset.manifest["sha256"], dataset=dataset,
+        spec=types.SimpleNamespace(dataset="toy", name="run"),
+    )  # fmt: skip
+
+
+def test_distances_say_their_protocol_and_are_small_for_images_of_the_pool(place):
+    file = make_reference(place)
+    train = open_dataset(place / "results" / "datasets" / "toy").train
+    near = frechet.measure(fake_run(place, train[:12]), OPTIONS).rows
+    far = frechet.measure(fake_run(place, pool(12, 0)), OPTIONS).rows
+    assert [r["metric"] for r in near] == ["frechet", "kernel_distance"]
+    assert all(a["value"] < b["value"] / 5 for a, b in zip(near, far))
+    said = "features=random-conv-64;weights=ema;samples=12;sampler=ddim;steps=5;reference=train:60"
+    assert near[0]["protocol"] == said
+    assert near[1]["protocol"] == said + ";kept=60;subsets=10x12"
+    with np.load(file) as stored:
+        assert stored["features"].shape == (60, 64)
+
+
+def test_a_file_of_the_wrong_hash_is_named(place):
+    make_reference(place)
+    run = fake_run(place, pool(12, 0))
+    run.data_hash = "0" * 64
+    with pytest.raises(
+        BenchError, match="random-conv.train.all.npz was made with sha256 .*bench reference toy"
+    ):
+        frechet.measure(run, OPTIONS)
+    with pytest.raises(BenchError, match=r"test.10.npz is missing.*--pool test --count 10`"):
+        frechet.measure(run, FrechetOptions(**{**vars(OPTIONS), "pool": "test", "reference": 10}))
+
+
+def test_samples_of_another_protocol_or_training_are_refused(place):
+    make_reference(place)
+    run = fake_run(place, pool(12, 0), FrechetOptions(**{**vars(OPTIONS), "sampler": "ddpm"}))
+    with pytest.raises(BenchError, match="drawn with .*ddpm.*bench samples run"):
+        frechet.measure(run, OPTIONS)
+    run = fake_run(place, pool(12, 0))
+    run.record["digest"] = "other"
+    with pytest.raises(BenchError, match="another training of run"):
+        frechet.measure(run, OPTIONS)
+    (run.folder / "samples.npz").write_bytes(b"PK broken")
+    with pytest.raises(BenchError, match="samples.npz is missing or damaged"):
+        frechet.measure(run, OPTIONS)
+
+
+def test_a_classifier_is_a_space_of_its_own(place):
+    results = place / "results"
+    dataset = open_dataset(results / "datasets" / "toy")
+    file = paths.classifier_file("toy", results)
+    with pytest.raises(BenchError, match="classifier.safetensors does not exist.*bench classifier toy"):
+        features.open_space("classifier-toy", 1, "cpu", results)
+    assert classifier.train_classifier(dataset, file, "cpu", steps=60) >= 0.9
+    first = file.read_bytes()
+    classifier.train_classifier(dataset, file, "cpu", steps=60)
+    assert file.read_bytes() == first  # the same bits again
+    options = FrechetOptions(**{**vars(OPTIONS), "features": "classifier", "classifier": "toy"})
+    make_reference(place, "classifier-toy")
+    found = frechet.measure(fake_run(place, dataset.train[:12]), options).rows
+    assert found[0]["metric"] == "frechet" and found[0]["protocol"].startswith("features=classifier-toy;")
+    with pytest.raises(BenchError, match="trained on images with 1 channels, these have 3"):
+        features.open_space("classifier-toy", 3, "cpu", results)
+    classifier.train_classifier(
+        dataset, file, "cpu", steps=2
+    )  # other weights: the statistics are of the old ones
+    with pytest.raises(BenchError, match="was made with weights"):
+        frechet.measure(fake_run(place, dataset.train[:12]), options)
+
+
+def test_a_dataset_without_labels_trains_no_classifier(place):
+    folder = place / "results" / "datasets" / "toy"
+    np.save(folder / "train_labels.npy", np.zeros(3, np.uint8))
+    with pytest.raises(BenchError, match=r"train_labels.npy must hold 60 class numbers, not uint8 \(3,\)"):
+        classifier.train_classifier(open_dataset(folder), place / "x", "cpu", steps=1)
+    (folder / "train_labels.npy").unlink()
+    with pytest.raises(BenchError, match="toy has no labels"):
+        classifier.train_classifier(open_dataset(folder), place / "x", "cpu", steps=1)
