@@ -254,11 +254,16 @@ def configure_classifier(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench classifier``."""
     parser.add_argument("dataset", help="converted dataset with labels")
     _device(parser)
+    planned.add_option(parser)
     parser.set_defaults(run=classifier)
 
 
 def classifier(arguments: argparse.Namespace) -> None:
     """Train the small classifier of a labelled dataset, whose features are a space for distances."""
+    from bench import plan
+    from bench.provenance import fingerprint
+
+    planned.check(arguments, fingerprint(*plan.entries("classifier")))
     device = _torch(arguments.device, 1)
     from bench.data.dataset import open_dataset
     from bench.metrics.classifier import train_classifier

@@ -122,7 +122,7 @@ rule classifier:
     params:
         code=PLAN.code("classifier"),
     shell:
-        "bench classifier {wildcards.dataset:q} > {log:q} 2>&1"
+        "bench classifier {wildcards.dataset:q} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule reference:
@@ -147,13 +147,9 @@ rule reference:
         """
         bench reference {wildcards.dataset:q} \
             --features {wildcards.features} \
-<<<<<<< HEAD
+            --pool {wildcards.pool} \
             {params.images} \
             --expect-code {params.code} > {log:q} 2>&1
-=======
-            --pool {wildcards.pool} \
-            {params.images} > {log:q} 2>&1
->>>>>>> 368111f (Kernel distance beside the Fréchet distance, feature spaces pixels and classifier, samples of raw weights; every file says what it was made of)
         """
 
 
