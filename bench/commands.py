@@ -52,15 +52,17 @@ def check(arguments: argparse.Namespace) -> None:
     import torch
 
     from bench import plan
-    from bench.models.registry import build
+    from bench.models.registry import build, check_schedule
 
     suite = plan.load(arguments.suite)
-    pairs = dict.fromkeys((run.model.name, run.dataset) for run in suite.runs.values())
-    for model, dataset in pairs:
-        row = suite.datasets[dataset]
-        spec = next(run.model for run in suite.runs.values() if run.model.name == model)
+    pairs = {}
+    for run in suite.runs.values():
+        pairs.setdefault((run.model.name, run.dataset, run.training.schedule, run.training.timesteps), run)
+    for run in pairs.values():
+        row = suite.datasets[run.dataset]
         with torch.device("meta"):
-            build(spec, row.resolution, row.channels)
+            model = build(run.model, row.resolution, row.channels)
+        check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
     suite.write()
     say(
         f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built"

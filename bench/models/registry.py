@@ -29,6 +29,8 @@ FAMILIES = {
     "u-vit": "bench.models.vit",
     "iu-vit": "bench.models.vit",
     "ascend": "bench.models.vit",
+    "bf-unet": "bench.models.bias_free",
+    "bf-cnn": "bench.models.bias_free",
 }
 
 _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory
@@ -125,6 +127,20 @@ def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
         return factory(image_size, channels, **spec.options)
     except ValueError as error:
         raise BenchError(f"Model {spec.name!r} ({image_size}x{image_size}x{channels}): {error}") from error
+
+
+def check_schedule(spec: ModelSpec, model: nn.Module, schedule: str, timesteps: int) -> None:
+    """Refuse a network that is built for another noise schedule than its training's; raises BenchError.
+
+    Most networks take the timestep as a number; one that computes with the noise level carries
+    ``noise_schedule``, its schedule's name and number of steps.
+    """
+    built_for = getattr(model, "noise_schedule", None)
+    if built_for not in (None, (schedule, timesteps)):
+        raise BenchError(
+            f"Model {spec.name!r} is built for the {built_for[0]} schedule of {built_for[1]} steps, but the training "
+            f"has the {schedule} one of {timesteps}; set its options schedule: {schedule}, timesteps: {timesteps}."
+        )
 
 
 def check_options(spec: ModelSpec, factory: Factory) -> None:

@@ -21,7 +21,7 @@ from bench.data.subset import read_subset
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.files import atomic, digest, write_json, write_text
-from bench.models.registry import build
+from bench.models.registry import build, check_schedule
 from bench.provenance import environment
 from bench.randomness import seed_all
 from bench.training import state
@@ -111,6 +111,7 @@ def train(
     with state.lock(folder):
         seed_all(_seed(spec), "init")
         model = build(spec.model, images.shape[1], images.shape[3])
+        check_schedule(spec.model, model, spec.training.schedule, spec.training.timesteps)
         if getattr(model, "trains", True):
             result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
         else:
