@@ -31,6 +31,7 @@ VERBS = {
     "baselines": ("bench.compare.cli", "store the measurements of a suite, check and show what is stored"),
     "figure": ("bench.report.cli", "draw one figure from stored measurements"),
     "table": ("bench.report.cli", "write one table from stored measurements"),
+    "claims": ("bench.report.cli", "judge the papers' claims on printed numbers and on a suite's"),
 }
 
 

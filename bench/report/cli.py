@@ -1,4 +1,4 @@
-"""The verbs ``bench figure`` and ``bench table``."""
+"""The verbs ``bench figure``, ``bench table`` and ``bench claims``."""
 
 from __future__ import annotations
 
@@ -35,4 +35,32 @@ def _render(kind: str, arguments: argparse.Namespace) -> None:
     say(f"{stem}{forms}")
 
 
-VERBS = {kind: functools.partial(_configure, kind) for kind in ("figure", "table")}
+def _configure_claims(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "suite",
+        nargs="?",
+        help="suite whose stored measurements are judged; without it, printed numbers only",
+    )
+    parser.add_argument("--json", action="store_true", help="every cell, for machines")
+    parser.set_defaults(run=_claims)
+
+
+def _claims(arguments: argparse.Namespace) -> None:
+    from bench.report.context import Context
+    from bench.report.tables.claims import judged, numbers
+
+    rows = judged(Context(arguments.suite, "tabClaims") if arguments.suite else None)
+    if arguments.json:
+        print(numbers(rows).to_json(orient="records", indent=1))
+        return
+    for key, claim, verdicts in rows:
+        print(f"{key}\t{verdicts['printed'].word}\t{verdicts['measured'].word}\t{claim.sentence}")
+        for side, verdict in verdicts.items():
+            if verdict.cells:
+                print(f"  {side}: {verdict.text()}")
+    say(f"{len(rows)} claims; printed numbers first, then those of {arguments.suite or 'no suite'}")
+
+
+VERBS = {"claims": _configure_claims} | {
+    kind: functools.partial(_configure, kind) for kind in ("figure", "table")
+}

@@ -18,7 +18,10 @@ from bench.tidy import read_tidy
 
 @dataclass
 class Context:
-    """One item of one suite. ``inputs`` collects the files that were read, for the sidecar."""
+    """One item of one suite. ``inputs`` collects the files that were read, for the sidecar.
+
+    Measurements come from ``results/SUITE``, or from ``results/baselines/SUITE`` where the suite was never run here.
+    """
 
     suite: str
     item: str
@@ -29,17 +32,35 @@ class Context:
         return path
 
     @cached_property
+    def folder(self) -> Path:
+        """The folder that the measurements are read from."""
+        return paths.stored_folder(self.suite)
+
+    @property
+    def from_baseline(self) -> bool:
+        """Whether the measurements are stored ones, not made here."""
+        return self.folder == paths.baseline_folder(self.suite)
+
+    @cached_property
     def plan(self) -> dict:
-        """``results/SUITE/plan.json``."""
-        plan = read_json(self._read(paths.plan_file(self.suite)))
-        if self.item not in plan["items"]:
-            raise BenchError(f"Suite {self.suite!r} does not list {self.item!r}; add it under `items`.")
-        return plan
+        """``plan.json`` of the suite, or of its baseline."""
+        path = self.folder / "plan.json"
+        if not path.exists():
+            raise BenchError(
+                f"Suite {self.suite!r} was not measured here and has no stored baseline; "
+                f"run `snakemake --cores 2 all --config suite={self.suite}`."
+            )
+        return read_json(self._read(path))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The whole tidy table."""
+        return read_tidy(self._read(self.folder / "tidy.csv"))
 
     @cached_property
     def tidy(self) -> pd.DataFrame:
         """The tidy table, restricted to what the item shows."""
-        table = read_tidy(self._read(paths.tidy_file(self.suite)))
+        table = self.table
         for key, column in (("datasets", "dataset"), ("models", "model"), ("train_sizes", "train_size")):
             if (wanted := self.options[key]) is not None:
                 table = table[table[column].isin(wanted)]
@@ -48,6 +69,8 @@ class Context:
     @cached_property
     def options(self) -> dict:
         """What the item shows, from the suite."""
+        if self.item not in self.plan["items"]:
+            raise BenchError(f"Suite {self.suite!r} does not list {self.item!r}; add it under `items`.")
         return self.plan["items"][self.item]
 
     def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
@@ -108,9 +131,11 @@ class Context:
     def arrays(
         self, metric: str, dataset: str, model: str, train_size: int, shuffle: int
     ) -> dict[str, np.ndarray]:
-        """Return the arrays of one run."""
-        folder = paths.run_folder(self.suite, f"{dataset}.{model}.n{train_size}.s{shuffle}")
-        path = folder / f"{metric}.npz"
+        """Return the arrays of one run; none where its images may not be stored (``redistribute: false``)."""
+        run = f"{dataset}.{model}.n{train_size}.s{shuffle}"
+        path = self.folder / ("arrays" if self.from_baseline else "runs") / run / f"{metric}.npz"
+        if self.from_baseline and not path.exists() and not self.plan["datasets"][dataset]["redistribute"]:
+            return {}
         try:
             with np.load(self._read(path), allow_pickle=False) as file:
                 return dict(file)
@@ -157,9 +182,10 @@ class Context:
         runs = [run for run in self.plan["runs"] if not run["recipe"]]
         steps = sorted({run["training"]["steps"] for run in runs})
         ema = sorted({run["training"]["ema"] for run in runs})
+        stored = f" Drawn from the stored baseline {self.folder}." if self.from_baseline else ""
         return (
             f"Suite {self.suite}: {', '.join(f'{s:,}' for s in steps)} training steps, "
-            f"EMA {', '.join(map(str, ema))}."
+            f"EMA {', '.join(map(str, ema))}.{stored}"
         )
 
     def shuffles(self, table: pd.DataFrame) -> str:

@@ -96,4 +96,5 @@ ITEMS = {
         measure="frechet",
         paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
     ),
+    "tabClaims": Item("table", "Claims", "bench.report.tables.claims"),
 }

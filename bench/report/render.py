@@ -21,6 +21,7 @@ def render(name: str, suite: str, kind: str) -> Path:
     if name not in known:
         raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
     item, context = ITEMS[name], Context(suite, name)
+    context.options  # noqa: B018 - an item that the suite does not list is refused first
     module = importlib.import_module(item.module)
     folder = paths.figures_folder(suite) if kind == "figure" else paths.tables_folder(suite)
     stem = folder / name
@@ -32,7 +33,10 @@ def render(name: str, suite: str, kind: str) -> Path:
     else:
         table = module.build(context)
         caption = table.caption
-    caption += f" The paper's own shows {item.paper}.{context.missing(item.measure) if item.measure else ''}"
+    if item.paper:
+        caption += f" The paper's own shows {item.paper}."
+    if item.measure:
+        caption += context.missing(item.measure)
     if kind == "table":
         table.caption = caption
         table.write(str(stem))

@@ -18,6 +18,7 @@ class Table:
     numbers: pd.DataFrame
     caption: str
     bold: set[tuple[int, int]] = field(default_factory=set)
+    columns: str | None = None  # LaTeX column types; None is two of text, the others numbers
 
     def markdown(self) -> str:
         """Return the table in Markdown with its caption under it."""
@@ -29,7 +30,7 @@ class Table:
 
     def latex(self) -> str:
         """Return a booktabs table with its caption."""
-        columns = "l" * 2 + "r" * (self.frame.shape[1] - 2)
+        columns = self.columns or "l" * 2 + "r" * (self.frame.shape[1] - 2)
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.caption)}}}"]
         lines.append(rf"\begin{{tabular}}{{{columns}}}")
         lines += [r"\toprule", " & ".join(map(_escape, self.frame.columns)) + r" \\", r"\midrule"]

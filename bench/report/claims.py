@@ -1,0 +1,318 @@
+"""Sentences of papers that a number can refute (``config/claims.yaml``), and what numbers say of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from bench import config
+from bench.errors import BenchError, nearest
+from bench.options import STRICT, check, option, required
+from bench.report.intervals import paired_interval
+from bench.tidy import METRICS
+
+# Metrics that no shuffle changes: one value is enough.
+EXACT = ("parameters", "macs", "macs_without_attention")
+# Known beside the metrics of the tidy table: printed by papers, or derived from rows.
+MORE = ("sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
+VERDICTS = ("holds", "fails", "mixed", "no difference shown", "too few shuffles", "not run")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One side of a claim: which numbers, averaged over what is not named."""
+
+    __pydantic_config__ = STRICT
+
+    metric: str | list[str] = required("metric of the tidy table; of a list, the first that has rows")
+    split: str | None = option(None, "train, test or train-test")
+    family: list[str] | None = option(None, "model families")
+    label: list[str] | None = option(None, "models by their readers' name")
+    variant: str | None = option(None, "what differs from the baseline; '' is the baseline itself")
+    train_size: int | Literal["smallest", "largest"] | None = option(None, "N, where the sides differ in it")
+    index: int | Literal["first", "last"] | None = option(None, "step, k or layer; null averages over them")
+    permuted: bool | None = option(None, "datasets with permuted pixels, or their originals")
+    times: float = option(1.0, "factor on the value")
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics, as a list."""
+        return [self.metric] if isinstance(self.metric, str) else self.metric
+
+    def __post_init__(self) -> None:
+        known = list(dict.fromkeys([*METRICS, *MORE]))
+        for metric in self.metrics:
+            check(metric in known, f"there is no metric {metric!r}{nearest(metric, known)}")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which cells a claim is about."""
+
+    __pydantic_config__ = STRICT
+
+    datasets: list[str] | None = option(None, "datasets by their readers' name; null takes all")
+    train_sizes: list[int] | None = option(None, "training sizes N; 0 is the whole dataset; null takes all")
+    protocol: str | None = option(None, "text that the protocol of the rows contains")
+    papers: list[str] | None = option(None, "folders of results/published that print numbers for it")
+    any: bool = option(False, "the sentence says 'may' or 'some': one cell is enough")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, in our own words, and the comparison that it states."""
+
+    __pydantic_config__ = STRICT
+
+    sentence: str = required("what the paper says, in our own words")
+    source: str = required("paper and place")
+    version: Literal["v1", "neurips2025", "all"] = required("version of the paper that says it")
+    left: Quantity = required("left side")
+    relation: Literal["<", ">", "~"] = required("less, greater, about equal")
+    right: Quantity | float = required("right side: numbers of the same cell, or one number")
+    scope: Scope = option({}, "which cells")
+    tolerance: float | str = option(
+        0.0, "~: largest difference; < and >: smallest difference that counts; 'x%' of right"
+    )
+
+    def __post_init__(self) -> None:
+        check(len(self.sentence.split()) > 3, "sentence must be a sentence")
+        if isinstance(self.tolerance, str):
+            check(self.tolerance.endswith("%"), f"tolerance must be a number or 'x%', not {self.tolerance!r}")
+            check(_is_number(self.tolerance[:-1]), f"tolerance is not a number: {self.tolerance!r}")
+
+    def slack(self, right: float) -> float:
+        """Return the tolerance in the unit of the values."""
+        if isinstance(self.tolerance, str):
+            return abs(right) * float(self.tolerance[:-1]) / 100
+        return self.tolerance
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One comparison: where, the two means, the number of shuffles, and what it says."""
+
+    where: str
+    left: float
+    right: float
+    shuffles: int
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What numbers say of a claim: one of ``VERDICTS``, and the cells behind it."""
+
+    word: str
+    cells: list[Cell]
+
+    def text(self, most: int = 4) -> str:
+        """Return the cells in words, those against the claim first."""
+        if not self.cells:
+            return ""
+        counts = Counter(cell.verdict for cell in self.cells)
+        parts = [f"{counts[word]} {word}" for word in VERDICTS if counts[word]]
+        named = [c for c in self.cells if c.verdict == "fails"] or self.cells[
+            : most if len(counts) == 1 else 0
+        ]
+        cells = "; ".join(f"{c.where}: {short(c.left)} against {short(c.right)}" for c in named[:most])
+        more = f"; and {len(named) - most} more" if len(named) > most else ""
+        return ", ".join(parts) + (f" ({cells}{more})" if cells else "")
+
+
+def short(value: float) -> str:
+    """Return a number with four digits, in millions or billions where it is large."""
+    for unit, word in ((1e9, " G"), (1e6, " M")):
+        if abs(value) >= unit:
+            return f"{value / unit:.4g}{word}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def path() -> Path:
+    """Return the file of the claims."""
+    return config.folder() / "claims.yaml"
+
+
+def load() -> dict[str, Claim]:
+    """Return the claims by id; raises BenchError that names file, claim and key."""
+    raw = config.read_yaml(path())
+    return {str(key): _claim(str(key), value) for key, value in raw.items()}
+
+
+def _claim(key: str, value: object) -> Claim:
+    where = f"{path()}: {key}"
+    if isinstance(value, dict):
+        for part, kind in (("left", Quantity), ("right", Quantity), ("scope", Scope)):
+            if isinstance(value.get(part), dict):
+                config.validate(kind, value[part], f"{where}: {part}")
+    claim = config.validate(Claim, {"scope": {}, **value} if isinstance(value, dict) else value, where)
+    if claim.left == claim.right:
+        raise BenchError(f"{where}: left and right are the same; name what differs.")
+    return claim
+
+
+def judge(claim: Claim, table: pd.DataFrame, repeated: bool) -> Verdict:
+    """Return what a table says of a claim.
+
+    ``table`` has the columns of :data:`bench.report.published.COLUMNS`; ``repeated``: its rows are measurements, so
+    that a cell needs two shuffles or more and is decided by the paired interval over them; else they are printed.
+    """
+    table = _scoped(claim, table)
+    pairs = _pairs(claim, table)
+    cells = [_cell(claim, where, left, right, repeated) for where, left, right in pairs]
+    return Verdict(_overall([cell.verdict for cell in cells], claim.scope.any), cells)
+
+
+def _scoped(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    scope, keep = claim.scope, pd.Series(True, table.index)
+    for names, column in (
+        (scope.datasets, "dataset"),
+        (scope.train_sizes, "train_size"),
+        (scope.papers, "paper"),
+    ):
+        # a measured suite is no paper
+        if names is not None and not (column == "paper" and (table["paper"] == "").all()):
+            keep &= table[column].isin(names)
+    if scope.protocol is not None:
+        keep &= table["protocol"].str.contains(scope.protocol, regex=False) | (table["protocol"] == "")
+    if claim.version != "all":
+        keep &= table["version"].isin(["", claim.version])
+    return table[keep]
+
+
+def _select(side: Quantity, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one side, averaged over what is not named: one per cell, model and shuffle."""
+    found = table.iloc[:0]
+    for metric in side.metrics:
+        found = table[table["metric"] == metric]
+        if len(found):
+            break
+    for names, column in ((side.family, "family"), (side.label, "label")):
+        if names is not None:
+            found = found[found[column].isin(names)]
+    if side.split is not None:
+        found = found[found["split"] == side.split]
+    if side.variant is not None:
+        found = found[found["variant"] == side.variant]
+    if side.permuted is not None:
+        found = found[found["dataset"].str.endswith(", permuted") == side.permuted]
+        found = found.assign(dataset=found["dataset"].str.removesuffix(", permuted"))
+    found = _at_size(side, _at_index(side, found))
+    keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
+    return (
+        found.groupby(keys, as_index=False, sort=False)["value"].mean().assign(metric=found["metric"].max())
+    )
+
+
+def _at_index(side: Quantity, found: pd.DataFrame) -> pd.DataFrame:
+    if side.index is None or not len(found):
+        return found
+    if isinstance(side.index, int):
+        return found[found["index"] == side.index]
+    group = found.groupby(["dataset", "label", "train_size"])["index"]
+    return found[found["index"] == group.transform("min" if side.index == "first" else "max")]
+
+
+def _at_size(side: Quantity, found: pd.DataFrame) -> pd.DataFrame:
+    if side.train_size is None or not len(found):
+        return found
+    if isinstance(side.train_size, int):
+        return found[found["train_size"] == side.train_size]
+    group = found.groupby(["paper", "dataset", "label", "recipe"])["train_size"]
+    extreme = group.transform("min" if side.train_size == "smallest" else "max")
+    return found[(found["train_size"] == extreme) & (group.transform("nunique") > 1)]
+
+
+def _pairs(claim: Claim, table: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return (cell in words, left values, right values) with one value per shuffle that both sides have."""
+    left = _select(claim.left, table)
+    keys = ["paper", "dataset", "label", "train_size", "recipe"]
+    if not isinstance(claim.right, Quantity):
+        groups = left.groupby(keys, sort=False)["value"]
+        return [
+            (_words(dict(zip(keys, key))), v.to_numpy() * claim.left.times, np.full(len(v), claim.right))
+            for key, v in groups
+        ]
+    right = _select(claim.right, table)
+    shared = ["paper", "dataset", "recipe", "shuffle"]
+    if claim.left.train_size is None and claim.right.train_size is None:
+        shared.append("train_size")
+    families = all(getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label"))
+    by_root = families and claim.left.variant is not None and claim.right.variant is not None
+    same_models = all(
+        getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label", "variant")
+    )
+    if by_root or same_models:
+        shared += ["root"] if by_root and not same_models else ["label", "root"]
+    both = left.merge(right, on=shared, suffixes=("_left", "_right"))
+    if "label" in shared:
+        both = both.assign(label_left=both["label"], label_right=both["label"])
+    if "train_size" in both:
+        both = both.assign(train_size_left=both["train_size"], train_size_right=both["train_size"])
+    keys = ["paper", "dataset", "recipe", "label_left", "label_right", "train_size_left", "train_size_right"]
+    return [
+        (
+            _words(dict(zip(keys, key))),
+            group["value_left"].to_numpy() * claim.left.times,
+            group["value_right"].to_numpy() * claim.right.times,
+        )
+        for key, group in both.groupby(keys, sort=False)
+    ]
+
+
+def _words(where: dict) -> str:
+    """Return a cell in words: dataset, models, N, recipe."""
+    labels = list(dict.fromkeys(where[k] for k in ("label", "label_left", "label_right") if k in where))
+    sizes = list(
+        dict.fromkeys(where[k] for k in ("train_size", "train_size_left", "train_size_right") if where.get(k))
+    )
+    parts = [where["dataset"], " against ".join(labels)]
+    parts += [f"N = {' against '.join(f'{n:,}' for n in sizes)}"] if sizes else []
+    return ", ".join([*parts, *([where["recipe"]] if where["recipe"] else [])])
+
+
+def _cell(claim: Claim, where: str, left: np.ndarray, right: np.ndarray, repeated: bool) -> Cell:
+    means = float(left.mean()), float(right.mean())
+    slack = claim.slack(means[1])
+    if not repeated or set(claim.left.metrics) <= set(EXACT):
+        difference = means[0] - means[1]
+        low = high = difference
+    elif len(left) < 2:
+        return Cell(where, *means, len(left), "too few shuffles")
+    else:
+        low, high = paired_interval(left - right)
+    return Cell(where, *means, len(left), _decide(claim.relation, low, high, slack))
+
+
+def _decide(relation: str, low: float, high: float, slack: float) -> str:
+    """Return holds, fails or "no difference shown" of a difference left - right known to lie in [low, high]."""
+    if relation == ">":
+        low, high = -high, -low
+    if relation == "~":
+        if max(abs(low), abs(high)) <= slack:
+            return "holds"
+        return "fails" if low > slack or high < -slack else "no difference shown"
+    if high < -slack:
+        return "holds"
+    return "fails" if low >= -slack else "no difference shown"
+
+
+def _overall(words: list[str], one_is_enough: bool) -> str:
+    if not words:
+        return "not run"
+    if one_is_enough and "holds" in words:
+        return "holds"
+    return words[0] if len(set(words)) == 1 else "mixed"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

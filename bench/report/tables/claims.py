@@ -1,0 +1,83 @@
+"""The claims table: what printed and measured numbers say of the papers' sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+
+from bench.errors import BenchError
+from bench.report import claims
+from bench.report.context import Context
+from bench.report.measured import measured
+from bench.report.published import published
+from bench.report.tables.table import Table
+
+SIDES = ("printed", "measured")
+_VERSIONS = {"all": "", "v1": " (v1)", "neurips2025": " (NeurIPS 2025)"}
+
+
+def judged(context: Context | None) -> list[tuple[str, claims.Claim, dict[str, claims.Verdict]]]:
+    """Return (id, claim, verdicts by side); without a context the measured side was not run."""
+    printed = published()
+    own = measured(context) if context else None
+    found = []
+    for key, claim in claims.load().items():
+        verdicts = {"printed": claims.judge(claim, printed, repeated=False)}
+        verdicts["measured"] = (
+            claims.Verdict("not run", []) if own is None else claims.judge(claim, own, repeated=True)
+        )
+        found.append((key, claim, verdicts))
+    if not found:
+        raise BenchError(f"{claims.path()} holds no claim.")
+    return found
+
+
+def build(context: Context) -> Table:
+    """Build a row for each claim; the CSV holds every cell behind the verdicts."""
+    rows = judged(context)
+    cells = [
+        [
+            claim.sentence,
+            claim.source + _VERSIONS[claim.version],
+            verdicts["printed"].word,
+            verdicts["measured"].word,
+            _because(verdicts),
+        ]
+        for _, claim, verdicts in rows
+    ]
+    frame = pd.DataFrame(cells, columns=["Claim", "Source", "Printed numbers", "Our numbers", "Cells"])
+    return Table(frame, numbers(rows), _caption(context, rows), columns="p{5cm}p{2.6cm}llp{4.6cm}")
+
+
+def _because(verdicts: dict[str, claims.Verdict]) -> str:
+    words = {"printed": "printed", "measured": "ours"}
+    return ". ".join(f"{words[side]}: {verdicts[side].text(2)}" for side in SIDES if verdicts[side].cells)
+
+
+def numbers(rows: list) -> pd.DataFrame:
+    """Return one row per claim, side and cell; a claim without cells has one row."""
+    records = []
+    for key, claim, verdicts in rows:
+        for side in SIDES:
+            same = [key, claim.version, side, verdicts[side].word]
+            records += [
+                [*same, c.where, c.left, claim.relation, c.right, c.shuffles, c.verdict]
+                for c in verdicts[side].cells
+            ] or [[*same, "", None, claim.relation, None, 0, ""]]
+    return pd.DataFrame(
+        records,
+        columns=[
+            "claim", "version", "numbers", "verdict", "cell", "left", "relation", "right", "shuffles", "cell_verdict",
+        ],
+    )  # fmt: skip
+
+
+def _caption(context: Context, rows: list) -> str:
+    counts = [Counter(verdicts[side].word for *_, verdicts in rows) for side in SIDES]
+    texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts]
+    return (
+        f"{len(rows)} claims that a number can refute. On the numbers that the papers print: {texts[0]}. On those of suite "
+        f"{context.suite}: {texts[1]}. A measured cell needs two shuffles or more and is decided by the paired 95 % "
+        f"interval over them; printed numbers come without one. {context.scope}"
+    )

@@ -1,0 +1,203 @@
+"""Claims: the YAML is checked strictly, printed numbers give the known verdicts, measured ones need shuffles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from synthetic import make
+
+from bench import config, paths
+from bench.cli import main
+from bench.errors import BenchError
+from bench.report import claims
+from bench.report.published import COLUMNS, published
+
+SIDE = {"metric": "psnr_gap_mean", "variant": ""}
+BASE = {"sentence": "The gap is small at large N.", "source": "here", "version": "all", "relation": "<"}
+
+
+@pytest.fixture(scope="module")
+def printed():
+    return published()
+
+
+def claim(**changes) -> claims.Claim:
+    return claims._claim("c", BASE | {"left": SIDE, "right": 1.0} | changes)
+
+
+def frame(values: dict, **same) -> pd.DataFrame:
+    """Rows (variant, train_size, shuffle) -> value of one model and its variants."""
+    empty = dict.fromkeys(COLUMNS, "") | {"dataset": "Disks", "root": "dit", "family": "dit", "index": pd.NA}
+    rows = [
+        empty | {"metric": "psnr_gap_mean", "variant": v, "label": f"DiT {v}".strip(), "train_size": n, "shuffle": s}
+        | {"value": value} | same
+        for (v, n, s), value in values.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)[COLUMNS]
+
+
+def test_there_are_enough_claims_of_every_paper():
+    loaded = claims.load()
+    assert len(loaded) >= 40
+    sources = " ".join(c.source for c in loaded.values())
+    for paper in ("An et al. 2024", "An et al. 2025", "Kadkhodaie", "Peebles", "Tian"):
+        assert paper in sources
+    assert {c.version for c in loaded.values()} == {"all", "v1", "neurips2025"}
+
+
+@pytest.mark.parametrize(
+    ("key", "word"),
+    [
+        ("an-local-gap-few", "holds"),
+        ("an-local-gap", "mixed"),  # no cut is visible at N = 100,000
+        ("an-local-fid-few", "holds"),
+        ("an-local-fid-many", "mixed"),
+        ("an-head-mix-gap", "mixed"),  # ImageNet at N = 10,000
+        ("an-tail-worse", "holds"),
+        ("an-any-window-helps", "mixed"),  # CelebA at N = 10,000
+        ("an-dit-smaller-gap", "holds"),
+        ("an-parameters-v1", "holds"),
+        ("an-parameters-neurips", "holds"),
+        ("an-attention-local", "not run"),
+        ("udit-sixth", "fails"),  # 22.22 against 118.68 / 6 = 19.78
+        ("udit-equal-cost", "holds"),
+        ("dit-zero-cross", "holds"),
+        ("kad-slope-optimal", "holds"),
+    ],
+)
+def test_verdicts_on_printed_numbers(key, word, printed):
+    assert claims.judge(claims.load()[key], printed, repeated=False).word == word
+
+
+def test_the_counter_cell_is_named(printed):
+    verdict = claims.judge(claims.load()["an-head-mix-gap"], printed, repeated=False)
+    assert "ImageNet" in verdict.text() and "0.74 against 0.6" in verdict.text()
+    assert sum(c.verdict == "holds" for c in verdict.cells) == 3
+
+
+def test_printed_rows_are_complete(printed):
+    table = printed
+    cells = table[
+        (table["metric"] == "fid") & (table["paper"] == "an2024") & (table["variant"] == "w/ Local")
+    ]
+    assert len(cells) == 48  # 2 models x 2 runs x 6 datasets x 2 N
+    assert not table["value"].isna().any()
+
+
+def test_the_relation_and_its_tolerance():
+    left, right = SIDE | {"variant": "x"}, SIDE
+    table = frame({("", 10, 0): 1.0, ("x", 10, 0): 0.9, ("", 100, 0): 2.0, ("x", 100, 0): 2.1})
+    words = {
+        (relation, tolerance): claims.judge(
+            claim(left=left, right=right, relation=relation, tolerance=tolerance), table, repeated=False
+        ).word
+        for relation, tolerance in (("<", 0.0), ("<", -0.2), ("<", 0.2), (">", 0.0), ("~", 0.2), ("~", "6%"))
+    }
+    assert words == {
+        ("<", 0.0): "mixed",
+        ("<", -0.2): "holds",
+        ("<", 0.2): "fails",
+        (">", 0.0): "mixed",
+        ("~", 0.2): "holds",
+        ("~", "6%"): "mixed",
+    }
+    some = claim(left=left, right=right, scope={"any": True})
+    assert claims.judge(some, table, repeated=False).word == "holds"
+
+
+def test_measured_cells_need_shuffles_and_use_pairs():
+    case = claim(left=SIDE | {"variant": "x"}, right=SIDE)
+    one = frame({("", 10, 0): 1.0, ("x", 10, 0): 0.5})
+    assert claims.judge(case, one, repeated=True).word == "too few shuffles"
+    # the spread between shuffles is ten times the effect; paired, the effect is clear
+    pairs = {("", 10, s): 10.0 * s for s in range(3)} | {
+        ("x", 10, s): 10.0 * s - 1 - 0.01 * s for s in range(3)
+    }
+    assert claims.judge(case, frame(pairs), repeated=True).word == "holds"
+    noisy = {("", 10, s): 0.0 for s in range(3)} | {("x", 10, s): v for s, v in enumerate((-1, 1, -0.5))}
+    assert claims.judge(case, frame(noisy), repeated=True).word == "no difference shown"
+    alone = pairs | {("x", 10, 7): -1000.0}  # a shuffle without its partner does not count
+    assert claims.judge(case, frame(alone), repeated=True).cells[0].shuffles == 3
+    cost = claim(left={"metric": "parameters", "variant": ""}, right=5.0)
+    assert claims.judge(cost, frame({("", 10, 0): 4.0}, metric="parameters"), repeated=True).word == "holds"
+
+
+def test_sizes_and_indices():
+    table = frame({("", n, 0): n for n in (10, 100, 1000)})
+    growing = claim(
+        left=SIDE | {"train_size": "largest"}, right=SIDE | {"train_size": "smallest"}, relation=">"
+    )
+    cell = claims.judge(growing, table, repeated=False).cells[0]
+    assert (cell.left, cell.right) == (1000, 10) and "1,000 against 10" in cell.where
+    layers = pd.concat([frame({("", 10, 0): float(i)}, index=i) for i in range(1, 4)])
+    first = claim(left=SIDE | {"index": "first"}, right=SIDE | {"index": "last"})
+    cell = claims.judge(first, layers, repeated=False).cells[0]
+    assert (cell.left, cell.right) == (1, 3)
+    permuted = pd.concat([frame({("", 10, 0): 1.0}), frame({("", 10, 0): 2.0}, dataset="Disks, permuted")])
+    case = claim(left=SIDE | {"permuted": False}, right=SIDE | {"permuted": True})
+    assert claims.judge(case, permuted, repeated=False).word == "holds"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"relatoin": "<"}, "unknown key 'relatoin' .did you mean 'relation'"),
+        ({"relation": "="}, "relation"),
+        ({"left": {"metric": "psnr_gap_men"}}, "left: .*did you mean 'psnr_gap_mean'"),
+        ({"left": SIDE | {"varaint": "x"}}, "left: unknown key 'varaint'"),
+        ({"tolerance": "5 per cent"}, "tolerance"),
+        ({"right": SIDE}, "left and right are the same"),
+        ({"version": "v3"}, "version"),
+        ({"scope": {"dataset": ["x"]}}, "scope: unknown key 'dataset'"),
+    ],
+)
+def test_a_bad_claim_is_one_sentence(change, words):
+    with pytest.raises(BenchError, match=words) as caught:
+        claim(**change)
+    assert "claims.yaml: c" in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(BenchError, match="'sentence' is missing"):
+        claims._claim("c", {"source": "x"})
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Synthetic measurements of the paper suite, without arrays."""
+    monkeypatch.chdir(tmp_path)
+    make("paper", arrays=False)
+    return tmp_path
+
+
+def test_the_table_and_the_verb(place, capsys):
+    assert main(["table", "tabClaims", "--suite", "paper"]) == 0
+    numbers = pd.read_csv(paths.tables_folder("paper") / "tabClaims.csv")
+    assert set(numbers["claim"]) == set(claims.load())
+    own = numbers[(numbers["numbers"] == "measured") & (numbers["claim"] == "an-local-gap")]
+    assert set(own["verdict"]) <= {"too few shuffles", "mixed"}  # the synthetic variants have one shuffle
+    capsys.readouterr()
+    assert main(["claims", "paper", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert {r["numbers"] for r in records} == {"printed", "measured"}
+
+
+def test_claims_without_a_suite_need_no_results_and_no_torch(tmp_path):
+    code = "import sys; from bench.cli import main; assert main(['claims']) == 0; sys.exit('torch' in sys.modules)"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "an-local-gap\tmixed\tnot run\t" in done.stdout
+
+
+def test_a_broken_file_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "folder", lambda: tmp_path)
+    (tmp_path / "claims.yaml").write_text("a: [1]")
+    with pytest.raises(BenchError, match="claims.yaml: a"):
+        claims.load()
