@@ -38,6 +38,19 @@ def check(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def space_name(features: str | None, classifier: str | None) -> str | None:
+    """Return the name of a feature space in files."""
+    return f"classifier-{classifier}" if features == "classifier" else features
+
+
+def check_classifier(features: str | None, classifier: str | None) -> None:
+    """Refuse the one without the other."""
+    check(
+        (features == "classifier") == (classifier is not None),
+        "features: classifier and classifier: DATASET go together",
+    )
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """How one network is trained. All of these change the result, so all are part of the recipe."""
@@ -173,13 +186,10 @@ class FrechetOptions:
     @property
     def space(self) -> str:
         """Name of the feature space in files."""
-        return f"classifier-{self.classifier}" if self.features == "classifier" else self.features
+        return space_name(self.features, self.classifier)
 
     def __post_init__(self) -> None:
-        check(
-            (self.features == "classifier") == (self.classifier is not None),
-            "features: classifier and classifier: DATASET go together",
-        )
+        check_classifier(self.features, self.classifier)
         check(self.kernel_subsets >= 1, f"kernel_subsets must be at least 1, not {self.kernel_subsets}")
         check(
             self.kernel_subset_size >= 2,
@@ -194,6 +204,33 @@ class FrechetOptions:
 
 
 @dataclass(frozen=True)
+class MemorizationOptions:
+    """Nearest training image of each sample that ``frechet`` draws, in pixels and in a feature space."""
+
+    __pydantic_config__ = STRICT
+
+    ratio: float = option(
+        1 / 3,
+        "a sample is a copy where its nearest training image is closer than this share of the distance to the second",
+    )
+    features: Literal["random-conv", "inception", "classifier"] | None = option(
+        "inception", "feature space beside pixels; null looks at pixels alone"
+    )
+    classifier: str | None = option(
+        None, "labelled dataset whose small classifier is the feature space, with features: classifier"
+    )
+
+    @property
+    def space(self) -> str | None:
+        """Name of the feature space in files."""
+        return space_name(self.features, self.classifier)
+
+    def __post_init__(self) -> None:
+        check(0 < self.ratio < 1, f"ratio must lie between 0 and 1, not {self.ratio}")
+        check_classifier(self.features, self.classifier)
+
+
+@dataclass(frozen=True)
 class MeasureOptions:
     """What is measured of each run; a metric that is null is left out."""
 
@@ -203,6 +240,9 @@ class MeasureOptions:
     jacobian: JacobianOptions | None = option(None, "Jacobian spectrum")
     attention: AttentionOptions | None = option(None, "attention maps (transformers only)")
     frechet: FrechetOptions | None = option(None, "samples, their Fréchet and kernel distance")
+    memorization: MemorizationOptions | None = option(
+        None, "nearest training image of each sample; needs frechet, which draws them"
+    )
 
 
 METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))

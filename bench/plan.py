@@ -31,6 +31,7 @@ ENTRIES = {
     "reference": ("bench.metrics.reference",),
     "classifier": ("bench.metrics.classifier",),
     "frechet": ("bench.metrics.frechet",),
+    "memorization": ("bench.metrics.memorization",),
 }
 # Metrics that are measured of something else than the weights: the rules in between.
 BEFORE = {"frechet": ("samples", "reference")}
@@ -149,15 +150,23 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
     if grid.measure is not None:
         left = {m: None for m in METRICS if m not in grid.measure}
         wanted = dataclasses.replace(wanted, **left)
-    if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
-        raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
-    if wanted.frechet is not None and wanted.frechet.classifier not in (None, *datasets):
-        name = wanted.frechet.classifier
-        raise BenchError(
-            f"{where}: frechet.classifier: {name!r} is not in config/datasets.yaml{nearest(name, datasets)}."
-        )
+    _check_measure(wanted, training, datasets, where)
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
     return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
+
+
+def _check_measure(wanted, training, datasets, where) -> None:
+    """Refuse measurements that lack what they need from the training, the datasets or each other."""
+    if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
+        raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
+    if wanted.memorization is not None and wanted.frechet is None:
+        raise BenchError(f"{where}: memorization needs frechet, which draws its samples; measure both.")
+    for metric in ("frechet", "memorization"):
+        name = getattr(getattr(wanted, metric), "classifier", None)
+        if name not in (None, *datasets):
+            raise BenchError(
+                f"{where}: {metric}.classifier: {name!r} is not in config/datasets.yaml{nearest(name, datasets)}."
+            )
 
 
 def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) -> RunSpec:
@@ -177,7 +186,7 @@ def option_table() -> list[tuple[str, str, Any, str, str]]:
     kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
     return [
         (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
-        for kind in (*kinds, options.FrechetOptions)
+        for kind in (*kinds, options.FrechetOptions, options.MemorizationOptions)
         for f in dataclasses.fields(kind)
     ]
 

@@ -18,7 +18,13 @@ SECTIONS = (
     ("Training: `training`", (options.TrainingOptions,)),
     (
         "Measurements: `measure`",
-        (options.PsnrOptions, options.JacobianOptions, options.AttentionOptions, options.FrechetOptions),
+        (
+            options.PsnrOptions,
+            options.JacobianOptions,
+            options.AttentionOptions,
+            options.FrechetOptions,
+            options.MemorizationOptions,
+        ),
     ),
     ("Models: `config/models.yaml`", (config.ModelPreset,)),
     ("Datasets: `config/datasets.yaml`", (DatasetOptions,)),

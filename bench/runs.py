@@ -89,6 +89,10 @@ class Run:
         file = paths.subset_file(self.spec.dataset, self.spec.shuffle, self.results)
         return read_subset(file, self.dataset, self.spec.train_size, self.spec.half)
 
+    def train_rows(self) -> np.ndarray:
+        """Return where the N training images stand in the dataset's train pool, (N,)."""
+        return self._order[0]
+
     def train_images(self, count: int | None = None) -> np.ndarray:
         """Return the first ``count`` (default all) of the N training images, uint8 (n, H, W, C)."""
         return np.ascontiguousarray(self.dataset.train[self._order[0][:count]])

@@ -8,7 +8,7 @@ from bench import paths
 from bench.metrics.features import features, open_space
 from bench.metrics.measure import Measurement
 from bench.metrics.reference import read_reference
-from bench.metrics.samples import protocol_of, read_samples
+from bench.metrics.samples import read_samples
 from bench.options import FrechetOptions
 from bench.runs import Run
 
@@ -56,10 +56,11 @@ def measure(run: Run, options: FrechetOptions) -> Measurement:
     command = f"bench reference {run.spec.dataset} --features {options.space} --pool {options.pool}{count}"
     expected = {"sha256": run.data_hash, "pool": options.pool, **space.record}
     reference, record = read_reference(file, expected, command)
-    found = features(read_samples(run, options), space)
+    samples, drawn = read_samples(run, options)
+    found = features(samples, space)
     covariance = np.atleast_2d(np.cov(found, rowvar=False))
     value = frechet_distance(found.mean(0), covariance, reference["mean"], reference["covariance"])
-    protocol = f"features={space.name};{protocol_of(options)};reference={options.pool}:{record['count']}"
+    protocol = f"features={space.name};{drawn};reference={options.pool}:{record['count']}"
     measurement, inception = Measurement(), options.features == "inception"
     measurement.add("fid" if inception else "frechet", value, protocol=protocol)
     others = reference["features"].astype(np.float64)

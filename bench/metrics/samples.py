@@ -77,10 +77,11 @@ def write_samples(run: Run, options: FrechetOptions) -> Path:
     return file
 
 
-def read_samples(run: Run, options: FrechetOptions) -> np.ndarray:
-    """Return the run's samples, uint8 (n, H, W, C).
+def read_samples(run: Run, options: FrechetOptions | None = None) -> tuple[np.ndarray, str]:
+    """Return the run's samples, uint8 (n, H, W, C), and how they were drawn.
 
-    Raises BenchError where ``samples.npz`` is missing or damaged, or was drawn otherwise or of other weights.
+    Raises BenchError where ``samples.npz`` is missing or damaged, was drawn otherwise than ``options`` say or of
+    another training.
     """
     file, cure = run.folder / "samples.npz", f"run `bench samples {run.spec.name}` again"
     try:
@@ -88,8 +89,8 @@ def read_samples(run: Run, options: FrechetOptions) -> np.ndarray:
             samples, protocol, digest = drawn["samples"], str(drawn["protocol"]), str(drawn["run"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BenchError(f"{file} is missing or damaged ({error}); {cure}.") from error
-    if protocol != protocol_of(options):
+    if options is not None and protocol != protocol_of(options):
         raise BenchError(f"{file} was drawn with {protocol}, not {protocol_of(options)}; {cure}.")
     if digest != run.record["digest"]:
         raise BenchError(f"{file} was drawn of another training of {run.spec.name}; {cure}.")
-    return samples
+    return samples, protocol

@@ -53,15 +53,18 @@ def reference_of(wildcards):
     )
 
 
-def classifier_of(wildcards):
+def classifier_file(space):
     """Return the classifier that a feature space needs, if it needs one."""
-    space = (
-        wildcards.features
-        if hasattr(wildcards, "features")
-        else PLAN.run(wildcards.run).measure.frechet.space
+    if not space or not space.startswith("classifier-"):
+        return []
+    return paths.classifier_file(space.removeprefix("classifier-"))
+
+
+def classifier_of(metric):
+    """Return the input function of a metric for the classifier of its feature space."""
+    return lambda wildcards: classifier_file(
+        getattr(PLAN.run(wildcards.run).measure, metric).space
     )
-    dataset = space.removeprefix("classifier-")
-    return [] if dataset == space else paths.classifier_file(dataset)
 
 
 def recipe_of(wildcards):

@@ -129,7 +129,7 @@ rule reference:
     input:
         "results/datasets/{dataset}/manifest.json",
         "results/datasets/{dataset}/{pool}.npy",
-        classifier=classifier_of,
+        classifier=lambda wildcards: classifier_file(wildcards.features),
     output:
         "results/references/{dataset}/{features}.{pool}.{images}.npz",
     log:
@@ -158,7 +158,7 @@ rule frechet:
         "results/{suite}/runs/{run}/samples.npz",
         "results/{suite}/runs/{run}/run.json",
         reference=reference_of,
-        classifier=classifier_of,
+        classifier=classifier_of("frechet"),
     output:
         "results/{suite}/runs/{run}/frechet.csv",
     log:
@@ -173,3 +173,27 @@ rule frechet:
         code=code_of("frechet"),
     shell:
         "bench measure frechet {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
+
+
+rule memorization:
+    input:
+        "results/{suite}/runs/{run}/samples.npz",
+        "results/{suite}/runs/{run}/run.json",
+        dataset=dataset_of,
+        subset=subset_of,
+        classifier=classifier_of("memorization"),
+    output:
+        "results/{suite}/runs/{run}/memorization.csv",
+        "results/{suite}/runs/{run}/memorization.npz",
+    log:
+        "logs/{suite}/{run}/memorization.log",
+    benchmark:
+        "logs/{suite}/{run}/memorization.tsv"
+    conda:
+        "../envs/project.yml"
+    threads: threads_of
+    params:
+        options=measure_options("memorization"),
+        code=code_of("memorization"),
+    shell:
+        "bench measure memorization {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
