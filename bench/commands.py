@@ -4,41 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import paths, planned
+from bench.arguments import add_device, add_run, add_suite, torch_device
 from bench.console import say
-from bench.errors import BenchError, nearest
-from bench.options import METRICS
-
-
-def _suite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", default="demo", help="suite of config/suites (default: demo)")
-
-
-def _device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", help="torch device (default: cuda where there is one, else cpu)")
-
-
-def _run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="RUN", help="run, as `bench plan` lists it")
-    _suite(parser)
-
-
-def _torch(device: str | None, threads: int) -> str:
-    """Fix the threads and the precision of measurements; return the device."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
-    return device
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
@@ -91,8 +62,8 @@ def show_plan(arguments: argparse.Namespace) -> None:
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench train``."""
-    _run(parser)
-    _device(parser)
+    add_run(parser)
+    add_device(parser)
     parser.add_argument(
         "--checkpoint", type=Path, help="start from this checkpoint (refused if it is another run's)"
     )
@@ -110,7 +81,7 @@ def train(arguments: argparse.Namespace) -> int:
 
     suite = plan.load(arguments.suite)
     spec = suite.run(arguments.name)
-    device = _torch(arguments.device, spec.training.threads)
+    device = torch_device(arguments.device, spec.training.threads)
     from bench.training.train import INTERRUPTED, Interrupted
     from bench.training.train import train as train_run
 
@@ -135,144 +106,6 @@ def train(arguments: argparse.Namespace) -> int:
         say(f"bench: {interrupted}")
         return INTERRUPTED
     return 0
-
-
-def configure_measure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench measure``."""
-    parser.add_argument("metric", metavar="METRIC", help=f"one of {', '.join((*METRICS, 'cost'))}")
-    _run(parser)
-    _device(parser)
-    planned.add_option(parser)
-    parser.set_defaults(run=measure)
-
-
-def measure(arguments: argparse.Namespace) -> None:
-    """Measure one metric of one run into METRIC.csv and METRIC.npz of its folder."""
-    from bench import plan
-
-    known = (*METRICS, "cost")
-    if arguments.metric not in known:
-        raise BenchError(
-            f"There is no metric {arguments.metric!r}{nearest(arguments.metric, known)}; known: {', '.join(known)}."
-        )
-    suite = plan.load(arguments.suite)
-    spec = suite.run(arguments.name)
-    planned.check(arguments, suite.code(arguments.metric, spec.name))
-    device = _torch(arguments.device, spec.training.threads)
-    from bench.metrics.measure import measure_run
-
-    folder, codes = paths.run_folder(spec.suite, spec.name), suite.codes(arguments.metric, spec.name)
-    measure_run(arguments.metric, folder, spec, device, codes)
-
-
-def configure_samples(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench samples``."""
-    _run(parser)
-    _device(parser)
-    planned.add_option(parser)
-    parser.set_defaults(run=samples)
-
-
-def samples(arguments: argparse.Namespace) -> None:
-    """Draw the samples that a run is measured by into samples.npz."""
-    from bench import plan
-
-    suite = plan.load(arguments.suite)
-    spec = suite.run(arguments.name)
-    planned.check(arguments, suite.code("samples", spec.name))
-    if spec.measure.frechet is None:
-        raise BenchError(
-            f"Suite {arguments.suite!r} measures no frechet of {spec.name}; add it under `measure`."
-        )
-    device = _torch(arguments.device, spec.training.threads)
-    from bench.metrics.samples import write_samples
-    from bench.runs import Run
-
-    write_samples(Run(paths.run_folder(spec.suite, spec.name), device), spec.measure.frechet)
-
-
-def configure_sample(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench sample``."""
-    _run(parser)
-    _device(parser)
-    parser.add_argument("--count", type=int, default=64, help="images (default: 64)")
-    parser.add_argument("--sampler", choices=("ddpm", "ddim"), default="ddpm")
-    parser.add_argument("--steps", type=int, default=50, help="sampling steps (default: 50)")
-    parser.add_argument("--out", type=Path, help="file stem; default RUN_FOLDER/sample")
-    parser.set_defaults(run=sample)
-
-
-def sample(arguments: argparse.Namespace) -> None:
-    """Draw samples of a trained run into OUT.npz and a grid OUT.png."""
-    from bench import plan
-    from bench.options import FrechetOptions
-
-    spec = plan.load(arguments.suite).run(arguments.name)
-    device = _torch(arguments.device, spec.training.threads)
-    from bench.data.sheet import save_sheet
-    from bench.files import save_arrays
-    from bench.metrics.samples import draw_samples
-    from bench.runs import Run
-
-    run = Run(paths.run_folder(spec.suite, spec.name), device)
-    options = FrechetOptions(samples=arguments.count, sampler=arguments.sampler, steps=arguments.steps)
-    stem = arguments.out or run.folder / "sample"
-    images = draw_samples(run, options)
-    save_arrays(f"{stem}.npz", samples=images)
-    save_sheet(f"{stem}.png", images)
-    say(f"{arguments.count} samples in {stem}.npz, a grid in {stem}.png")
-
-
-def configure_reference(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench reference``."""
-    parser.add_argument("dataset", help="converted dataset, as `bench data list` shows it")
-    parser.add_argument("--features", default="random-conv", help="feature space (default: random-conv)")
-    parser.add_argument("--pool", choices=("train", "test"), default="train")
-    parser.add_argument("--count", type=int, help="images of the pool (default: all)")
-    _device(parser)
-    planned.add_option(parser)
-    parser.set_defaults(run=reference)
-
-
-def reference(arguments: argparse.Namespace) -> None:
-    """Compute the reference statistics of a dataset."""
-    from bench import plan
-    from bench.provenance import fingerprint
-
-    planned.check(arguments, fingerprint(*plan.entries("reference")))
-    device = _torch(arguments.device, 1)
-    from bench.data.dataset import open_dataset
-    from bench.files import save_arrays
-    from bench.metrics.features import open_space
-    from bench.metrics.reference import reference_statistics
-
-    dataset = open_dataset(paths.dataset_folder(arguments.dataset))
-    space = open_space(arguments.features, dataset.manifest["channels"], device)
-    out = paths.reference_file(arguments.dataset, arguments.features, arguments.pool, arguments.count)
-    save_arrays(out, **reference_statistics(dataset, space, arguments.pool, arguments.count))
-
-
-def configure_classifier(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench classifier``."""
-    parser.add_argument("dataset", help="converted dataset with labels")
-    _device(parser)
-    planned.add_option(parser)
-    parser.set_defaults(run=classifier)
-
-
-def classifier(arguments: argparse.Namespace) -> None:
-    """Train the small classifier of a labelled dataset, whose features are a space for distances."""
-    from bench import plan
-    from bench.provenance import fingerprint
-
-    planned.check(arguments, fingerprint(*plan.entries("classifier")))
-    device = _torch(arguments.device, 1)
-    from bench.data.dataset import open_dataset
-    from bench.metrics.classifier import train_classifier
-
-    dataset = open_dataset(paths.dataset_folder(arguments.dataset))
-    found = train_classifier(dataset, paths.classifier_file(arguments.dataset), device)
-    say(f"classifier of {arguments.dataset}: {found:.1%} of the test images are classified rightly")
 
 
 def configure_tidy(parser: argparse.ArgumentParser) -> None:
@@ -300,7 +133,7 @@ def tidy(arguments: argparse.Namespace) -> None:
 
 def configure_why(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench why``."""
-    _run(parser)
+    add_run(parser)
     parser.set_defaults(run=why)
 
 
@@ -339,7 +172,7 @@ def _option_changes(old: dict, new: dict, prefix: str = "") -> list[str]:
 def configure_runs(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench runs``."""
     parser.add_argument("action", nargs="?", choices=("show", "clean"), default="show")
-    _suite(parser)
+    add_suite(parser)
     parser.set_defaults(run=runs)
 
 
@@ -392,11 +225,6 @@ VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": configure_check,
     "plan": configure_plan,
     "train": configure_train,
-    "measure": configure_measure,
-    "samples": configure_samples,
-    "sample": configure_sample,
-    "reference": configure_reference,
-    "classifier": configure_classifier,
     "tidy": configure_tidy,
     "why": configure_why,
     "runs": configure_runs,

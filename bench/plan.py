@@ -34,7 +34,7 @@ ENTRIES = {
     "memorization": ("bench.metrics.memorization",),
 }
 # Metrics that are measured of something else than the weights: the rules in between.
-BEFORE = {"frechet": ("samples", "reference")}
+BEFORE = {"frechet": ("samples", "reference"), "memorization": ("samples",)}
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,16 @@ METRICS: dict[str, tuple[str, str, str]] = {
         "",
         "share of samples whose nearest training image is closer than a share of the distance to the second",
     ),
-    "nearest_distance": ("", "", "root mean square distance to the nearest training image, mean over samples"),
-    "nearest_ratio": ("", "", "distance to the nearest over distance to the second nearest training image, mean"),
+    "nearest_distance": (
+        "",
+        "",
+        "root mean square distance to the nearest training image, mean over samples",
+    ),
+    "nearest_ratio": (
+        "",
+        "",
+        "distance to the nearest over distance to the second nearest training image, mean",
+    ),
     "loss": ("", "lower", "mean training loss of the last history interval"),
     "parameters": ("", "", "trainable parameters"),
     "macs": ("", "", "multiply-adds of one image's forward pass"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,13 +45,13 @@ def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.Dat
     return table[COLUMNS]
 
 
-def measure_run(metric: str, folder: Path, spec: RunSpec, device: str, codes: dict[str, str]) -> None:
-    """Measure ``metric`` of the run in ``folder`` with the options of ``spec``; write METRIC.csv and METRIC.npz.
+def measure_run(metric: str, run: Run, spec: RunSpec, codes: dict[str, str]) -> None:
+    """Measure ``metric`` of ``run`` with the options of ``spec``; write METRIC.csv and METRIC.npz into its folder.
 
     ``codes`` are the fingerprints of the rules behind the number, by rule. METRIC.json beside it says which code,
     options, device and versions measured it; the rows carry the digest of all fingerprints.
     """
-    run = Run(folder, device)
+    folder, device = run.folder, run.device
     options = getattr(spec.measure, metric, None)
     found: Measurement = importlib.import_module(f"bench.metrics.{metric}").measure(run, options)
     codes = {**codes, "train": run.code}

@@ -88,7 +88,9 @@ def measure(run: Run, options: MemorizationOptions) -> Measurement:
         mirrored = str(run.spec.training.flip).lower()
         for split, near in _nearest_in(space, run, images).items():
             count = len(near.distance)
-            protocol = f"space={space.name};images={count};{drawn};ratio={options.ratio:.4g};mirrored={mirrored}"
+            protocol = (
+                f"space={space.name};images={count};{drawn};ratio={options.ratio:.4g};mirrored={mirrored}"
+            )
             found.add("memorized_share", (near.ratio < options.ratio).mean(), split, protocol=protocol)
             found.add("nearest_distance", near.distance[:, 0].mean(), split, protocol=protocol)
             found.add("nearest_ratio", near.ratio.mean(), split, protocol=protocol)

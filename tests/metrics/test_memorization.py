@@ -55,10 +55,14 @@ def test_training_images_are_copies_and_independent_ones_are_not(tmp_path):
 
 def test_a_noisy_copy_is_a_copy_and_a_mirrored_one_only_where_training_mirrors(tmp_path):
     train, test = pool(50, 0), pool(20, 1)
-    noisy = np.clip(train[:4].astype(int) + np.random.default_rng(3).integers(-9, 10, train[:4].shape), 0, 255)
+    noisy = np.clip(
+        train[:4].astype(int) + np.random.default_rng(3).integers(-9, 10, train[:4].shape), 0, 255
+    )
     noisy = noisy.astype(np.uint8)
     alone = MemorizationOptions(features=None)
-    assert values(memorization.measure(fake_run(tmp_path, noisy, train, test), alone), "memorized_share") == [1]
+    assert values(memorization.measure(fake_run(tmp_path, noisy, train, test), alone), "memorized_share") == [
+        1
+    ]
     mirrored = noisy[:, :, ::-1]
     for flip, share in ((False, 0), (True, 1)):
         found = memorization.measure(fake_run(tmp_path, mirrored, train, test, flip), alone)

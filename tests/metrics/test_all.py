@@ -1,0 +1,96 @@
+"""A trained run through the command line: all metrics in one process, one of them again, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import runs
+from bench.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = "disks-8.unet-t16.n10.s0"
+SUITE = """
+title: One tiny run
+training: {steps: 6, batch: 4, ema: 0.5, keep_raw: true}
+measure:
+  psnr: {images: 4, steps: 3}
+  jacobian: {step_indices: [1], steps: 3, vectors: [0, 7]}
+  frechet: {samples: 8, sampler: ddim, steps: 3, features: random-conv, weights: raw, pool: test, reference: 30}
+  memorization: {features: random-conv}
+runs:
+  - {datasets: [disks-8], models: [unet-t16], train_sizes: [10]}
+"""
+
+
+def bench(*words):
+    assert main([str(word) for word in words]) == 0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a trained run of a tiny suite; the current folder while the tests run."""
+    folder = tmp_path_factory.mktemp("place")
+    shutil.copytree(ROOT / "config", folder / "config")
+    (folder / "config" / "suites" / "tiny.yaml").write_text(SUITE)
+    before = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CONFIG", str(folder / "config"))
+        os.chdir(folder)
+        bench("data", "build", "disks-8", "--workers", 1)
+        bench(
+            "data",
+            "subset",
+            "results/datasets/disks-8",
+            "--shuffle",
+            0,
+            "--out",
+            "results/subsets/disks-8/s0.npz",
+        )
+        bench("train", RUN, "--suite", "tiny")
+        yield folder / "results" / "tiny" / "runs" / RUN
+        os.chdir(before)
+
+
+def test_all_metrics_share_one_load_and_each_can_be_made_again_alone(place, monkeypatch):
+    loads = []
+    real = runs.load_file
+    monkeypatch.setattr(runs, "load_file", lambda path: loads.append(Path(path).name) or real(path))
+    bench("measure", "all", RUN, "--suite", "tiny", "--device", "cpu")
+    assert sorted(loads) == ["raw.safetensors", "weights.safetensors"]  # the samples are of the raw weights
+    metrics = ("psnr", "jacobian", "frechet", "memorization", "cost")
+    written = {metric: (place / f"{metric}.csv").read_bytes() for metric in metrics}
+    for metric in ("psnr", "frechet", "memorization"):
+        bench("measure", metric, RUN, "--suite", "tiny", "--device", "cpu")
+        assert (place / f"{metric}.csv").read_bytes() == written[metric]
+    table = pd.read_csv(place / "frechet.csv")
+    assert table["metric"].tolist() == ["frechet", "kernel_distance"]
+    assert "weights=raw;samples=8;sampler=ddim;steps=3;reference=test:30" in table["protocol"][0]
+
+
+def test_more_samples_begin_with_the_same_and_raw_differs_from_averaged(place):
+    stem = place / "a"
+    for count in (3, 70):
+        bench(
+            "sample",
+            RUN,
+            "--suite",
+            "tiny",
+            "--count",
+            count,
+            "--steps",
+            3,
+            "--device",
+            "cpu",
+            "--out",
+            f"{stem}{count}",
+        )
+    few, many = (np.load(f"{stem}{count}.npz")["samples"] for count in (3, 70))
+    assert len(many) == 70 and np.array_equal(few, many[:3])
+    drawn = np.load(place / "samples.npz")["samples"]
+    assert not np.array_equal(drawn[:3], few)
