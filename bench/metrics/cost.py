@@ -16,6 +16,8 @@ def measure(run: Run, options: None) -> Measurement:
     found = Measurement()
     with torch.device("meta"):  # a loaded run's parameters are frozen and would not count as trainable
         model = build(run.spec.model, run.image_size, run.channels)
+    if not getattr(model, "trains", True):
+        model = run.model  # a control's work depends on what it was fitted to
     found.add("parameters", parameters(model))
     whole, without = macs(model, run.image_size, run.channels)
     found.add("macs", whole)

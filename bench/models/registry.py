@@ -31,6 +31,10 @@ FAMILIES = {
     "ascend": "bench.models.vit",
     "bf-unet": "bench.models.bias_free",
     "bf-cnn": "bench.models.bias_free",
+    "identity": "bench.models.controls",
+    "wiener": "bench.models.controls",
+    "memoriser": "bench.models.controls",
+    "local-score": "bench.models.local_score",
 }
 
 _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory

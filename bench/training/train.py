@@ -115,9 +115,9 @@ def train(
         if getattr(model, "trains", True):
             result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
         else:
-            model.fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
+            model.to(device).fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
             weights = model.state_dict()
-            result = {"weights": weights, "raw": weights, "history": [], "images_per_second": None}
+            result = {"weights": weights, "raw": weights, "history": [], "snapshots": []}
         result["seconds"] = time.time() - began
         _write(spec, dataset, result, out_folder, folder, device, code)
 
@@ -208,7 +208,7 @@ def _write(
     spec: options.RunSpec, dataset: Dataset, result: dict, out: Path, folder: Path, device: str, code: dict
 ) -> None:
     """Write the declared outputs, each whole or not at all, run.json last."""
-    bad = [key for key, value in result["weights"].items() if not bool(torch.isfinite(value.float()).all())]
+    bad = [key for key, value in result["weights"].items() if not bool(torch.isfinite(value).all())]
     if bad:
         raise BenchError(
             f"{spec.name}: the trained weights of {bad[0]!r} are not finite; lower learning_rate."
@@ -221,7 +221,8 @@ def _write(
     rate = spec.training.learning_rate
     rows = [f"{step},{value!r},{rate!r},{speed:.6g}" for step, value, speed in result["history"]]
     write_text(out / "history.csv", "\n".join(["step,loss,learning_rate,images_per_second", *rows]) + "\n")
-    for step in spec.training.snapshots:
+    snapshots = result.get("snapshots", spec.training.snapshots)  # a control has none
+    for step in snapshots:
         file = Path("snapshots") / f"step{step:08d}.safetensors"
         if not (folder / file).exists():
             raise BenchError(
@@ -237,7 +238,7 @@ def _write(
         "code": code,
         "data": {key: dataset.manifest[key] for key in keys},
         "result": {key: result.get(key) for key in ("images_per_second", "seconds", "resumed_at")},
-        "snapshots": spec.training.snapshots,
+        "snapshots": snapshots,
         "provenance": environment(device),
     }
     write_json(out / "run.json", record)

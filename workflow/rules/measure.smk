@@ -70,6 +70,7 @@ rule attention:
 
 rule cost:
     input:
+        "results/{suite}/runs/{run}/weights.safetensors",
         "results/{suite}/runs/{run}/history.csv",
         "results/{suite}/runs/{run}/run.json",
     output:
