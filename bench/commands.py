@@ -19,13 +19,15 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 
 def check(arguments: argparse.Namespace) -> None:
-    """Build each (model, image shape) of a suite on the meta device and write ``plan.json``."""
+    """Build each (model, image shape) of a suite on the meta device, count its cost, and write ``plan.json``."""
     import torch
 
     from bench import plan
+    from bench.models.costs import macs, parameters
     from bench.models.registry import build, check_schedule
 
     suite = plan.load(arguments.suite)
+    costs: dict[str, dict] = {}
     pairs = {}
     for run in suite.runs.values():
         pairs.setdefault((run.model.name, run.dataset, run.training.schedule, run.training.timesteps), run)
@@ -34,30 +36,16 @@ def check(arguments: argparse.Namespace) -> None:
         with torch.device("meta"):
             model = build(run.model, row.resolution, row.channels)
         check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
-    suite.write()
+        known = costs.setdefault(run.model.name, {})
+        if (image := f"{row.resolution}x{row.resolution}x{row.channels}") not in known:
+            count = (
+                macs(model, row.resolution, row.channels).total if getattr(model, "trains", True) else None
+            )
+            known[image] = {"parameters": parameters(model), "macs": count}
+    suite.write(costs)
     say(
         f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built"
     )
-
-
-def configure_plan(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench plan``."""
-    parser.add_argument("suite", nargs="?", default="demo", help="suite of config/suites (default: demo)")
-    parser.add_argument("--json", action="store_true", help="the whole plan for machines")
-    parser.set_defaults(run=show_plan)
-
-
-def show_plan(arguments: argparse.Namespace) -> None:
-    """Print the runs of a suite."""
-    from bench import plan
-
-    suite = plan.load(arguments.suite)
-    if arguments.json:
-        print(json.dumps(suite.summary(), indent=1))
-        return
-    for name, run in suite.runs.items():
-        print(f"{name}\t{run.training.steps} steps\t{', '.join(suite.metrics(name))}")
-    say(f"{arguments.suite}: {len(suite.runs)} runs on {len(suite.datasets)} datasets")
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
@@ -169,43 +157,6 @@ def _option_changes(old: dict, new: dict, prefix: str = "") -> list[str]:
     return lines
 
 
-def configure_runs(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench runs``."""
-    parser.add_argument("action", nargs="?", choices=("show", "clean"), default="show")
-    add_suite(parser)
-    parser.set_defaults(run=runs)
-
-
-def runs(arguments: argparse.Namespace) -> None:
-    """Show the state of a suite's runs, or delete state folders that no current run of it needs."""
-    from bench import plan
-    from bench.training import state
-
-    suite = plan.load(arguments.suite)
-    if arguments.action == "clean":
-        freed = state.clean(_needed_state(suite), paths.STATE / suite.suite)
-        say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite.suite}")
-        return
-    for name in suite.runs:
-        print(
-            f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}"
-        )
-
-
-def _needed_state(suite) -> list[Path]:
-    """Return the state folders that the suite's runs, with the present data, options and code, would resume from."""
-    from bench.files import read_json
-    from bench.training.train import training_digest
-
-    needed = []
-    for name, run in suite.runs.items():
-        manifest = paths.dataset_folder(run.dataset) / "manifest.json"
-        if manifest.exists():
-            digest = training_digest(run, read_json(manifest)["sha256"], suite.code("train", name))
-            needed.append(paths.state_root(suite.suite, name) / digest)
-    return needed
-
-
 def configure_config(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench config``."""
     parser.add_argument(
@@ -223,10 +174,8 @@ def show_config(arguments: argparse.Namespace) -> None:
 
 VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "check": configure_check,
-    "plan": configure_plan,
     "train": configure_train,
     "tidy": configure_tidy,
     "why": configure_why,
-    "runs": configure_runs,
     "config": configure_config,
 }

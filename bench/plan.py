@@ -96,9 +96,9 @@ class Plan:
             "runs": [to_dict(run) for run in self.runs.values()],
         }
 
-    def write(self) -> None:
-        """Write ``results/SUITE/plan.json``."""
-        write_json(paths.plan_file(self.suite), self.summary())
+    def write(self, costs: dict | None = None) -> None:
+        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds."""
+        write_json(paths.plan_file(self.suite), self.summary() | {"costs": costs or {}})
 
 
 def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
