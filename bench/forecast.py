@@ -157,10 +157,11 @@ class Forecast:
                 else:
                     self._row(rule).add(*self._hours(rule, run))
             self._disk(run, rules)
-        wanted = [run.measure.frechet for run in suite.runs.values()]
-        sets = {(r.dataset, f.features, f.reference) for r, f in zip(suite.runs.values(), wanted) if f}
-        for _ in sets:
+        spaces = [(run.dataset, f) for run in suite.runs.values() if (f := run.measure.frechet)]
+        for _ in {(name, f.space, f.pool, f.reference) for name, f in spaces}:
             self._row("reference").add(None, 1, "unknown")
+        for _ in {f.classifier for _, f in spaces} - {None}:
+            self._row("classifier").add(None, 1, "unknown")
         self._plain("tidy", 1)
         for item in suite.options.items:
             self._plain("figure" if item.startswith("fig") else "table", 1)
