@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import paths, planned
-from bench.arguments import add_device, add_run, add_suite, torch_device
+from bench.arguments import add_device, add_run, torch_device
 from bench.console import say
 
 

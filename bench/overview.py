@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import paths
+from bench.arguments import add_suite
 from bench.console import say
 from bench.errors import BenchError
 
@@ -117,7 +118,7 @@ def _bytes(count: float) -> str:
 def configure_runs(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench runs``."""
     parser.add_argument("action", nargs="?", choices=("show", "clean"), default="show")
-    parser.add_argument("--suite", default="demo", help="suite of config/suites (default: demo)")
+    add_suite(parser)
     parser.set_defaults(run=runs)
 
 
