@@ -47,11 +47,6 @@ def tidy_file(suite: str) -> Path:
     return suite_folder(suite) / "tidy.csv"
 
 
-def baseline_folder(suite: str) -> Path:
-    """Return the folder of a suite's stored measurements, which come with the project."""
-    return RESULTS / "baselines" / suite
-
-
 def measured(suite: str) -> bool:
     """Return whether the suite was measured, or is being measured, in this folder."""
     return tidy_file(suite).exists() or (suite_folder(suite) / "runs").exists()
@@ -59,7 +54,7 @@ def measured(suite: str) -> bool:
 
 def stored_folder(suite: str) -> Path:
     """Return where items read: the suite's own results, else its stored baseline, where there is one."""
-    baseline = baseline_folder(suite)
+    baseline = baselines_folder(suite)
     return baseline if not measured(suite) and (baseline / "tidy.csv").exists() else suite_folder(suite)
 
 

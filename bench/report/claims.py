@@ -13,14 +13,14 @@ import pandas as pd
 from bench import config
 from bench.errors import BenchError, nearest
 from bench.options import STRICT, check, option, required
-from bench.report.intervals import paired_interval
+from bench.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
 from bench.tidy import METRICS
 
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
 MORE = ("sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
-VERDICTS = ("holds", "fails", "mixed", "no difference shown", "too few shuffles", "not run")
+VERDICTS = ("holds", "fails", "mixed", NO_DIFFERENCE, TOO_FEW, "not run")
 
 
 @dataclass(frozen=True)
@@ -283,9 +283,10 @@ def _cell(claim: Claim, where: str, left: np.ndarray, right: np.ndarray, repeate
         difference = means[0] - means[1]
         low = high = difference
     elif len(left) < 2:
-        return Cell(where, *means, len(left), "too few shuffles")
+        return Cell(where, *means, len(left), TOO_FEW)
     else:
-        low, high = paired_interval(left - right)
+        interval = paired_interval(left - right)
+        low, high = interval.low, interval.high
     return Cell(where, *means, len(left), _decide(claim.relation, low, high, slack))
 
 
@@ -296,10 +297,10 @@ def _decide(relation: str, low: float, high: float, slack: float) -> str:
     if relation == "~":
         if max(abs(low), abs(high)) <= slack:
             return "holds"
-        return "fails" if low > slack or high < -slack else "no difference shown"
+        return "fails" if low > slack or high < -slack else NO_DIFFERENCE
     if high < -slack:
         return "holds"
-    return "fails" if low >= -slack else "no difference shown"
+    return "fails" if low >= -slack else NO_DIFFERENCE
 
 
 def _overall(words: list[str], one_is_enough: bool) -> str:

@@ -39,7 +39,7 @@ class Context:
     @property
     def from_baseline(self) -> bool:
         """Whether the measurements are stored ones, not made here."""
-        return self.folder == paths.baseline_folder(self.suite)
+        return self.folder == paths.baselines_folder(self.suite)
 
     @cached_property
     def plan(self) -> dict:

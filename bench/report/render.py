@@ -41,5 +41,6 @@ def render(name: str, suite: str, kind: str) -> Path:
         table.caption = caption
         table.write(str(stem))
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
-    write_json(f"{stem}.json", {"item": item.title, "suite": suite, "caption": caption, "inputs": inputs})
+    record = {"item": item.title, "suite": suite, "caption": caption, "from_baseline": context.from_baseline}
+    write_json(f"{stem}.json", record | {"inputs": inputs})
     return stem

@@ -61,6 +61,12 @@ def picture(ax: Axes, image, frame: str | None = None, **options: object) -> Non
         spine.set_linewidth(1.0 if frame else 0.5)
 
 
+def withheld(ax: Axes) -> None:
+    """Show that a picture may not be passed on with the project."""
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "not\nredistributable", ha="center", va="center", fontsize=5, color="0.4")
+
+
 def save(figure: Figure, stem: str) -> None:
     """Write STEM.pdf and STEM.png; the same figure gives the same bytes."""
     for form, metadata in (

@@ -106,8 +106,33 @@ def arrays_of(item):
     ]
 
 
-def arrays_of_item(wildcards):
-    return arrays_of(wildcards.item)
+def asked_alone():
+    """Return whether nothing but items is asked for, by name or by file; a job's own process has no targets."""
+    settings = workflow.dag_settings
+    names = {
+        str(name)
+        for item in PLAN.options.items
+        for name in (item, *files_of(item), *made_with(item))
+    }
+    targets = set(settings.targets)
+    return bool(settings.target_jobs) if not targets else targets <= names
+
+
+def stored_of_item(wildcards):
+    """Return what an item is drawn from: the suite's own results, or the stored baseline of a suite never run here."""
+    folder = paths.stored_folder(PLAN.suite)
+    if folder != paths.suite_folder(PLAN.suite) and asked_alone():
+        arrays = [
+            path
+            for metric in ITEMS[wildcards.item].arrays
+            for path in sorted(folder.glob(f"arrays/*/{metric}.npz"))
+        ]
+        return [folder / "plan.json", folder / "tidy.csv", *arrays]
+    return [
+        paths.plan_file(PLAN.suite),
+        paths.tidy_file(PLAN.suite),
+        *arrays_of(wildcards.item),
+    ]
 
 
 def item_options(wildcards):
@@ -136,6 +161,13 @@ def files_of(item):
         paths.tables_folder(PLAN.suite) / f"{item}.{form}"
         for form in ("csv", "md", "tex")
     ]
+
+
+def made_with(item):
+    """Return the sidecar of an item."""
+    if ITEMS[item].kind == "figure":
+        return [paths.figures_folder(PLAN.suite) / f"{item}.json"]
+    return [paths.tables_folder(PLAN.suite) / f"{item}.json"]
 
 
 def item_files():

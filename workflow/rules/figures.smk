@@ -1,8 +1,6 @@
 rule figure:
     input:
-        "results/{suite}/plan.json",
-        "results/{suite}/tidy.csv",
-        arrays_of_item,
+        stored_of_item,
     output:
         report(
             "figures/{suite}/{item}.png",

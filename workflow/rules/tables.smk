@@ -17,9 +17,7 @@ rule tidy:
 
 rule table:
     input:
-        "results/{suite}/plan.json",
-        "results/{suite}/tidy.csv",
-        arrays_of_item,
+        stored_of_item,
     output:
         report(
             "results/{suite}/tables/{item}.md",

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.style import CHANNELS, count, new_figure, picture
+from bench.report.figures.fig3 import noise_step
+from bench.report.style import CHANNELS, count, new_figure, picture, withheld
 
 SHOWN = 3  # eigenvectors, as in the paper
 
@@ -22,12 +23,15 @@ def draw(context: Context) -> tuple[Figure, str]:
         context.arrays("jacobian", dataset, r["model"], int(r["train_size"]), int(r["shuffle"]))
         for r in found
     ]
-    channels = loaded[0]["images"].shape[-1]
+    channels = context.plan["datasets"][dataset]["channels"]
     figure = new_figure(min(5.3 / (len(models) * (channels + 1)), 0.8) * SHOWN + 0.75)
     blocks = figure.subfigures(1, len(models), squeeze=False, wspace=0.03)[0]
     for block, run, arrays in zip(blocks, found, loaded):
         block.suptitle(f"{context.label(run['model'])}, N = {count(int(run['train_size']))}", fontsize=8)
-        _block(block, arrays, operator)
+        if "images" in arrays:
+            _block(block, arrays, operator)
+        else:
+            withheld(block.subplots())
     return figure, (
         f"Clean and noisy test image ({context.title(dataset)}) and three eigenvectors of the symmetric part of the "
         f"Jacobian of the {'x0 estimate' if operator == 'x0' else 'noise prediction'}, red positive, blue negative, "
@@ -38,7 +42,7 @@ def draw(context: Context) -> tuple[Figure, str]:
 
 
 def _block(block, arrays: dict[str, np.ndarray], operator: str) -> None:
-    step = next(key for key in sorted(arrays) if key.startswith("noisy_")).removeprefix("noisy_")
+    step = noise_step(arrays)
     vectors, indices = arrays[f"eigenvectors_{operator}_{step}_0"][:SHOWN], arrays["vectors"]
     values, channels = arrays[f"eigenvalues_{operator}_{step}_0"], vectors.shape[-1]
     axes = block.subplots(SHOWN, channels + 1, squeeze=False)
