@@ -3,6 +3,7 @@
 snakemake --cores 2 all                        the default suite, `demo`
 snakemake --cores 2 all --config suite=real    another suite of config/suites
 snakemake --cores 1 fig2                       one item, from stored measurements
+snakemake --cores 2 compare --config model=my_model.py:name    a new architecture against the stored baselines
 snakemake --profile slurm all                  the suite `paper` on a cluster
 """
 
@@ -13,6 +14,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/measure.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/compare.smk"
 
 
 localrules:

@@ -83,6 +83,16 @@ def baselines_folder(suite: str) -> Path:
     return RESULTS / "baselines" / suite
 
 
+def compare_stem(suite: str, model: str) -> Path:
+    """Return the tables of a comparison, without their endings."""
+    return suite_folder(suite) / "compare" / model
+
+
+def compare_figure(suite: str, model: str) -> Path:
+    """Return the figure of a comparison, without its endings."""
+    return figures_folder(suite) / f"compare-{model}"
+
+
 def results_of(run_folder: Path) -> Path:
     """Return the results folder that holds ``results/SUITE/runs/RUN``."""
     return run_folder.resolve().parents[2]

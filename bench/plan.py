@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bench import config, options, paths
+from bench import candidate, config, options, paths
 from bench.errors import BenchError, nearest
 from bench.files import digest, write_json
 from bench.models import registry
@@ -46,6 +46,7 @@ class Plan:
     runs: dict[str, RunSpec]
     models: dict[str, config.ModelPreset]
     all_datasets: dict[str, Any]
+    candidate: str | None = None  # the architecture that is compared with the suite's models
 
     @cached_property
     def datasets(self) -> dict[str, Any]:
@@ -122,7 +123,10 @@ def _describe(row: Any) -> dict:
 
 
 def load(suite: str) -> Plan:
-    """Resolve a suite; raises BenchError for an unknown dataset, model or option and for runs that clash."""
+    """Resolve a suite, with the candidate that ``BENCH_MODEL`` names.
+
+    Raises BenchError for an unknown dataset, model or option, and for runs that clash.
+    """
     models, datasets = config.load_models(), config.load_datasets()
     suite_options = config.load_suite(suite)
     where = str(config.suite_path(suite))
@@ -133,7 +137,9 @@ def load(suite: str) -> Plan:
                 raise BenchError(
                     f"{where}: runs.{number}: {run.name} stands twice with different options; give one block a `recipe`."
                 )
-    return Plan(suite, suite_options, runs, models, datasets)
+    plan = Plan(suite, suite_options, runs, models, datasets)
+    wanted = candidate.from_environment()
+    return candidate.add(plan, wanted, models) if wanted else plan
 
 
 def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:

@@ -1,4 +1,4 @@
-"""The verb ``bench baselines``."""
+"""The verbs ``bench baselines`` and ``bench compare``."""
 
 from __future__ import annotations
 
@@ -63,4 +63,21 @@ def _diff(suite: str) -> None:
 
 
 _ACTIONS = {"promote": _promote, "verify": _verify, "show": _show, "diff": _diff}
-VERBS = {"baselines": configure_baselines}
+
+
+def configure_compare(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench compare``."""
+    parser.add_argument("--suite", default="demo", help="suite whose baselines are used (default: demo)")
+    parser.set_defaults(run=_compare)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from bench import plan
+    from bench.compare import compare
+
+    suite = plan.load(arguments.suite)
+    stem = compare.write(suite)
+    print(stem.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+VERBS = {"baselines": configure_baselines, "compare": configure_compare}

@@ -1,9 +1,12 @@
 """The suite's plan, and the small functions that rules ask it. Nothing here imports torch."""
 
+import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
-from bench import paths, plan
+from bench import candidate, paths, plan
 from bench.errors import BenchError
 from bench.files import digest
 from bench.options import to_dict
@@ -11,13 +14,24 @@ from bench.provenance import fingerprint
 from bench.report.cli import item_code as code_of_item
 from bench.report.items import ITEMS
 
+# `--config model=my_model.py:name` adds an architecture to the suite; the commands read it from the environment.
+if "model" in config:
+    os.environ["BENCH_MODEL"] = json.dumps(
+        {key: config[key] for key in candidate.KEYS if key in config}
+    )
+
 # The commands of the rules are those of the environment that runs Snakemake.
 shell.prefix(
     f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    f"export BENCH_MODEL={shlex.quote(os.environ.get('BENCH_MODEL', ''))}; "
 )
 
 try:
     PLAN = plan.load(config.get("suite", "demo"))
+    if PLAN.candidate:
+        from bench.compare import baselines
+
+        baselines.stored(PLAN.suite)
 except BenchError as error:
     sys.exit(f"bench: error: {error}")
 
@@ -87,10 +101,10 @@ def dataset_options(wildcards):
     return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
 
 
-def measurements():
+def measurements(runs):
     return [
         paths.run_folder(PLAN.suite, run) / f"{metric}.csv"
-        for run in PLAN.runs
+        for run in runs
         for metric in [*PLAN.metrics(run), "cost"]
     ]
 
@@ -172,3 +186,15 @@ def made_with(item):
 
 def item_files():
     return [file for item in PLAN.options.items for file in files_of(item)]
+
+
+def candidate_runs():
+    return [run for run in PLAN.runs if PLAN.runs[run].model.name == PLAN.candidate]
+
+
+def checked(wildcards):
+    """Return the conformance report of the candidate for its runs: it is checked before it is trained."""
+    return CHECKED if wildcards.run in candidate_runs() else []
+
+
+CHECKED = f"results/{PLAN.suite}/compare/{PLAN.candidate}.check.txt"

@@ -1,6 +1,6 @@
 rule tidy:
     input:
-        measurements(),
+        measurements(PLAN.runs),
     output:
         "results/{suite}/tidy.csv",
     log:

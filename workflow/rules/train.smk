@@ -20,6 +20,7 @@ rule check:
 # and the same command goes on from the last one.
 rule train:
     input:
+        checked,
         dataset=dataset_of,
         subset=subset_of,
     output:

@@ -1,0 +1,47 @@
+# A model of a user's file is checked before it is trained; its module is not imported here.
+rule conformance:
+    output:
+        CHECKED,
+    log:
+        f"logs/{PLAN.suite}/{PLAN.candidate}.check.log",
+    benchmark:
+        f"logs/{PLAN.suite}/{PLAN.candidate}.check.tsv"
+    conda:
+        "../envs/project.yml"
+    params:
+        model=config.get("model", ""),
+        code=lambda wildcards: PLAN.code("train", candidate_runs()[0]),
+    shell:
+        "bench models check {params.model:q} > {log:q} 2>&1 && cp {log:q} {output:q}"
+
+
+rule compare:
+    input:
+        measurements(candidate_runs()),
+        f"results/baselines/{PLAN.suite}/tidy.csv" if PLAN.candidate else [],
+        f"results/baselines/{PLAN.suite}/provenance.json" if PLAN.candidate else [],
+    output:
+        report(
+            f"figures/{PLAN.suite}/compare-{PLAN.candidate}.png",
+            caption="../report/compare.rst",
+            category="Comparison",
+        ),
+        f"figures/{PLAN.suite}/compare-{PLAN.candidate}.pdf",
+        report(
+            f"results/{PLAN.suite}/compare/{PLAN.candidate}.md",
+            caption="../report/compare.rst",
+            category="Comparison",
+        ),
+        f"results/{PLAN.suite}/compare/{PLAN.candidate}.csv",
+        f"results/{PLAN.suite}/compare/{PLAN.candidate}.tex",
+    log:
+        f"logs/{PLAN.suite}/compare-{PLAN.candidate}.log",
+    benchmark:
+        f"logs/{PLAN.suite}/compare-{PLAN.candidate}.tsv"
+    conda:
+        "../envs/project.yml"
+    params:
+        suite=PLAN.suite,
+        code=fingerprint("bench.compare.compare"),
+    shell:
+        "bench compare --suite {params.suite} 2>&1 | tee {log:q}"
