@@ -26,7 +26,7 @@ COMPARED = (
     ("psnr_mean", "test", "test PSNR (dB)"),
     ("fid", "", "FID"),
     ("frechet", "", "Fréchet distance"),
-    ("memorization_share", "", "share of copies"),
+    ("memorized_share", "", "share of copies"),
     ("attention_distance", "", "attention distance (tokens)"),
 )
 MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
@@ -40,9 +40,10 @@ def compare(suite: Plan) -> tuple[pd.DataFrame, list[str]]:
     shuffles, or over images where there is one shuffle), ``over``, ``count``, ``p`` (Holm), ``verdict``.
     Raises BenchError where the baselines are of other data, or were measured otherwise.
     """
+    mine = candidate_runs(suite)
     folder = paths.baselines_folder(suite.suite)
     record, old = baselines.stored(suite.suite), read_tidy(folder / "tidy.csv")
-    new = pd.concat([_measured(suite, name) for name in candidate_runs(suite)], ignore_index=True)
+    new = pd.concat([_measured(suite, name) for name in mine], ignore_index=True)
     _check_data(suite, new, old)
     rows = []
     for metric, split, _ in COMPARED:

@@ -1,0 +1,110 @@
+"""Storing the measurements of a suite, and saying which would still be reproduced."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stored import PLACE, SUITE, finish
+
+from bench import paths, plan
+from bench.cli import main
+from bench.compare import baselines
+from bench.errors import BenchError
+from bench.tidy import read_tidy
+
+RUN = "disks-8.dit-t16.n10.s0"
+
+
+def test_promotes_every_row_with_its_provenance_and_no_host(suite):
+    folder = baselines.promote(suite)
+    table, record = read_tidy(folder / "tidy.csv"), baselines.stored("grid")
+    assert len(table) == len(suite.runs) * 6 and set(record["runs"]) == set(suite.runs)
+    made = record["runs"][RUN]
+    assert made["train"]["code"] == suite.code("train", RUN) and made["train"]["date"] == PLACE["date"]
+    assert set(made["metrics"]) == {"psnr", "frechet", "cost"}
+    assert "secret" not in (folder / "provenance.json").read_text()
+    assert len(record["environments"]) == 1
+    assert np.load(folder / "arrays" / RUN / "samples.npz")["samples"].shape == (16, 8, 8, 1)
+    assert (folder / "arrays" / RUN.replace("s0", "s2") / "psnr.npz").exists()
+    assert not (folder / "arrays" / RUN.replace("s0", "s2") / "samples.npz").exists()
+
+
+def test_nothing_that_shows_images_of_a_protected_dataset(suite):
+    row = suite.all_datasets["disks-8"]
+    object.__setattr__(row, "redistribute", False)
+    np.savez(
+        paths.run_folder("grid", RUN) / "jacobian.npz", images=np.zeros(1), noisy_1=np.zeros(1),
+        eigenvectors_x0_1_0=np.zeros(1), eigenvalues_x0_1_0=np.ones(1),
+    )  # fmt: skip
+    folder = baselines.promote(suite) / "arrays" / RUN
+    assert list(np.load(folder / "jacobian.npz")) == ["eigenvalues_x0_1_0"]
+    assert not (folder / "samples.npz").exists()
+
+
+@pytest.mark.parametrize("git", [{"commit": "c", "dirty": True}, {"commit": None, "dirty": None}, None])
+def test_refuses_uncommitted_code_and_keeps_what_was_there(suite, git):
+    before = (baselines.promote(suite) / "tidy.csv").read_bytes()
+    finish(suite, RUN, 9.0, place=PLACE | {"git": git})
+    with pytest.raises(BenchError, match="uncommitted code"):
+        baselines.promote(suite)
+    assert (paths.baselines_folder("grid") / "tidy.csv").read_bytes() == before
+    assert [f.name for f in paths.baselines_folder("grid").parent.iterdir()] == ["grid"]
+
+
+def test_refuses_rows_that_do_not_say_what_made_them(suite):
+    file = paths.run_folder("grid", RUN) / "psnr.json"
+    made = json.loads(file.read_text())
+    made["code"]["psnr"] = "other"
+    file.write_text(json.dumps(made))
+    with pytest.raises(BenchError, match="bench measure psnr"):
+        baselines.promote(suite)
+    file.unlink()
+    with pytest.raises(BenchError, match="psnr.json does not exist"):
+        baselines.promote(suite)
+
+
+def test_verify_names_what_is_stale(suite, capsys):
+    baselines.promote(suite)
+    assert set(baselines.status(suite).values()) == {"current"}
+    assert main(["baselines", "verify", "grid"]) == 0
+    file = paths.baselines_folder("grid") / "provenance.json"
+    record = json.loads(file.read_text())
+    record["runs"][RUN]["metrics"]["psnr"]["code"]["train"] = "older"
+    file.write_text(json.dumps(record))
+    assert baselines.status(suite)[RUN, "psnr"] == "stale: code of train changed"
+    assert main(["baselines", "verify", "grid"]) == 1
+    assert f"{RUN}\tpsnr\tstale: code of train changed" in capsys.readouterr().out
+
+
+def test_changed_options_are_stale(suite):
+    baselines.promote(suite)
+    file = Path("config/suites/grid.yaml")
+    file.write_text(SUITE.replace("steps: 100", "steps: 101").replace("images: 6", "images: 5"))
+    found = baselines.status(plan.load("grid"))
+    assert found[RUN, "psnr"] == "stale: training options changed, psnr options changed"
+    assert found[RUN, "cost"] == "stale: training options changed"
+
+
+def test_show_and_diff(suite, capsys):
+    baselines.promote(suite)
+    assert main(["baselines", "show", "grid"]) == 0
+    assert f"{RUN}\t{PLACE['date']}\ta cpu\ttorch 2.0\tcommit c0ffeec0f" in capsys.readouterr().out
+    finish(suite, RUN, gap=1.5)
+    from bench.tidy import combine
+
+    combine(
+        [paths.run_folder("grid", r) / f"{m}.csv" for r in suite.runs for m in ("psnr", "frechet", "cost")],
+        paths.tidy_file("grid"),
+    )
+    found = baselines.difference("grid").set_index("metric")
+    assert found.loc["psnr_gap_mean", "largest_change"] == pytest.approx(0.5)
+    assert found.loc["psnr_gap_mean", "where"] == RUN
+    assert found.loc["parameters", "largest_change"] == 0 and found["baseline_only"].sum() == 0
+
+
+def test_a_suite_without_baselines(suite, capsys):
+    assert main(["baselines", "show", "grid"]) == 1
+    assert "has no stored baselines (there are: none)" in capsys.readouterr().err

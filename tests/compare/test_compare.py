@@ -1,0 +1,113 @@
+"""A candidate against stored baselines: pairing, verdicts, notes, and bad input in one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from stored import MODEL, candidate, finish
+
+from bench import plan
+from bench.cli import main
+from bench.compare import baselines
+from bench.compare.compare import candidate_runs, compare
+from bench.errors import BenchError
+
+
+def compared(suite, monkeypatch, tmp_path, gap=0.5, test=20.0, **more):
+    baselines.promote(suite)
+    candidate(monkeypatch, tmp_path, **more)
+    with_candidate = plan.load("grid")
+    for name in candidate_runs(with_candidate):
+        finish(with_candidate, name, gap + 0.02 * with_candidate.run(name).shuffle, test)
+    return with_candidate
+
+
+def test_candidate_runs_are_the_grid_of_the_suite(suite, monkeypatch, tmp_path):
+    found = compared(suite, monkeypatch, tmp_path, training={"learning_rate": 0.01}, options={"width": 4})
+    assert candidate_runs(found) == [f"disks-8.mine.n{n}.s{s}" for n in (10, 100) for s in range(3)]
+    run = found.run("disks-8.mine.n10.s0")
+    assert run.training.learning_rate == 0.01 and run.training.steps == 100
+    assert run.model.file == "my_model.py" and run.model.options == {"width": 4}
+
+
+def test_paired_differences_and_verdicts(suite, monkeypatch, tmp_path):
+    table, notes = compare(compared(suite, monkeypatch, tmp_path))
+    cell = table[(table["baseline"] == "unet-t16") & (table["train_size"] == 10)].set_index("metric")
+    assert cell.loc["psnr_gap_mean", "difference"] == pytest.approx(-1.5 + 0.01)
+    assert cell.loc["psnr_gap_mean", "low"] < -1.49 < cell.loc["psnr_gap_mean", "high"] < 0
+    assert (
+        cell.loc["psnr_gap_mean", "verdict"] == "better" and cell.loc["psnr_gap_mean", "over"] == "shuffles"
+    )
+    assert cell.loc["psnr_mean", "verdict"] == "no difference shown"
+    assert len(table) == 2 * 2 * 3 and notes == []
+
+
+def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypatch, tmp_path):
+    with_candidate = compared(suite, monkeypatch, tmp_path)
+    for name in [n for n in with_candidate.runs if n.endswith(("s1", "s2"))]:
+        if ".mine." in name:
+            del with_candidate.runs[name]
+    table, _ = compare(with_candidate)
+    gaps = table[table["metric"] == "psnr_gap_mean"]
+    assert set(gaps["verdict"]) == {"too few shuffles"} and set(gaps["over"]) == {"images"}
+    assert (gaps["low"] <= gaps["difference"] + 1e-9).all()
+
+
+def test_notes_on_what_is_not_matched(suite, monkeypatch, tmp_path):
+    _, notes = compare(compared(suite, monkeypatch, tmp_path, training={"steps": 50}))
+    assert "dit-t16 was trained on 400 images, mine on 200." in notes
+
+
+def test_command_writes_tables_and_figure(suite, monkeypatch, tmp_path, capsys):
+    compared(suite, monkeypatch, tmp_path)
+    assert main(["compare", "--suite", "grid"]) == 0
+    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −1.49 |" in capsys.readouterr().out
+    for name in ("mine.csv", "mine.md", "mine.tex", "mine.budget.md"):
+        assert (tmp_path / "results/grid/compare" / name).stat().st_size > 0
+    assert (tmp_path / "figures/grid/compare-mine.pdf").exists()
+
+
+def test_other_data_and_other_protocol_are_refused(suite, monkeypatch, tmp_path):
+    found = compared(suite, monkeypatch, tmp_path)
+    for name in candidate_runs(found):
+        finish(found, name, 1.0, data="e" * 64)
+    with pytest.raises(BenchError, match="another version of disks-8"):
+        compare(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "message"),
+    [
+        ("x = 1", "my_model.py", "registers no model"),
+        (MODEL, "my_model.py:mien", "no model 'mien' (did you mean 'mine'?)"),
+        (MODEL + MODEL, "my_model.py", "'mine' twice"),
+        ("def (", "my_model.py", "cannot be read as Python"),
+        (MODEL, "absent.py", "no model file absent.py"),
+        (MODEL, "dit-t61", "no model preset 'dit-t61'"),
+        (MODEL, "dit-t16", "a model 'dit-t16' already"),
+        (MODEL, '{"model": "my_model.py", "steps": 3}', "unknown key 'steps'"),
+        (MODEL, '{"model": "my_model.py", "training": {"stepz": 3}}', "stepz"),
+    ],
+)
+def test_bad_candidates(suite, monkeypatch, tmp_path, text, model, message):
+    (tmp_path / "my_model.py").write_text(text)
+    monkeypatch.setenv("BENCH_MODEL", model)
+    with pytest.raises(BenchError) as error:
+        plan.load("grid")
+    assert message in str(error.value)
+
+
+def test_no_candidate_and_no_baselines(suite, monkeypatch, tmp_path, capsys):
+    assert main(["compare", "--suite", "grid"]) == 1
+    assert "--config model=" in capsys.readouterr().err
+    candidate(monkeypatch, tmp_path)
+    assert main(["compare", "--suite", "grid"]) == 1
+    assert "no stored baselines" in capsys.readouterr().err
+
+
+def test_comparing_never_imports_torch(suite, monkeypatch, tmp_path):
+    compared(suite, monkeypatch, tmp_path)
+    code = "import sys; from bench.cli import main; main(['compare', '--suite', 'grid']); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True).returncode == 0
