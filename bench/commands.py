@@ -58,6 +58,12 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-seconds", type=float, default=60, help="time between checkpoints (default: 60)"
     )
+    parser.add_argument(
+        "--stall-seconds",
+        type=float,
+        default=1800,
+        help="end where one step takes longer than this, so that the job is tried again (default: 1800; 0: never)",
+    )
     planned.add_option(parser)
     parser.set_defaults(run=train)
 
@@ -89,6 +95,7 @@ def train(arguments: argparse.Namespace) -> int:
             code=code,
             checkpoint=arguments.checkpoint,
             checkpoint_seconds=arguments.checkpoint_seconds,
+            stall_seconds=arguments.stall_seconds,
         )
     except Interrupted as interrupted:
         say(f"bench: {interrupted}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -56,11 +59,12 @@ def show_plan(arguments: argparse.Namespace) -> None:
     for name, run in suite.runs.items():
         print(f"{name}\t{run.training.steps} steps\t{', '.join(suite.metrics(name))}")
     say(f"{suite.suite}: {len(suite.runs)} runs on {len(suite.datasets)} datasets")
-    print("\n".join(["", *_forecast_lines(forecast)]))
+    print()
+    _print_forecast(forecast)
 
 
-def _forecast_lines(forecast) -> list[str]:
-    """Return the forecast as an aligned table with its assumptions below."""
+def _print_forecast(forecast) -> None:
+    """Print the forecast as an aligned table with its assumptions below."""
     from bench.forecast import NO_DEVICE, STATED, Row
 
     total = Row()
@@ -74,12 +78,11 @@ def _forecast_lines(forecast) -> list[str]:
         hours = ("none", "") if rule in NO_DEVICE else _hours(row)
         cells.append((rule, str(row.jobs), *hours, disk))
     cells.append(("total", str(total.jobs), *_hours(total), _bytes(total.disk)))
-    widths = [max(len(line[i]) for line in cells) for i in range(5)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells]
+    _print_table(cells)
     known = ", ".join(f"{basis} {count}" for basis, count in total.basis.items())
     peaks = ", ".join(f"{peak:g} TFLOP/s in {name}" for name, peak in forecast.machine.peaks.items())
     device = forecast.device or "none named (--device)"
-    lines += [
+    lines = [
         "",
         f"Jobs by where their time comes from: {known}. Device with stored rates: {device}.",
     ]
@@ -90,7 +93,7 @@ def _forecast_lines(forecast) -> list[str]:
         lines.append(
             f"Multiply-adds are not counted yet: `bench check {forecast.suite.suite}` does (no GPU needed)."
         )
-    return lines
+    print("\n".join(lines))
 
 
 _STORES = {"dataset", "train", "samples"}
@@ -119,11 +122,13 @@ def configure_runs(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench runs``."""
     parser.add_argument("action", nargs="?", choices=("show", "clean"), default="show")
     add_suite(parser)
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="show again every so many seconds")
     parser.set_defaults(run=runs)
 
 
 def runs(arguments: argparse.Namespace) -> None:
-    """Show the state of a suite's runs, or delete state folders that no current run of it needs."""
+    """Show how a suite's runs stand, or delete state folders that no current run of it needs."""
     from bench import plan
     from bench.training import state
 
@@ -132,10 +137,50 @@ def runs(arguments: argparse.Namespace) -> None:
         freed = state.clean(_needed_state(suite), paths.STATE / suite.suite)
         say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite.suite}")
         return
-    for name in suite.runs:
-        print(
-            f"{name}\t{state.describe(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))}"
-        )
+    _show_runs(suite, arguments.json)
+    while arguments.watch:
+        time.sleep(arguments.watch)
+        print("\033[H\033[2J" if sys.stdout.isatty() else "", flush=True)
+        _show_runs(suite, arguments.json)
+
+
+def _show_runs(suite, machine: bool) -> None:
+    from bench.training.live import look
+
+    found = {
+        name: look(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))
+        for name in suite.runs
+    }
+    if machine:
+        print(json.dumps({name: asdict(live) for name, live in found.items()}, indent=1))
+        return
+    head = ("run", "state", "progress", "images/s", "left", "device", "restarts", "last sign")
+    _print_table([head, *((name, *_live_cells(live)) for name, live in found.items())])
+    count = Counter(live.state for live in found.values())
+    say(", ".join(f"{number} {state}" for state, number in count.items()))
+
+
+def _live_cells(live) -> tuple[str, ...]:
+    share = f"{live.step}/{live.steps} ({100 * live.step / live.steps:.0f} %)" if live.steps else ""
+    rate = f"{live.images_per_second:.3g}" if live.images_per_second else ""
+    left = _duration(live.seconds_left) if live.seconds_left is not None else ""
+    job = f", job {live.job}" if live.job else ""
+    sign = f"{_duration(live.age)} ago on {live.host}{job}" if live.age is not None else live.host
+    reason = f": {live.reason}" if live.reason else ""
+    return live.state, share, rate, left, live.device, str(live.restarts), f"{sign}{reason}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
 
 def _needed_state(suite) -> list[Path]:

@@ -14,13 +14,17 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import resource
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 from bench.errors import BenchError
 
 ROOT = Path(__file__).resolve().parent.parent
+_BEGAN = time.time()  # of this process, but for the interpreter's start
 # Options are compared by value; the rest says, schedules or records, and cannot change a number.
 LEFT_OUT = {
     "bench",
@@ -133,7 +137,7 @@ def changes(old: dict[str, dict[str, str]], new: dict[str, dict[str, str]]) -> l
 
 
 def environment(device: str = "cpu") -> dict:
-    """Return host, device, versions, commit, date and Slurm job of this process, as JSON values."""
+    """Return machine, versions, commit, date and job of this process, as JSON values."""
     versions = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "numpy", "scipy", "pandas", "clean-fid", "submitit", "snakemake"):
         try:
@@ -142,15 +146,59 @@ def environment(device: str = "cpu") -> dict:
             versions[package] = None
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **machine(device),
+        "versions": versions,
+        "git": _git(),
+        "job": job(device),
+    }
+
+
+def machine(device: str = "cpu") -> dict:
+    """Return host, processor, device and driver."""
+    return {
         "host": socket.gethostname(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "device": _device_name(device),
-        "versions": versions,
-        "git": _git(),
-        "slurm": {k: os.environ[k] for k in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT") if k in os.environ},
+        "driver": _ask("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
+        if device.startswith("cuda")
+        else None,
     }
+
+
+def job_id() -> str | None:
+    """Return the id of the Slurm job (ARRAY_TASK for a member of an array) or local job; None by hand."""
+    known = os.environ
+    if "SLURM_ARRAY_TASK_ID" in known:
+        return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"
+    return known.get("SLURM_JOB_ID") or known.get("SUBMITIT_LOCAL_JOB_ID")
+
+
+def job(device: str = "cpu") -> dict:
+    """Return id, restarts, seconds in the queue and at work, and peak memory (MiB) of this process so far.
+
+    The time in the queue is known of a first start under the executor plugin, None otherwise.
+    """
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    submitted = os.environ.get("SUBMITIT_SUBMIT_TIME")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "id": job_id(),
+        "restarts": restarts,
+        "queue_seconds": round(_BEGAN - float(submitted), 1) if submitted and not restarts else None,
+        "compute_seconds": round(time.time() - _BEGAN, 1),
+        "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
+        "peak_device_memory_mib": _device_memory(device),
+    }
+
+
+def _device_memory(device: str) -> int | None:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return round(torch.cuda.max_memory_allocated(device) / 2**20)
 
 
 def _cpu() -> str:
@@ -173,14 +221,15 @@ def _device_name(device: str) -> str:
 
 
 def _git() -> dict:
-    def ask(*words: str) -> str | None:
-        try:
-            answer = subprocess.run(
-                ["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True
-            )
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return answer.stdout.strip()
+    at = ("git", "-C", str(ROOT))
+    status = _ask(*at, "status", "--porcelain", "--untracked-files=no", "--", "bench")
+    return {"commit": _ask(*at, "rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
-    status = ask("status", "--porcelain", "--untracked-files=no", "--", "bench")
-    return {"commit": ask("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+
+def _ask(*words: str) -> str | None:
+    """Return what a command prints, None where it cannot be run or fails."""
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -22,7 +22,8 @@ from typing import IO, Any
 
 from bench.console import say
 from bench.errors import BenchError
-from bench.files import atomic, read_json, write_json
+from bench.files import atomic, write_json
+from bench.provenance import job_id
 
 KEPT = 2
 
@@ -147,40 +148,17 @@ class Status:
     def __init__(self, folder: Path, steps: int) -> None:
         self.path, self.steps, self.written = folder / "status.json", steps, 0.0
 
-    def write(self, state: str, step: int, **values: object) -> None:
-        """Record the state (training, interrupted, failed, done) and the step."""
+    def write(self, state: str, step: int, **values: object) -> bool:
+        """Record the state (training, interrupted, failed, done) and the step; False where it was too soon."""
         now = time.time()
         if state == "training" and now - self.written < 1:
-            return
+            return False
         self.written = now
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")}
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "job": job_id()}
         write_json(
             self.path, {"state": state, "step": step, "steps": self.steps, "time": now, **who, **values}
         )
-
-
-def describe(run_folder: Path, root: Path) -> str:
-    """Return one line on a run's state, from its folders alone."""
-    if (run_folder / "run.json").exists():
-        return "done"
-    found = sorted(root.glob("*/status.json"), key=lambda p: p.stat().st_mtime)
-    if not found:
-        return "not started"
-    status = read_json(found[-1])
-    percent = 100 * status["step"] / status["steps"]
-    rate = status.get("images_per_second")
-    left = status.get("seconds_left")
-    tail = f", {rate:.3g} images/s, {left:.0f} s left" if rate and left is not None else ""
-    age = time.time() - status["time"]
-    where = f"{age:.0f} s ago on {status['host']}"
-    here = status["host"] == socket.gethostname()  # some network file systems lock per host
-    killed = status["state"] == "training" and here and not held(found[-1].parent)
-    if killed:
-        tail = ", no process holds it; the same command goes on"
-    elif status["state"] == "failed":
-        tail = f", {status['reason']}"
-    state = "stopped" if killed else status["state"]
-    return f"{state} {status['step']}/{status['steps']} ({percent:.0f} %){tail}, {where}"
+        return True
 
 
 def clean(needed: Iterable[Path], root: Path) -> int:

@@ -25,6 +25,7 @@ from bench.models.registry import build, check_schedule
 from bench.provenance import environment
 from bench.randomness import seed_all
 from bench.training import state
+from bench.training.attempts import Attempt, watchdog
 from bench.training.loop import Loop, run
 
 INTERRUPTED = 75  # exit status "try again": saved, and the same command goes on
@@ -87,12 +88,14 @@ def train(
     code: dict,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = 60,
+    stall_seconds: float = 0,
 ) -> None:
     """Train ``spec`` and write weights.safetensors, history.csv and run.json into ``out_folder``.
 
     ``code`` is ``{"fingerprint", "definitions"}`` of the training's import closure.  ``checkpoint`` names one
     to start from; without it the newest of this very configuration is taken.  ``checkpoint_seconds`` is the time
-    between two, prolonged where writing one takes over 1 % of it; 0 saves after every step.  The same bits come
+    between two, prolonged where writing one takes over 1 % of it; 0 saves after every step.
+    A step that takes longer than ``stall_seconds`` ends the process (0: never).  The same bits come
     out on the same type of machine and device: a GPU draws other numbers than a CPU.
 
     Raises BenchError for bad data, a loss or weights that are not finite, a foreign checkpoint, a full disk or an
@@ -113,7 +116,9 @@ def train(
         model = build(spec.model, images.shape[1], images.shape[3])
         check_schedule(spec.model, model, spec.training.schedule, spec.training.timesteps)
         if getattr(model, "trains", True):
-            result = _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds)
+            result = _optimise(
+                spec, model, images, folder, name, device, checkpoint, (checkpoint_seconds, stall_seconds)
+            )
         else:
             model.to(device).fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
             weights = model.state_dict()
@@ -129,7 +134,7 @@ def _check_writable(folder: Path) -> None:
         raise BenchError(f"Cannot write {folder}: {existing} is not a writable folder; choose another.")
 
 
-def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_seconds) -> dict:
+def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> dict:
     loop = Loop(
         model.to(device),
         make_schedule(spec.training.schedule, spec.training.timesteps),
@@ -144,8 +149,13 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, checkpoint_
         say(f"{spec.name}: going on from step {loop.step}")
     first, began = loop.step, time.monotonic()
     status = state.Status(folder, spec.training.steps)
-    with Progress(spec.training.steps, spec.name, "step", loop.step) as progress, _signals() as flag:
-        keeper = _Keeper(folder, name, checkpoint_seconds, flag, progress, status)
+    with (
+        Progress(spec.training.steps, spec.name, "step", loop.step) as progress,
+        _signals() as flag,
+        Attempt(folder, device, lambda: loop.step, spec.training.batch),
+        watchdog(clocks[1]) as alive,
+    ):
+        keeper = _Keeper(folder, name, clocks[0], flag, progress, status, alive)
         try:
             run(loop, keeper)
         except BenchError as error:
@@ -168,10 +178,10 @@ class _Keeper:
     """After each step: report, keep snapshots, save on the clock, at the end and when a signal asks to stop."""
 
     def __init__(
-        self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status
+        self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status, alive
     ) -> None:
         self.folder, self.digest, self.seconds = folder, digest, seconds
-        self.flag, self.progress, self.status = flag, progress, status
+        self.flag, self.progress, self.status, self.alive = flag, progress, status, alive
         self.due = seconds
         self.began = self.saved = time.monotonic()
         self.first: int | None = None
@@ -201,7 +211,8 @@ class _Keeper:
             raise Interrupted(
                 f"stopped by {self.flag.signal} at step {loop.step}, saved; the same command goes on"
             )
-        self.status.write("training", loop.step, images_per_second=speed, seconds_left=left)
+        if self.status.write("training", loop.step, images_per_second=speed, seconds_left=left):
+            self.alive()
 
 
 def _write(

@@ -21,7 +21,7 @@ from bench.data.subset import write_subset
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
-from bench.training import state
+from bench.training import live, state
 from bench.training.loop import Loop
 from bench.training.train import train
 
@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(plac
     for path in state.checkpoints(next((place / "state").iterdir())):
         weights = torch.load(path, weights_only=True)["model"]
         assert all(bool(torch.isfinite(w).all()) for w in weights.values())
-    assert "failed" in state.describe(place / "out", place / "state")
+    assert live.look(place / "out", place / "state").state == "failed"
 
 
 def test_weights_that_are_not_finite_are_not_saved(place, monkeypatch):
@@ -234,9 +234,10 @@ def test_state_in_use_is_neither_called_stopped_nor_cleaned(place):
     status = state.Status(folder, 120)
     status.write("training", 60)
     with state.lock(folder):
-        assert state.describe(place / "none", place / "state").startswith("training 60/120 (50 %)")
+        found = live.look(place / "none", place / "state")
+        assert (found.state, found.step, found.steps) == ("training", 60, 120)
         assert state.clean([], place) == 0 and folder.exists()
-    assert state.describe(place / "none", place / "state").startswith("stopped 60/120")
+    assert live.look(place / "none", place / "state").state == "stopped"
     assert state.clean([], place) > 0 and not folder.exists()
 
 
