@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Item:
     """``kind`` is figure or table; ``module`` holds ``draw`` or ``build``; ``arrays`` are the metrics whose
     ``.npz`` it reads beside the tidy table; ``measure`` is the measurement it needs of each run; ``paper`` says what
-    the paper's own item shows."""
+    the paper's own item shows, and is empty where the paper has none."""
 
     kind: str
     title: str
@@ -97,4 +97,5 @@ ITEMS = {
         paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
     ),
     "tabClaims": Item("table", "Claims", "bench.report.tables.claims"),
+    "tabCapacity": Item("table", "Capacity control", "bench.report.tables.capacity", measure="psnr"),
 }
