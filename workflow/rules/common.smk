@@ -20,10 +20,11 @@ if "model" in config:
         {key: config[key] for key in candidate.KEYS if key in config}
     )
 
-# The commands of the rules are those of the environment that runs Snakemake.
+# The commands of the rules are those of the environment that runs Snakemake; braces are doubled for its formatting.
+model = shlex.quote(os.environ.get("BENCH_MODEL", ""))
 shell.prefix(
     f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
-    f"export BENCH_MODEL={shlex.quote(os.environ.get('BENCH_MODEL', ''))}; "
+    f"export BENCH_MODEL={model.replace('{', '{{').replace('}', '}}')}; "
 )
 
 try:
