@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from bench import planned
 from bench.console import say
 
 ACTIONS = {
@@ -68,13 +69,16 @@ _ACTIONS = {"promote": _promote, "verify": _verify, "show": _show, "diff": _diff
 def configure_compare(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``bench compare``."""
     parser.add_argument("--suite", default="demo", help="suite whose baselines are used (default: demo)")
+    planned.add_option(parser)
     parser.set_defaults(run=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> None:
     from bench import plan
     from bench.compare import compare
+    from bench.provenance import fingerprint
 
+    planned.check(arguments, fingerprint("bench.compare.compare"))
     suite = plan.load(arguments.suite)
     stem = compare.write(suite)
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))

@@ -14,28 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BenchError, nearest
+from bench.models.families import FAMILIES
 from bench.options import ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
 
 Factory = Callable[..., "nn.Module"]
-
-FAMILIES = {
-    "dit": "bench.models.dit",
-    "unet": "bench.models.unet",
-    "adm": "bench.models.unet",
-    "vit": "bench.models.vit",
-    "u-vit": "bench.models.vit",
-    "iu-vit": "bench.models.vit",
-    "ascend": "bench.models.vit",
-    "bf-unet": "bench.models.bias_free",
-    "bf-cnn": "bench.models.bias_free",
-    "identity": "bench.models.controls",
-    "wiener": "bench.models.controls",
-    "memoriser": "bench.models.controls",
-    "local-score": "bench.models.local_score",
-}
 
 _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> factory
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from bench.errors import BenchError
-from bench.models.registry import FAMILIES, build, check_options, factory_of, module_of
+from bench.models.families import FAMILIES
+from bench.models.registry import build, check_options, factory_of, module_of
 from bench.options import ModelSpec
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "patch": 2}

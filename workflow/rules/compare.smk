@@ -10,7 +10,7 @@ rule conformance:
         "../envs/project.yml"
     params:
         model=config.get("model", ""),
-        code=lambda wildcards: PLAN.code("train", candidate_runs()[0]),
+        trained_code=lambda wildcards: PLAN.code("train", candidate_runs()[0]),
     shell:
         "bench models check {params.model:q} > {log:q} 2>&1 && cp {log:q} {output:q}"
 
@@ -44,4 +44,4 @@ rule compare:
         suite=PLAN.suite,
         code=fingerprint("bench.compare.compare"),
     shell:
-        "bench compare --suite {params.suite} 2>&1 | tee {log:q}"
+        "bench compare --suite {params.suite} --expect-code {params.code} 2>&1 | tee {log:q}"
