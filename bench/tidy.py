@@ -73,6 +73,7 @@ METRICS: dict[str, tuple[str, str, str]] = {
         "distance to the nearest over distance to the second nearest training image, mean",
     ),
     "loss": ("", "lower", "mean training loss of the last history interval"),
+    "training_loss": ("", "lower", "mean training loss of the history interval that ends at a step"),
     "parameters": ("", "", "trainable parameters"),
     "macs": ("", "", "multiply-adds of one image's forward pass"),
     "macs_without_attention": ("", "", "the same without the attention products"),

@@ -25,6 +25,8 @@ def measure(run: Run, options: None) -> Measurement:
     history = pd.read_csv(run.folder / "history.csv")
     if len(history):
         found.add("loss", history["loss"].iloc[-1], "train")
+    for row in history.itertuples():
+        found.add("training_loss", row.loss, "train", "step", int(row.step))
     if rate := run.record["result"]["images_per_second"]:
         found.add("images_per_second", rate, "train", protocol=f"device={run.record['provenance']['device']}")
     return found

@@ -20,6 +20,7 @@ from bench.options import MemorizationOptions
 from bench.runs import Run
 
 BLOCK = 256
+SHOWN = 16  # samples whose nearest training image is kept, to be looked at
 CANDIDATES = 4  # by rounded products; the distances of these are then taken exactly
 
 
@@ -82,7 +83,7 @@ def measure(run: Run, options: MemorizationOptions) -> Measurement:
     samples, drawn = read_samples(run)
     images = {"": samples, "test": run.test_images(len(samples))}
     names = ["pixels", *([options.space] if options.space else [])]
-    found, rows = Measurement(arrays={}), run.train_rows()
+    found, rows, train = Measurement(arrays={}), run.train_rows(), run.train_images()
     for name in names:
         space = open_space(name, run.channels, run.device, run.results)
         mirrored = str(run.spec.training.flip).lower()
@@ -97,4 +98,6 @@ def measure(run: Run, options: MemorizationOptions) -> Measurement:
             key = f"{split or 'samples'}_{'pixels' if name == 'pixels' else 'features'}"
             found.arrays[f"{key}_index"] = rows[near.index]  # in the train pool
             found.arrays[f"{key}_distance"] = near.distance.astype(np.float32)
+            if not split:
+                found.arrays[f"nearest_{key}"] = train[near.index[:SHOWN, 0]]
     return found

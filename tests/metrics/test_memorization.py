@@ -48,6 +48,7 @@ def test_training_images_are_copies_and_independent_ones_are_not(tmp_path):
     for space in ("pixels", "features"):
         assert found.arrays[f"samples_{space}_index"][:, 0].tolist() == (100 + chosen).tolist()
         assert found.arrays[f"samples_{space}_distance"].shape == (5, 2)
+        assert np.array_equal(found.arrays[f"nearest_samples_{space}"], train[chosen])
     assert "space=pixels;images=5;samples=x;ratio=0.3333" in found.rows[0]["protocol"]
     found = memorization.measure(fake_run(tmp_path, pool(5, 2), train, test), OPTIONS)
     assert values(found, "memorized_share") == [0, 0]

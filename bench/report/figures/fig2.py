@@ -17,6 +17,8 @@ PANELS = (
     ("PSNR gap (dB) ←", "psnr_gap", "train-test", "Avg gap"),
 )
 
+LEAST_STEPS = 20  # for an inset
+
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a row of panels for each dataset and model."""
@@ -42,6 +44,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         row[2].set_ylim(
             0, (1.25 + 0.15 * len(sizes)) * max(row[2].get_ylim()[1], 0.1)
         )  # room for the legend above the curves
+        for ax, (_, metric, split, _) in zip(row, PANELS):
+            _zoom(ax, context.rows(metric, dataset=dataset, model=model, split=split), sizes, split)
     for ax in axes[-1]:
         ax.set_xlabel("Step index (0: least noise)")
     return figure, _caption(context, table)
@@ -70,6 +74,32 @@ def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
     ax.legend(loc="upper right", handlelength=1.4, borderpad=0.3, labelspacing=0.25)
 
 
+def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int], split: str) -> None:
+    """Enlarge the steps that the paper enlarges, around the curve of the largest N (of the gap: the one before)."""
+    steps = table["index"].max() + 1
+    if steps < LEAST_STEPS:
+        return
+    low, high = int(0.12 * steps), int(0.3 * steps)
+    inset = ax.inset_axes((0.53, 0.29, 0.45, 0.28))
+    near = table[table["index"].between(low - 1, high + 1)]
+    for position, size in enumerate(sizes):
+        values = near[near["train_size"] == size].groupby("index")["value"]
+        mean, spread = values.mean(), values.std()
+        inset.plot(mean.index, mean, color=PALETTE[position], marker=MARKERS[position], markeredgewidth=0)
+        if spread.notna().any():
+            inset.fill_between(
+                mean.index, mean - spread, mean + spread, color=PALETTE[position], alpha=0.3, lw=0
+            )
+    shown = sizes[max(len(sizes) - 2, 0)] if split == "train-test" else sizes[-1]
+    curve = near[(near["train_size"] == shown) & near["index"].between(low, high)]["value"]
+    if not len(curve):
+        inset.remove()
+        return
+    margin = 0.15 * (curve.max() - curve.min()) + 0.05
+    inset.set(xlim=(low, high), ylim=(curve.min() - margin, curve.max() + margin), xticks=[], yticks=[])
+    ax.indicate_inset_zoom(inset, edgecolor="0.2", linewidth=0.6, alpha=0.9)
+
+
 def _caption(context: Context, table: pd.DataFrame) -> str:
     band = (
         "bands are one standard deviation over shuffles"
@@ -79,8 +109,9 @@ def _caption(context: Context, table: pd.DataFrame) -> str:
     images = table["protocol"].iloc[0].split(";")[0].removeprefix("images=")
     caption = (
         f"PSNR of the one-step x0 estimate on {images} train and {images} test images and the gap between them "
-        f"(clipped at 0 per step), {context.shuffles(table)}, {band}. A gap that shrinks with N while test PSNR rises "
-        f"is generalization; a gap that shrinks with low test PSNR is underfitting. {context.scope}"
+        f"(clipped at 0 per step), {context.shuffles(table)}, {band}; insets enlarge the framed steps. "
+        "A gap that shrinks with N while test PSNR rises is generalization; "
+        f"a gap that shrinks with low test PSNR is underfitting. {context.scope}"
     )
     printed = context.printed("psnr_unet_vs_dit")
     if len(printed) and "CelebA" in {context.title(d) for d in set(table["dataset"])}:

@@ -40,9 +40,8 @@ def _block(
     step, shown = noise_step(arrays), "images" in arrays
     channels = context.plan["datasets"][dataset]["channels"]
     where = f"{context.title(dataset)}, " if name_dataset else ""
-    block.suptitle(
-        f"{where}{context.label(model)}, N = {count(size)}{_cost(context, dataset, model)}", fontsize=7.5
-    )
+    cost = "" if name_dataset else _cost(context, dataset, model)  # no room for both
+    block.suptitle(f"{where}{context.label(model)}, N = {count(size)}{cost}", fontsize=7.5)
     axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
     if shown:
         _pictures(axes, arrays, operator, step)
@@ -75,7 +74,7 @@ def _pictures(axes: np.ndarray, arrays: dict[str, np.ndarray], operator: str, st
             frame = CHANNELS[channel] if channels == 3 else None
             picture(ax, vector[..., channel], frame, cmap="RdBu_r", vmin=-top, vmax=top)
             if channel == channels // 2:
-                ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:.3g}", fontsize=6.5, pad=2)
+                ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:.2g}", fontsize=6.5, pad=2)
 
 
 def _cost(context: Context, dataset: str, model: str) -> str:
@@ -96,10 +95,18 @@ def _spectrum(axes: np.ndarray, block, arrays: dict[str, np.ndarray], step: int)
     for position, (operator, dash) in enumerate((("x0", "-"), ("eps", "--"))):
         if (values := arrays.get(f"eigenvalues_{operator}_{step}_0")) is not None:
             name = r"$\hat x_0$" if operator == "x0" else r"$\hat\epsilon$"
-            ax.plot(values, dash, color=PALETTE[position], label=name)
+            ax.plot(values, dash, color=PALETTE[position])
+            place = int((0.3 + 0.35 * position) * len(values))
+            ax.annotate(
+                name,
+                (place, values[place]),
+                (3, 3),
+                textcoords="offset points",
+                color=PALETTE[position],
+            )
     ax.set_xlabel("k", labelpad=1)
     ax.set_title(r"$\lambda_k$", fontsize=6.5, pad=2)
-    ax.legend(loc="center", handlelength=1.6, borderpad=0.3)  # between the two spectra
+    ax.margins(y=0.14)
 
 
 def _caption(context: Context, operator: str) -> str:
