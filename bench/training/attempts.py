@@ -52,6 +52,12 @@ class Attempt:
         write_json(self.file, [*self.rows, row])
 
 
+def starts(folder: Path) -> list[dict]:
+    """Return every start of a training in order, as ``attempts.json`` has it; none for a model that is not trained."""
+    file = folder / "attempts.json"
+    return read_json(file) if file.exists() else []
+
+
 def _earlier(file: Path) -> list[dict]:
     """Return the rows of earlier starts; the last is closed from the heartbeat where it did not close itself."""
     if not file.exists():

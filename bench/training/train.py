@@ -25,7 +25,7 @@ from bench.models.registry import build, check_schedule
 from bench.provenance import environment
 from bench.randomness import seed_all
 from bench.training import state
-from bench.training.attempts import Attempt, watchdog
+from bench.training.attempts import Attempt, starts, watchdog
 from bench.training.loop import Loop, run
 
 INTERRUPTED = 75  # exit status "try again": saved, and the same command goes on
@@ -250,6 +250,7 @@ def _write(
         "data": {key: dataset.manifest[key] for key in keys},
         "result": {key: result.get(key) for key in ("images_per_second", "seconds", "resumed_at")},
         "snapshots": snapshots,
+        "attempts": starts(folder),
         "provenance": environment(device),
     }
     write_json(out / "run.json", record)

@@ -149,6 +149,9 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(place, capsys):
     said = capsys.readouterr().err
     assert "damaged" in said and "going on from step 119" in said
     assert before.exists()
+    first, second = json.loads((place / "out/run.json").read_text())["attempts"]
+    assert (first["exit"], first["last_step"]) == ("done", 120)
+    assert (second["exit"], second["first_step"], second["last_step"]) == ("done", 119, 120)
 
 
 def test_a_foreign_checkpoint_is_refused_by_name(place):
