@@ -108,14 +108,31 @@ def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
     """Build the network of a preset for square images (side in pixels, number of channels).
 
     Under ``torch.device("meta")`` nothing is allocated. Raises BenchError for an unknown family, an unknown,
-    missing or ill-typed option, and for values that do not go together.
+    missing or ill-typed option, for values that do not go together, and for a user's factory that fails.
     """
     factory = factory_of(spec)
     check_options(spec, factory)
+    image = f"{image_size}x{image_size}x{channels}"
     try:
-        return factory(image_size, channels, **spec.options)
+        model = factory(image_size, channels, **spec.options)
     except ValueError as error:
-        raise BenchError(f"Model {spec.name!r} ({image_size}x{image_size}x{channels}): {error}") from error
+        raise BenchError(f"Model {spec.name!r} ({image}): {error}") from error
+    except ModuleNotFoundError as error:
+        raise BenchError(
+            f"Model {spec.name!r} needs the package {error.name!r}; install it first."
+        ) from error
+    except Exception as error:
+        if spec.file is None or isinstance(error, BenchError):
+            raise
+        raise BenchError(
+            f"{spec.file}: the factory of {spec.family!r} fails for {image} images "
+            f"({type(error).__name__}: {error}); mend the file."
+        ) from error
+    if not callable(getattr(model, "forward", None)):
+        raise BenchError(
+            f"Model {spec.name!r}: its factory returns {type(model).__name__}, not a torch module."
+        )
+    return model
 
 
 def check_schedule(spec: ModelSpec, model: nn.Module, schedule: str, timesteps: int) -> None:

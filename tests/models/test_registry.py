@@ -99,6 +99,13 @@ def test_user_file(tmp_path):
         build(user_spec(path, family="dit"), 8, 1)
 
 
+def factory(line: str) -> str:
+    return (
+        "from bench.models.registry import register_model\n\n\n"
+        f'@register_model("mine")\ndef mine(image_size, channels):\n    {line}\n'
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -107,6 +114,9 @@ def test_user_file(tmp_path):
         ("import a_package_nobody_has\n", "needs the package 'a_package_nobody_has'"),
         ("def f(:\n", "cannot be loaded .SyntaxError"),
         ("1 / 0\n", "cannot be loaded .ZeroDivisionError"),
+        (factory("import a_package_nobody_has"), "needs the package 'a_package_nobody_has'"),
+        (factory("1 / 0"), "the factory of 'mine' fails for 8x8x1 images .ZeroDivisionError"),
+        (factory("return 3"), "its factory returns int, not a torch module"),
     ],
 )
 def test_bad_user_file(tmp_path, text, message):
@@ -114,7 +124,8 @@ def test_bad_user_file(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(BenchError, match=message) as caught:
         build(user_spec(path), 8, 1)
-    assert "my_model.py" in str(caught.value)
+    assert "my_model.py" in str(caught.value) or "Model 'user'" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_absent_user_file(tmp_path):
