@@ -18,7 +18,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 import bench
-from bench.data.options import DatasetOptions
+from bench.data.options import OF_VARIANTS, DatasetOptions
 from bench.errors import BenchError, nearest
 from bench.options import METRICS, STRICT, MeasureOptions, TrainingOptions, check, option, required
 
@@ -189,8 +189,24 @@ def _table(name: str, kind: type) -> dict[str, Any]:
 
 
 def load_datasets() -> dict[str, DatasetOptions]:
-    """Return the rows of ``config/datasets.yaml``."""
-    return _table("datasets.yaml", DatasetOptions)
+    """Return the rows of ``config/datasets.yaml``; a row with a base has all that it does not say from it."""
+    path = folder() / "datasets.yaml"
+    raw = {name: row or {} for name, row in read_yaml(path).items()}
+    rows = {name: _with_base(row, raw, f"{path}: {name}") for name, row in raw.items()}
+    return {name: validate(DatasetOptions, row, f"{path}: {name}") for name, row in rows.items()}
+
+
+def _with_base(row: dict, raw: dict[str, dict], where: str) -> dict:
+    if not isinstance(row, dict) or row.get("base") is None:
+        return row
+    base = row["base"]
+    if base not in raw:
+        raise BenchError(f"{where}: base: there is no dataset {base!r}{nearest(str(base), raw)}.")
+    if raw[base].get("base") or raw[base].get("variant"):
+        raise BenchError(f"{where}: base: {base} is itself a variant; give the dataset that it is made of.")
+    if own := [key for key in row if key not in OF_VARIANTS]:
+        raise BenchError(f"{where}: {own[0]} is that of the base {base}; leave it out.")
+    return {key: value for key, value in raw[base].items() if key != "sha256"} | row
 
 
 def load_models() -> dict[str, ModelPreset]:

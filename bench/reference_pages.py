@@ -9,7 +9,7 @@ from dataclasses import fields
 from pydantic import TypeAdapter
 
 from bench import config, options
-from bench.data.options import DatasetOptions
+from bench.data.options import DatasetOptions, SourceFile
 
 PAGES = {"docs/suite.schema.json": "schema", "docs/options.md": "options_page"}
 
@@ -27,7 +27,7 @@ SECTIONS = (
         ),
     ),
     ("Models: `config/models.yaml`", (config.ModelPreset,)),
-    ("Datasets: `config/datasets.yaml`", (DatasetOptions,)),
+    ("Datasets: `config/datasets.yaml`", (DatasetOptions, SourceFile)),
 )
 
 

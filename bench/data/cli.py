@@ -21,6 +21,7 @@ FLAGS = (
     "variant",
     "on_error",
     "near_duplicates",
+    "layout",
 )
 
 
@@ -35,8 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     planned.add_option(add)
     add.set_defaults(run=build)
     _configure_import(verbs.add_parser("import", help="build a dataset from images, without a row"))
-    add = verbs.add_parser("verify", help="check a built dataset against its content hash")
+    add = verbs.add_parser(
+        "fetch", help="download a dataset's files where that is allowed; check and unpack them"
+    )
+    add.add_argument("name")
+    add.add_argument(
+        "--sources", type=Path, help="folder that files are relative to (default: BENCH_DATA or data)"
+    )
+    add.set_defaults(run=fetch)
+    add = verbs.add_parser("verify", help="check source files and a built dataset against their checksums")
     add.add_argument("name", help="dataset, or a folder that holds one")
+    add.add_argument(
+        "--sources", type=Path, help="folder that files are relative to (default: BENCH_DATA or data)"
+    )
     add.set_defaults(run=verify)
     add = verbs.add_parser("show", help="counts, channel means and contact sheets")
     add.add_argument("name", help="dataset, or a folder that holds one")
@@ -45,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = verbs.add_parser("subset", help="draw the order in which a shuffle takes images")
     add.add_argument("folder", type=Path, help="dataset folder")
     add.add_argument("--shuffle", type=int, required=True)
+    add.add_argument("--balanced", action="store_true", help="take the images of all classes in turn")
     add.add_argument("--out", type=Path, required=True)
     planned.add_option(add)
     add.set_defaults(run=subset)
@@ -60,7 +73,7 @@ def _making(parser: argparse.ArgumentParser) -> None:
 
 def _configure_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the new dataset")
-    parser.add_argument("--source", required=True, help="folder, zip, tar, .npy or .npz")
+    parser.add_argument("--source", required=True, help="folder, zip, tar, .npy, .npz or LMDB")
     parser.add_argument("--test-source", help="the same for the test pool")
     parser.add_argument("--resolution", type=int, required=True, help="side in pixels")
     parser.add_argument("--channels", type=int, help="1 (grey) or 3 (colour, the default)")
@@ -72,6 +85,9 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--crop", help="center (default), none, or left,top,right,bottom")
     parser.add_argument("--filter", help="nearest, box, bilinear, hamming, bicubic (default) or lanczos")
     parser.add_argument("--variant", help="permuted or grey")
+    parser.add_argument("--labels", help="folder (the first in an image's path), or a .npy file of integers")
+    parser.add_argument("--test-labels", help="the .npy file of --test-source")
+    parser.add_argument("--layout", help="images (default), celeba, cifar10 or imagenet-batches")
     parser.add_argument("--on-error", help="fail (default) or skip what does not decode")
     parser.add_argument("--near-duplicates", help="drop (default) from test, or keep")
     parser.add_argument("--title", help="name in figures and tables (default: NAME)")
@@ -112,8 +128,11 @@ def _make(arguments: argparse.Namespace, options) -> None:
 
     if arguments.workers is not None and arguments.workers < 1:
         raise BenchError(f"--workers must be at least 1, not {arguments.workers}.")
-    folder = arguments.out or paths.dataset_folder(arguments.name)
-    _report(build_dataset(arguments.name, options, folder, arguments.sources, arguments.workers or _cores()))
+    folder, workers = arguments.out or paths.dataset_folder(arguments.name), arguments.workers or _cores()
+    if options.base is not None and not (folder.parent / options.base / "manifest.json").exists():
+        base = folder.parent / options.base
+        _report(build_dataset(options.base, _row(options.base), base, arguments.sources, workers))
+    _report(build_dataset(arguments.name, options, folder, arguments.sources, workers))
 
 
 def _report(manifest: dict) -> None:
@@ -139,10 +158,12 @@ def import_images(arguments: argparse.Namespace) -> None:
 
     given = {key: getattr(arguments, key) for key in FLAGS if getattr(arguments, key) is not None}
     given |= {"title": arguments.title or arguments.name, "redistribute": arguments.redistribute}
-    for key in ("source", "test_source"):
-        if getattr(arguments, key) is not None:
-            found = Path(getattr(arguments, key))  # a path as typed, not relative to the sources folder
-            given[key] = str(found if arguments.sources is not None else found.resolve())
+    for key in ("source", "test_source", "labels", "test_labels"):
+        value = getattr(arguments, key)
+        if value is not None:
+            found = Path(value)  # a path as typed, not relative to the sources folder
+            as_typed = arguments.sources is not None or (key == "labels" and value == "folder")
+            given[key] = str(found if as_typed else found.resolve())
     if "," in given.get("crop", ""):
         given["crop"] = _box(given["crop"])
     _make(arguments, config.validate(DatasetOptions, given, f"bench data import {arguments.name}"))
@@ -160,50 +181,80 @@ def show_list(arguments: argparse.Namespace) -> None:
     from bench.config import load_datasets
     from bench.data.build import sources_folder
 
-    for name, row in load_datasets().items():
+    rows = load_datasets()
+    width = max(map(len, rows))
+    for name, row in rows.items():
         size = f"{row.resolution}x{row.resolution}x{row.channels}"
-        print(f"{name:16} {size}  {row.title:18} {_state(name, row, sources_folder())}")
+        print(f"{name:{width}} {size:8} {row.title:26} {_state(name, row, sources_folder())}")
 
 
 def _state(name: str, row, sources: Path) -> str:
+    from bench.data import missing
+
     if (paths.dataset_folder(name) / "manifest.json").exists():
         return "built"
+    if row.base:
+        return f"a view of {row.base}, `bench data build {name}` makes it"
     if row.family:
         return f"procedural, `bench data build {name}` draws it"
-    missing = [
-        sources / given for given in (row.source, row.test_source) if given and not (sources / given).exists()
-    ]
-    if not missing:
-        return f"source is here, `bench data build {name}` imports it"
-    count = f"{row.expected} images" if row.expected else "images"
-    home = f" from {row.home}" if row.home else ""
-    return f"missing: put the {count}{home} in {' and '.join(str(path) for path in missing)}"
+    for key in ("source", "test_source"):
+        given = getattr(row, key)
+        if given and not (sources / given).exists():
+            return missing.sentence(key, name, row, sources).rstrip(".")
+    if lacking := missing.absent(row, sources):
+        return f"lacks {missing.described(lacking[0])} in {(sources / lacking[0].path).parent}"
+    return f"source is here, `bench data build {name}` imports it"
+
+
+def fetch(arguments: argparse.Namespace) -> None:
+    """Download what has a public address; say what a person must fetch."""
+    from bench.data.build import sources_folder
+    from bench.data.fetch import fetch as fetch_files
+
+    fetch_files(arguments.name, _row(arguments.name), arguments.sources or sources_folder())
 
 
 def verify(arguments: argparse.Namespace) -> None:
-    """Check a built dataset against its manifest."""
+    """Check a dataset's source files against their row, and what is built against its manifest."""
     from bench.data.dataset import open_dataset
 
-    dataset = open_dataset(_folder(arguments.name))
+    folder = _folder(arguments.name)
+    checked = _verify_files(arguments) if folder == paths.dataset_folder(arguments.name) else 0
+    if checked and not (folder / "manifest.json").exists():
+        return
+    dataset = open_dataset(folder)
+    for pool in ("train", "test"):
+        dataset.labels(pool)
     say(f"{dataset.name}: content is as recorded, sha256 {dataset.manifest['sha256']}")
 
 
-def show(arguments: argparse.Namespace) -> None:
-    """Write a contact sheet of each pool and print counts, channel means and deviations."""
-    import numpy as np
+def _verify_files(arguments: argparse.Namespace) -> int:
+    """Check the source files that are there; return how many."""
+    from bench.config import load_datasets
+    from bench.data import missing
+    from bench.data.build import sources_folder
 
+    sources, row = arguments.sources or sources_folder(), load_datasets().get(arguments.name)
+    here = [file for file in row.files if (sources / file.path).exists()] if row else []
+    for file in here:
+        missing.check(sources / file.path, file, missing.home_of(row))
+        say(f"{sources / file.path}: as distributed, {missing.described(file)}")
+    return len(here)
+
+
+def show(arguments: argparse.Namespace) -> None:
+    """Write a contact sheet of each pool and print counts, channel statistics, classes and the split."""
     from bench.data.dataset import open_dataset
-    from bench.data.sheet import channel_statistics, save_sheet
+    from bench.data.sheet import describe, evenly, save_sheet
 
     folder = _folder(arguments.name)
     dataset = open_dataset(folder)
     out = arguments.out or folder
+    for line in describe(dataset):
+        print(line)
     for pool in ("train", "test"):
         images = getattr(dataset, pool)
-        means, deviations = (", ".join(f"{v:.2f}" for v in values) for values in channel_statistics(images))
-        print(f"{pool}: {len(images)} images, channel means {means}, deviations {deviations} (of 255)")
-        rows = np.linspace(0, len(images) - 1, min(64, len(images))).astype(int)  # evenly over the pool
-        save_sheet(out / f"{pool}.png", images[rows])
+        save_sheet(out / f"{pool}.png", images[evenly(len(images), 64)])
     _report(dataset.manifest)
     if not dataset.manifest["redistribute"]:
         say("these images must not be passed on, nor pictures that show them")
@@ -215,7 +266,7 @@ def subset(arguments: argparse.Namespace) -> None:
     from bench.data.subset import write_subset
 
     _check_code(arguments, "subset")
-    write_subset(arguments.folder, arguments.shuffle, arguments.out)
+    write_subset(arguments.folder, arguments.shuffle, arguments.out, arguments.balanced)
 
 
 VERBS = {"data": configure}

@@ -8,27 +8,46 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.storage import Rows
+from bench.data.variants import View
 from bench.errors import BenchError
 from bench.files import read_json
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """``train`` and ``test`` (n, H, W, C) uint8, memory-mapped; ``manifest`` as it was written."""
+    """``train`` and ``test`` (n, H, W, C) uint8, memory-mapped or a view of that; ``manifest`` as written."""
 
     folder: Path
     manifest: dict
-    train: np.ndarray
-    test: np.ndarray
+    train: np.ndarray | View
+    test: np.ndarray | View
 
     @property
     def name(self) -> str:
         """The dataset's name."""
         return self.manifest["name"]
 
+    def labels(self, pool: str) -> np.ndarray | None:
+        """Return the labels of a pool, (n,) int64 classes or (n, k) uint8 attributes; None where it has none.
 
-def content_hash(images: np.ndarray, block: int = 4096) -> str:
-    """Return the hex sha256 of uint8 images in C order, read block by block."""
+        Raises BenchError where the file is missing or not what the manifest says.
+        """
+        known = self.manifest.get("labels")
+        if known is None:
+            return None
+        path, cure = self.folder / f"{pool}_labels.npy", _cure(self.folder)
+        try:
+            labels = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BenchError(f"{path} is missing or truncated ({error}); {cure}.") from error
+        if content_hash(labels) != known[f"{pool}_sha256"]:
+            raise BenchError(f"{path} is corrupted (its content hash is not the manifest's); {cure}.")
+        return labels
+
+
+def content_hash(images: np.ndarray | View | Rows, block: int = 4096) -> str:
+    """Return the hex sha256 of an array (say, images) in C order, read block by block."""
     hasher = hashlib.sha256()
     for start in range(0, len(images), block):
         hasher.update(np.ascontiguousarray(images[start : start + block]).data)
@@ -46,7 +65,7 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
     Raises BenchError that names the file where one is missing, truncated, or not what the manifest says.
     """
     folder = Path(folder)
-    cure = f"delete {folder} and run `bench data build {folder.name}` again"
+    cure = _cure(folder)
     if not (folder / "manifest.json").exists():
         raise BenchError(f"There is no dataset in {folder}; run `bench data build {folder.name}`.")
     manifest = read_json(folder / "manifest.json")
@@ -54,7 +73,11 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
         shape = [manifest["resolution"], manifest["resolution"], manifest["channels"]]
         hashes = {pool: manifest[f"{pool}_sha256"] for pool in ("train", "test")}
         whole = manifest["sha256"] == joint_hash(hashes["train"], hashes["test"], shape)
-        pools = {p: _pool(folder / f"{p}.npy", (manifest[p], *shape), cure) for p in ("train", "test")}
+        view = manifest.get("view")
+        stored = view["stored"] if view else shape
+        pools = {p: _pool(folder / f"{p}.npy", (manifest[p], *stored), cure) for p in ("train", "test")}
+        if view:
+            pools = {p: View(i, shape[0], view["filter"], view["variant"]) for p, i in pools.items()}
     except (KeyError, TypeError) as error:
         raise BenchError(f"{folder / 'manifest.json'} lacks {error}; {cure}.") from error
     if not whole:
@@ -65,6 +88,10 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
                 f"{folder / pool}.npy is corrupted (its content hash is not the manifest's); {cure}."
             )
     return Dataset(folder, manifest, pools["train"], pools["test"])
+
+
+def _cure(folder: Path) -> str:
+    return f"delete {folder} and run `bench data build {folder.name}` again"
 
 
 def _pool(path: Path, shape: tuple[int, ...], cure: str) -> np.ndarray:

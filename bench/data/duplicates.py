@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from bench.console import Progress
+from bench.data.storage import Rows
 
 NEAR = 8.0  # root mean squared difference, grey levels
 CELLS = 8  # the first comparison is between means over at most 8 x 8 cells
@@ -14,12 +16,20 @@ SLACK = 0.25  # float32 rounding of squared distances up to 255^2
 BLOCK = 1024
 
 
-def exact(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the indices of test images that are also in train, and the repeats within each pool."""
-    of_train = {hashlib.sha256(image.tobytes()).digest() for image in train}
-    of_test = [hashlib.sha256(image.tobytes()).digest() for image in test]
-    found = np.array([i for i, key in enumerate(of_test) if key in of_train], dtype=np.int64)
+def exact(train: np.ndarray | Rows, test: np.ndarray | Rows) -> tuple[dict[int, int], dict[str, int]]:
+    """Return {index of a test image: index of the same training image}, and the repeats within each pool."""
+    of_train: dict[bytes, int] = {}
+    for i, key in enumerate(_hashes(train)):
+        of_train.setdefault(key, i)
+    of_test = list(_hashes(test))
+    found = {i: of_train[key] for i, key in enumerate(of_test) if key in of_train}
     return found, {"train": len(train) - len(of_train), "test": len(of_test) - len(set(of_test))}
+
+
+def _hashes(images: np.ndarray | Rows) -> Iterator[bytes]:
+    for start in range(0, len(images), BLOCK):
+        for image in images[start : start + BLOCK]:
+            yield hashlib.sha256(image.tobytes()).digest()[:16]  # 128 bits tell images apart
 
 
 def fingerprints(images: np.ndarray) -> np.ndarray:
@@ -36,7 +46,9 @@ def fingerprints(images: np.ndarray) -> np.ndarray:
     return (sums / np.sqrt(area * (side**2 * channels), dtype=np.float32)).reshape(count, -1)
 
 
-def near(train: np.ndarray, test: np.ndarray, limit: float = NEAR) -> list[tuple[int, int, float]]:
+def near(
+    train: np.ndarray | Rows, test: np.ndarray | Rows, limit: float = NEAR
+) -> list[tuple[int, int, float]]:
     """Return (test index, train index, rms in grey levels) of every pair closer than ``limit``, sorted.
 
     Every pair is compared, first by fingerprint; shifted, mirrored or recoloured copies are not found.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import signal
+import threading
 import warnings
 from collections import deque
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from bench.data.options import DatasetOptions
-from bench.data.sources import NpyReader, NpzReader, Reader, Source
+from bench.data.sources import Reader, Source
 from bench.errors import BenchError
 
 MAX_PIXELS = 64_000_000
@@ -102,11 +104,12 @@ def _outcome(
         return f"does not decode ({' '.join(str(error).split()) or type(error).__name__})"
 
 
-def stream(source: Source, options: DatasetOptions, workers: int = 1) -> Iterator[tuple[int, Outcome]]:
-    """Yield (position, image or reason) for every image of a source, in the order of reading."""
-    order = source.order()
-    # arrays need no decoding: one process is as fast
-    if workers <= 1 or len(order) <= BLOCK or isinstance(source.reader, (NpyReader, NpzReader)):
+def stream(
+    source: Source, options: DatasetOptions, workers: int = 1, start: int = 0
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield (position, image or reason) for the images of a source, in the order of reading, from ``start``."""
+    order = source.order()[start:]
+    if workers <= 1 or len(order) <= BLOCK or source.reader.decoded:
         for position in order:
             yield position, _outcome(source.reader, source.keys[position], options)
         return
@@ -152,7 +155,16 @@ _worker: tuple[Reader, DatasetOptions]
 def _begin(reader: Reader, options: DatasetOptions) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = (reader, options)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is killed: nobody would tell it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(keys: list[Any], data: list | None) -> list[Outcome]:

@@ -15,6 +15,25 @@ FAMILIES: dict[str, dict[str, float]] = {
     "disks": {},
     "contours": {"alpha": 2.0},
 }
+# what a row with a base may say itself; all else is the base's
+OF_VARIANTS = ("base", "title", "version", "resolution", "variant", "balanced", "sha256")
+SOURCES = ("source", "test_source")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file as its owners distribute it: where it lies, and how to know it."""
+
+    __pydantic_config__ = STRICT
+
+    path: str = required("where it lies, relative to BENCH_DATA (data/)")
+    bytes: int | None = option(None, "its size")
+    sha256: str | None = option(None, "its checksum")
+    md5: str | None = option(None, "its checksum where no sha256 is known")
+    url: str | None = option(None, "public address; null: a person must fetch it from `home`")
+    unpacks_to: str | None = option(
+        None, "what the archive holds and the source needs unpacked, relative to the folder of `path`"
+    )
 
 
 @dataclass(frozen=True)
@@ -25,6 +44,10 @@ class DatasetOptions:
 
     title: str = required("name in figures and tables")
     resolution: int = required("side of the images, pixels")
+    version: str = option("1", "raised when source, crop, filter or split of a row change")
+    base: str | None = option(
+        None, "dataset of which this is a variant: its pools, seen otherwise, with no second copy on disk"
+    )
     channels: int = option(3, "1 (grey) or 3 (colour)")
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
     parameters: dict[str, float] = option({}, "parameters of the family: beta (gaussian), alpha (contours)")
@@ -34,9 +57,18 @@ class DatasetOptions:
     )
     test: int = option(0, "size of the test pool, drawn at random; 0 takes all of test_source")
     source: str | None = option(
-        None, "folder, zip, tar, .npy or .npz with the images, relative to BENCH_DATA (data/)"
+        None, "folder, zip, tar, .npy, .npz or LMDB with the images, relative to BENCH_DATA (data/)"
     )
     test_source: str | None = option(None, "the same for the test pool")
+    layout: Literal["images", "celeba", "cifar10", "imagenet-batches"] = option(
+        "images",
+        "how a source is laid out: images, or the official files of CelebA or CIFAR-10 (root folder as "
+        "torchvision wants it) or of downsampled ImageNet (folder of batches), with their official splits",
+    )
+    labels: str | None = option(
+        None, "`folder` (the first folder in an image's path), or a .npy file with one integer per image"
+    )
+    test_labels: str | None = option(None, "the .npy file of test_source")
     crop: Literal["center", "none"] | list[int] = option(
         "center",
         "central square, none (square images only), or a square box [left, top, right, bottom]",
@@ -48,6 +80,7 @@ class DatasetOptions:
     variant: Literal["permuted", "grey"] | None = option(
         None, "permuted: one fixed shuffle of the pixels of all images; grey: luma in every channel"
     )
+    balanced: bool = option(False, "subsets take classes in turn, so that every N holds them in equal parts")
     on_error: Literal["fail", "skip"] = option(
         "fail", "what to do with a file that is no image or does not decode"
     )
@@ -55,10 +88,14 @@ class DatasetOptions:
         "drop", "imported test images within 8 grey levels rms of a training image"
     )
     redistribute: bool = option(True, "whether images, and pictures that show them, may be passed on")
-    licence: str = option("", "terms")
+    licence: str = option("", "licence and terms")
     home: str = option("", "where a person gets it")
+    files: list[SourceFile] = option([], "the files as distributed, with sizes and checksums")
     expected: int | None = option(None, "number of images in source, checked")
-    source_sha256: str | None = option(None, "sha256 of the source (one file), checked before reading")
+    expected_test: int | None = option(None, "number of images in test_source, checked")
+    content_sha256: dict[str, str] = option(
+        {}, "hash of the decoded images of source and test_source, checked after conversion"
+    )
     sha256: str | None = option(None, "content hash of the dataset, checked after building")
 
     def __post_init__(self) -> None:
@@ -70,8 +107,7 @@ class DatasetOptions:
         if self.family is not None:
             self._check_family()
         else:
-            check(bool(self.test or self.test_source), "give test (a number of images) or test_source")
-            check(not self.parameters, "parameters belong to a procedural family")
+            self._check_source()
         if not isinstance(self.crop, str):
             check(len(self.crop) == 4, "a crop box is [left, top, right, bottom]")
             left, top, right, bottom = self.crop
@@ -85,6 +121,7 @@ class DatasetOptions:
         check(family in FAMILIES, f"there is no family {family!r}{nearest(str(family), FAMILIES)}")
         check(bool(self.train and self.test), "a procedural family needs train and test")
         check(self.test_source is None, "a procedural family has no test_source")
+        check(self.labels is None and not self.balanced, "a procedural family has no labels")
         check(
             family != "haar" or self.resolution & (self.resolution - 1) == 0,
             f"the haar family needs a resolution that is a power of two, not {self.resolution}",
@@ -92,3 +129,19 @@ class DatasetOptions:
         for name, value in self.parameters.items():
             check(name in known, f"the family {family!r} has no parameter {name!r}{nearest(name, known)}")
             check(value > 0, f"{name} must be positive, not {value}")
+
+    def _check_source(self) -> None:
+        check(bool(self.test or self.test_source), "give test (a number of images) or test_source")
+        check(not self.parameters, "parameters belong to a procedural family")
+        for key in self.content_sha256:
+            check(key in SOURCES, f"content_sha256 has no {key!r}{nearest(key, SOURCES)}")
+        labelled = self.labels not in (None, "folder")
+        check(
+            bool(self.test_labels) == (labelled and self.test_source is not None),
+            "labels in .npy files need labels for source, and test_labels for test_source",
+        )
+        check(self.layout == "images" or self.labels is None, f"{self.layout} brings its own labels")
+        check(
+            not self.balanced or self.labels is not None or self.layout not in ("images", "celeba"),
+            "balanced subsets need labels, one class for each image",
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.data.dataset import Dataset
 from bench.files import atomic
 
 
@@ -25,6 +26,39 @@ def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None,
         picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(
             temporary, "PNG"
         )
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """Return up to ``count`` rows, evenly over ``total``."""
+    return np.linspace(0, total - 1, min(count, total)).astype(int)
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """Return lines on the pools: counts, channel means and deviations, classes, and how they were split."""
+    lines = []
+    for pool in ("train", "test"):
+        images, labels = getattr(dataset, pool), dataset.labels(pool)
+        means, deviations = (", ".join(f"{v:.2f}" for v in values) for values in channel_statistics(images))
+        lines.append(f"{pool}: {len(images)} images, channel means {means}, deviations {deviations} (of 255)")
+        if labels is not None and labels.ndim == 1:
+            counts = np.bincount(labels)
+            lines.append(
+                f"{pool}: {np.count_nonzero(counts)} classes of {counts[counts > 0].min()} to {counts.max()}"
+            )
+        elif labels is not None:
+            lines.append(f"{pool}: {labels.shape[1]} attributes of each image")
+    return [*lines, f"split: {split_rule(dataset.manifest['made'])}"]
+
+
+def split_rule(made: dict) -> str:
+    """Say in words how the options of a dataset split its images."""
+    if made["family"] is not None:
+        return f"independent draws of the family, seed {made['seed']}"
+    of_test = f"{made['test']} images of it" if made["test"] else "all of it"
+    test = f"{made['test']} images of source" if made["test_source"] is None else f"test_source, {of_test}"
+    train = f"{made['train']} images" if made["train"] else "all"
+    rest = "of the rest " if made["test_source"] is None else "of source "
+    return f"test is {test}; train is {train} {rest}(drawn at random with seed {made['seed']} where not all)"
 
 
 def channel_statistics(images: np.ndarray, block: int = 4096) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Where real images come from: a folder, a zip or tar archive, or an array; listed, checked, read one by one.
+"""Where real images come from: a folder, archive, array or LMDB; listed, checked, read one by one.
 
 Archives are read member by member and never unpacked, so a path in them cannot leave a folder; such a path
 is refused all the same.  Every source is read in bounded memory, whatever the number of its images.
@@ -12,8 +12,8 @@ import lzma
 import os
 import tarfile
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,6 +33,7 @@ class Reader:
     """Reads one image by its key (bytes of a file, or a uint8 array); travels to worker processes."""
 
     sequential = False  # keys must be read in order, by one process
+    decoded = False  # gives arrays: there is nothing that other processes could decode
 
     def read(self, key: Any) -> bytes | np.ndarray:
         """Return what is stored under ``key``; raises BenchError or OSError."""
@@ -40,7 +41,7 @@ class Reader:
 
     def __getstate__(self) -> dict:
         """Leave open files behind: each process opens its own."""
-        return {name: value for name, value in vars(self).items() if name not in ("handle", "images")}
+        return {name: value for name, value in vars(self).items() if name not in ("handle", "images", "next")}
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,18 @@ class Source:
 
     path: Path
     names: list[str]
-    keys: list[Any]
+    keys: Sequence[Any]
     reader: Reader
     refused: list[str] = field(default_factory=list)  # one sentence for each file that is no image
+    labels: np.ndarray | None = None  # (n,) classes or (n, attributes)
+    classes: list[str] | None = None  # names of the classes, or of the attributes
+
+    def take(self, rows: np.ndarray) -> Source:
+        """Return the source with these images only, in this order."""
+        labels = None if self.labels is None else self.labels[rows]
+        names = [self.names[row] for row in rows]
+        keys = names if self.keys is self.names else [self.keys[row] for row in rows]
+        return replace(self, names=names, keys=keys, labels=labels)
 
     def order(self) -> range | list[int]:
         """Return the positions in the order in which they are read fastest."""
@@ -71,12 +81,16 @@ def printable(text: str) -> str:
 
 
 def open_source(path: Path) -> Source:
-    """List the images of a folder (recursively), zip, tar, ``.npy`` or ``.npz``, sorted by name.
+    """List the images of a folder (recursively), zip, tar, ``.npy``, ``.npz`` or LMDB, sorted by name.
 
     Raises BenchError where nothing is there or it holds no images, a path or link leads out, a name stands
     twice, or an archive or array is damaged.  Files that are no images are listed in ``refused``.
     """
     try:
+        if (path / "data.mdb").is_file():
+            from bench.data.lmdb_source import lmdb_source
+
+            return lmdb_source(path)
         if path.is_dir():
             return _folder(path)
         if path.suffix == ".npy":
@@ -92,7 +106,8 @@ def open_source(path: Path) -> Source:
             f"{path} cannot be read: it is damaged or truncated ({error}); fetch it again."
         ) from error
     raise BenchError(
-        f"{path} is neither a folder nor a whole zip, tar, .npy or .npz file; give one of these."
+        f"{path} is neither a folder (of images, or an LMDB) nor a whole zip, tar, .npy or .npz file; "
+        "give one of these."
     )
 
 
@@ -110,6 +125,8 @@ def _source(path: Path, entries: dict[str, Any], reader: Reader) -> Source:
             refused.append(f"{printable(f'{path}: {name!r}')} is not an image")
     if not names:
         raise BenchError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    if isinstance(reader, (FolderReader, ZipReader)):  # one list serves as both: there may be millions
+        return Source(path, names, names, reader, refused)
     return Source(path, names, [entries[name] for name in names], reader, refused)
 
 
@@ -147,7 +164,8 @@ def _walk(folder: Path, root: Path, prefix: str = "") -> Iterator[str]:
                 yield prefix + entry.name
 
 
-def _check_members(path: Path, names: list[str]) -> None:
+def check_members(path: Path, names: list[str]) -> None:
+    """Raise BenchError for a name that leads out of the archive, or one that stands twice."""
     seen = set()
     for name in names:
         pure = PurePosixPath(name.replace("\\", "/"))
@@ -177,7 +195,7 @@ class ZipReader(Reader):
 def _zip(path: Path) -> Source:
     with zipfile.ZipFile(path) as archive:
         files = [info for info in archive.infolist() if not info.is_dir()]
-    _check_members(path, [info.filename for info in files])
+    check_members(path, [info.filename for info in files])
     for info in files:
         if info.flag_bits & 1:
             raise BenchError(
@@ -221,12 +239,14 @@ def _tar(path: Path) -> Source:
         # a tar that was cut between two members still lists; only the block of zeros at its end is missing
         if archive.fileobj.tell() <= archive.offset:
             raise tarfile.ReadError("its end is missing")
-    _check_members(path, names)
+    check_members(path, names)
     return _source(path, entries, TarReader(path))
 
 
 class NpyReader(Reader):
     """Images of one ``.npy`` array, memory-mapped; a key is the index."""
+
+    decoded = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -250,13 +270,13 @@ def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype, reader: Reader) 
         raise BenchError(
             f"{path} has the shape {tuple(shape)}; images must be (n, height, width, 1 or 3), channels last."
         )
-    return Source(path, [f"image {i}" for i in range(shape[0])], list(range(shape[0])), reader)
+    return Source(path, [f"image {i}" for i in range(shape[0])], range(shape[0]), reader)
 
 
 class NpzReader(Reader):
     """Images of the one image array in an ``.npz`` file, read through in order; a key is the index."""
 
-    sequential = True
+    sequential = decoded = True
 
     def __init__(self, path: Path, member: str, shape: tuple[int, ...]) -> None:
         self.path, self.member, self.shape = path, member, shape
@@ -266,15 +286,20 @@ class NpzReader(Reader):
         if "handle" not in vars(self):
             archive = zipfile.ZipFile(self.path)
             self.handle = archive.open(self.member)
-            _read_header(self.handle)
+            read_header(self.handle)
+            self.next = 0
         size = int(np.prod(self.shape[1:]))
+        while self.next < key:  # images that are left out
+            self.handle.read(size)
+            self.next += 1
         data = self.handle.read(size)
+        self.next += 1
         if len(data) < size:
             raise OSError(f"the array ends at image {key}")
         return np.frombuffer(data, np.uint8).reshape(self.shape[1:])
 
 
-def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     return read(file)
@@ -285,7 +310,7 @@ def _npz(path: Path) -> Source:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
-                found[name] = _read_header(file)
+                found[name] = read_header(file)
     images = {name: header for name, header in found.items() if len(header[0]) >= 3}
     if len(images) != 1:
         raise BenchError(

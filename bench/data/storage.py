@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+
+from bench.console import say
+from bench.errors import BenchError
 
 BLOCK = 1024
 
@@ -20,15 +20,19 @@ BLOCK = 1024
 class ArrayWriter:
     """Writes uint8 images of one shape into a ``.npy`` file, each at its place, in any order.
 
-    Not a memory map: on a full disk a write to one kills the process without a word, this raises OSError.
+    ``resume`` goes on in a file that is there.  Not a memory map: on a full disk a write to one kills the
+    process without a word, this raises OSError.
     """
 
-    def __init__(self, path: Path, count: int, shape: tuple[int, int, int]) -> None:
-        self.file = path.open("wb")
+    def __init__(self, path: Path, count: int, shape: tuple[int, int, int], resume: bool = False) -> None:
+        if not resume:
+            path.unlink(missing_ok=True)  # it may be a link to a file that must stay
+        self.file = path.open("rb+" if resume else "wb")
         header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
         np.lib.format.write_array_header_1_0(self.file, header)
         self.start, self.next = self.file.tell(), 0
         self.size = int(np.prod(shape))
+        self.end = self.start + count * self.size
 
     def put(self, index: int, images: np.ndarray) -> None:
         """Write one image or several that follow each other, the first at ``index``."""
@@ -37,69 +41,114 @@ class ArrayWriter:
         self.file.write(np.ascontiguousarray(images).data)
         self.next = index + images.size // self.size
 
+    def sync(self) -> None:
+        """Return when all that was put is on disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
     def __enter__(self) -> ArrayWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.file.truncate(self.end)  # whole, also where the last images have no content
         self.file.close()
 
 
-def keep(source: Path, rows: np.ndarray, out: Path) -> None:
-    """Write these rows of an array file, in this order, into ``out`` (which may be the same file)."""
-    images = np.load(source, mmap_mode="r")
-    part = out.with_suffix(".part")
-    with ArrayWriter(part, len(rows), images.shape[1:]) as writer:
-        for start in range(0, len(rows), BLOCK):
-            writer.put(start, images[rows[start : start + BLOCK]])
-    del images
-    part.replace(out)
+class Rows:
+    """Some rows of an array file, all by default, copied where they are asked for: (n, ...) uint8.
+
+    The file is mapped anew each time: pages of a map that lives on would count as this process's memory.
+    """
+
+    def __init__(self, path: Path, rows: np.ndarray | None = None) -> None:
+        shape = np.load(path, mmap_mode="r").shape
+        self.path, self.rows = path, np.arange(shape[0]) if rows is None else rows
+        self.shape = (len(self.rows), *shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
+        """Return one row, or several as a copy."""
+        return np.array(np.load(self.path, mmap_mode="r")[self.rows[index]])
+
+
+def keep(source: Rows, out: Path) -> None:
+    """Write these rows, in this order, into another file; a whole file needs no second copy."""
+    out.unlink(missing_ok=True)
+    if np.array_equal(source.rows, np.arange(np.load(source.path, mmap_mode="r").shape[0])):
+        with contextlib.suppress(OSError):  # a file system without links: copied below
+            os.link(source.path, out)
+            return
+    with ArrayWriter(out, len(source), source.shape[1:]) as writer:
+        for start in range(0, len(source), BLOCK):
+            writer.put(start, source[start : start + BLOCK])
 
 
 @contextlib.contextmanager
 def workshop(folder: Path, name: str) -> Iterator[Path]:
-    """Yield a temporary folder beside ``folder``; remove it, and those that killed processes left."""
+    """Yield the folder beside ``folder`` in which it is made, as a killed process may have left it.
+
+    It is removed at the end and after an error, not when the process is killed or interrupted.  Raises
+    BenchError where another process is at work in it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for old in folder.parent.glob(f".{glob.escape(name)}.*"):
-        if old.is_dir() and time.time() - old.stat().st_mtime > 60 and _unowned(old):
-            shutil.rmtree(old, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
-    lock = _lock(temporary)
+    temporary = folder.parent / f".{name}.part"
+    lock = _lock(temporary, name)
     try:
         yield temporary
-    finally:
+    except Exception:
         shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    else:
+        shutil.rmtree(temporary, ignore_errors=True)
+    finally:
         if lock is not None:
             os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until this process ends; None where another has it or the file system has no locks."""
+def exclusive(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; return whether nobody else has it.
+
+    Where there are no locks (some network file systems, Windows) this is always true.
+    """
     try:
         import fcntl
 
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        return None
-    try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError) as error:
+        say(f"there are no file locks here ({error}); do not run the same command twice at the same time")
+    return True
+
+
+def _lock(folder: Path, name: str) -> int | None:
+    """Make a folder and lock it; the handle holds the lock.  None where folders cannot be opened."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except PermissionError:  # Windows
+            return None
+        if not exclusive(handle):
+            os.close(handle)
+            raise BenchError(
+                f"Another process is building {name} in {folder.parent}; wait until it has ended."
+            )
+        # the one who had it may have removed the folder in the meantime
+        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
+            return handle
         os.close(handle)
-        return None
-    return handle
 
 
-def _unowned(folder: Path) -> bool:
-    lock = _lock(folder)
-    if lock is not None:
-        os.close(lock)
-    return lock is not None
-
-
-def publish(temporary: Path, folder: Path, files: tuple[str, ...]) -> None:
+def publish(temporary: Path, folder: Path, files: tuple[str, ...], gone: tuple[str, ...] = ()) -> None:
     """Move finished files into ``folder``; the last one makes them whole, so its older version goes first."""
     folder.mkdir(exist_ok=True)
-    (folder / files[-1]).unlink(missing_ok=True)
+    for file in (files[-1], *gone):
+        (folder / file).unlink(missing_ok=True)
     for file in files:
-        with (temporary / file).open("rb+") as handle:
+        with (temporary / file).open("rb") as handle:
             os.fsync(handle.fileno())
         (temporary / file).replace(folder / file)

@@ -16,18 +16,40 @@ from bench.files import save_arrays
 from bench.randomness import numpy_generator
 
 
-def write_subset(dataset_folder: Path, shuffle: int, out: Path) -> None:
+def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool = False) -> None:
     """Write the order in which a shuffle takes train and test images: keys ``train``, ``test``, ``sha256``.
 
-    The orders depend on the shuffle and on the sizes of the pools alone.
+    The orders depend on the shuffle and on the sizes of the pools alone; ``balanced`` (or the dataset's
+    own option of that name) takes the training images of all classes in turn.
     """
     dataset = open_dataset(dataset_folder, verify=False)  # its content is verified where it is used
+    train = numpy_generator(shuffle, "subset").permutation(len(dataset.train))
+    if balanced or dataset.manifest["made"].get("balanced"):
+        train = _in_turn(train, _classes(dataset), numpy_generator(shuffle, "classes"))
     save_arrays(
         out,
-        train=numpy_generator(shuffle, "subset").permutation(len(dataset.train)),
+        train=train,
         test=numpy_generator(shuffle, "test").permutation(len(dataset.test)),
         sha256=np.array(dataset.manifest["sha256"]),
     )
+
+
+def _classes(dataset: Dataset) -> np.ndarray:
+    labels = dataset.labels("train")
+    if labels is None or labels.ndim != 1:
+        raise BenchError(f"{dataset.folder.name} has no classes to balance; leave out balanced.")
+    return labels
+
+
+def _in_turn(order: np.ndarray, labels: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """Return as much of an order (n,) as holds every class equally often: one image of each, again and again.
+
+    In each round the classes come in another order, so that no class is favoured between two rounds.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    rows = np.stack([order[labels[order] == value][: counts.min()] for value in classes])
+    turns = draws.permuted(np.tile(np.arange(len(classes)), (counts.min(), 1)), axis=1)
+    return rows[turns, np.arange(counts.min())[:, None]].reshape(-1)
 
 
 def read_subset(

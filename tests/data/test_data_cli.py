@@ -59,13 +59,21 @@ def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
     assert main(["data", "list"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert set(lines) == set(load_datasets())
-    assert "202599 images" in lines["celeba"] and "data/celeba" in lines["celeba"]
-    assert "draws it" in lines["disks-16"]
+    # which file, where, how large, its checksum, where from
+    for word in (
+        "img_align_celeba.zip (1.44 GB, sha256 46fb89443c57",
+        "into data/celeba",
+        "mmlab.ie.cuhk.edu.hk",
+    ):
+        assert word in lines["celeba"]
+    assert "`bench data fetch lsun-church`" in lines["lsun-church"]
+    assert "put the 16000 images" in lines["scenes-32"]
+    assert "draws it" in lines["disks-16"] and "a view of disks-16" in lines["disks-16-permuted"]
 
 
 def test_a_missing_source_and_an_unknown_row(place, capsys):
     assert main(["data", "build", "lsun-church"]) == 1
-    assert "put the" in capsys.readouterr().err
+    assert "church_outdoor_train_lmdb.zip (2.45 GB, sha256 91128ae02684" in capsys.readouterr().err
     assert main(["data", "build", "disk-8"]) == 1
     assert "did you mean 'disks-8'" in capsys.readouterr().err
 

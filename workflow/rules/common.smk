@@ -98,6 +98,12 @@ def code_of(rule):
     return lambda wildcards: PLAN.code(rule, wildcards.run)
 
 
+def base_of(wildcards):
+    """Return the manifest of the dataset that this one is a view of, if it is one."""
+    base = PLAN.all_datasets[wildcards.dataset].base
+    return [] if base is None else [paths.dataset_folder(base) / "manifest.json"]
+
+
 def dataset_options(wildcards):
     return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
 

@@ -1,5 +1,7 @@
 # Source images are not inputs: a dry run plans a suite without its data.
 rule dataset:
+    input:
+        base_of,
     output:
         "results/datasets/{dataset}/manifest.json",
         "results/datasets/{dataset}/train.npy",

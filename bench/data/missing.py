@@ -1,0 +1,89 @@
+"""What a dataset's row knows about its files: which are missing, and which are not as distributed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from bench.data.options import DatasetOptions, SourceFile
+from bench.errors import BenchError
+
+
+def home_of(options: DatasetOptions) -> str:
+    """Return `` from HOME``, or nothing."""
+    return f" from {options.home}" if options.home else ""
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes for a person."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
+def described(file: SourceFile) -> str:
+    """Return a file's name, size and checksum as far as they are known."""
+    known = [size_of(file.bytes)] if file.bytes is not None else []
+    known += [f"sha256 {file.sha256}"] if file.sha256 else [f"md5 {file.md5}"] if file.md5 else []
+    return Path(file.path).name + (f" ({', '.join(known)})" if known else "")
+
+
+def unpacked(file: SourceFile, sources: Path) -> Path | None:
+    """Return where the content of an archive lies once unpacked; None for a file that is used as it is."""
+    return None if file.unpacks_to is None else (sources / file.path).parent / file.unpacks_to
+
+
+def absent(options: DatasetOptions, sources: Path) -> list[SourceFile]:
+    """Return the files of a row that are needed and not there, neither packed nor unpacked."""
+    return [
+        file
+        for file in options.files
+        if not (sources / file.path).exists()
+        and not ((place := unpacked(file, sources)) is not None and place.exists())
+    ]
+
+
+def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str:
+    """Say that a source is missing: which file to put where, its size and checksum, and from where."""
+    given: str = getattr(options, key)
+    start = f"{sources / given} does not exist: "
+    if not options.files:
+        count = options.expected if key == "source" else options.expected_test
+        images = f"{count} images" if count else "images"
+        elsewhere = (
+            "" if Path(given).is_absolute() else f", or set BENCH_DATA to the folder that holds {given}"
+        )
+        return (
+            f"{start}put the {images} of {name} ({options.title}) there{home_of(options)}, "
+            f"as a folder, zip, tar, .npy, .npz or LMDB{elsewhere}."
+        )
+    files = absent(options, sources)
+    if not files:
+        return f"{start}unpack the files of {name} with `bench data fetch {name}`."
+    wanted = ", ".join(f"{described(file)} into {(sources / file.path).parent}" for file in files)
+    if all(file.url for file in files):
+        return f"{start}run `bench data fetch {name}`, or put {wanted}{home_of(options)}."
+    return f"{start}put {wanted}{home_of(options)}, then run `bench data fetch {name}` to check and unpack."
+
+
+def check_file(given: str, options: DatasetOptions, sources: Path) -> None:
+    """Raise BenchError where a file that the row has a size or checksum of is another one."""
+    for file in options.files:
+        if file.path == given:
+            check(sources / file.path, file, home_of(options))
+
+
+def check(path: Path, file: SourceFile, origin: str = "") -> None:
+    """Compare a file with what its row says; raises BenchError that names it and what it should be."""
+    found = path.stat().st_size
+    if file.bytes is not None and found != file.bytes:
+        raise BenchError(f"{path} has {found} bytes, not {file.bytes}; fetch it again{origin}.")
+    for kind in ("sha256", "md5"):
+        known = getattr(file, kind)
+        if known is not None:
+            with path.open("rb") as handle:
+                value = hashlib.file_digest(handle, kind).hexdigest()
+            if value != known:
+                raise BenchError(f"{path} has the {kind} {value}, not {known}; fetch it again{origin}.")
+            return
