@@ -157,7 +157,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> 
     ):
         keeper = _Keeper(folder, name, clocks[0], flag, progress, status, alive)
         try:
-            run(loop, keeper)
+            _run(loop, keeper)
         except BenchError as error:
             with contextlib.suppress(BenchError):  # a full disk, say: the first error is the one to tell
                 status.write("failed", loop.step, reason=str(error))
@@ -172,6 +172,16 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> 
         "images_per_second": rate,
         "resumed_at": first,
     }
+
+
+def _run(loop: Loop, keeper: _Keeper) -> None:
+    try:
+        run(loop, keeper)
+    except torch.OutOfMemoryError as error:
+        raise BenchError(
+            f"{loop.name}: {loop.device} has too little memory for batches of {loop.options.batch} (step {loop.step}); "
+            "ask for a device with more, or use a smaller network. The last checkpoint is kept."
+        ) from error
 
 
 class _Keeper:

@@ -54,6 +54,21 @@ def test_a_start_that_died_before_its_first_heartbeat(tmp_path):
     assert rows(tmp_path)[0]["last_step"] == 20
 
 
+def test_a_slow_disk_gets_fewer_heartbeats(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(state.time, "time", lambda: now[0])
+    write_slowly = lambda *_: now.__setitem__(0, now[0] + 0.5)  # noqa: E731
+    monkeypatch.setattr(state, "write_json", write_slowly)
+    status = state.Status(tmp_path, 60)
+    assert status.write("training", 1)
+    written = []
+    for _ in range(100):
+        now[0] += 1
+        written.append(status.write("training", 2))
+    assert written.count(True) == 2  # every 50 s
+    assert status.write("done", 60)
+
+
 def test_the_job_of_a_process(monkeypatch):
     for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
         monkeypatch.delenv(name, raising=False)

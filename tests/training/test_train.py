@@ -145,10 +145,11 @@ def test_a_truncated_checkpoint_falls_back_to_the_one_before(place, capsys):
     folder = next((place / "state").iterdir())
     newest, before = state.checkpoints(folder)
     newest.write_bytes(newest.read_bytes()[:-100])
+    (folder / ".step00000121-half.x.pt").write_bytes(b"half")  # of a process killed while it saved
     assert run(place, one) == undisturbed
     said = capsys.readouterr().err
     assert "damaged" in said and "going on from step 119" in said
-    assert before.exists()
+    assert before.exists() and not list(folder.glob(".step*"))
     first, second = json.loads((place / "out/run.json").read_text())["attempts"]
     assert (first["exit"], first["last_step"]) == ("done", 120)
     assert (second["exit"], second["first_step"], second["last_step"]) == ("done", 119, 120)
@@ -194,6 +195,16 @@ def test_weights_that_are_not_finite_are_not_saved(place, monkeypatch):
     with pytest.raises(BenchError, match="weights are not finite at step 50"):
         run(place, spec(place), checkpoint_seconds=0)
     assert state.checkpoints(next((place / "state").iterdir()))[0].name.startswith("step00000049")
+
+
+def test_a_device_without_memory_is_one_sentence(place, monkeypatch):
+    def full(loop):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(Loop, "advance", full)
+    with pytest.raises(BenchError, match=r"s0: cpu has too little memory for batches of 4 \(step 0\)"):
+        run(place, spec(place))
+    assert live.look(place / "out", place / "state").state == "failed"
 
 
 def test_a_checkpoint_that_cannot_be_read_now_is_not_deleted(place, monkeypatch, capsys):
