@@ -47,9 +47,10 @@ def _in_turn(order: np.ndarray, labels: np.ndarray, draws: np.random.Generator) 
     In each round the classes come in another order, so that no class is favoured between two rounds.
     """
     classes, counts = np.unique(labels, return_counts=True)
-    rows = np.stack([order[labels[order] == value][: counts.min()] for value in classes])
-    turns = draws.permuted(np.tile(np.arange(len(classes)), (counts.min(), 1)), axis=1)
-    return rows[turns, np.arange(counts.min())[:, None]].reshape(-1)
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    starts, rounds = np.cumsum(counts) - counts, np.arange(counts.min())[:, None]
+    turns = draws.permuted(np.tile(np.arange(len(classes)), (len(rounds), 1)), axis=1)
+    return by_class[starts[turns] + rounds].reshape(-1)
 
 
 def read_subset(
