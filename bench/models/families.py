@@ -12,6 +12,7 @@ FAMILIES = {
     "ascend": "bench.models.vit",
     "bf-unet": "bench.models.bias_free",
     "bf-cnn": "bench.models.bias_free",
+    "u-dit": "bench.models.u_dit",
     "identity": "bench.models.controls",
     "wiener": "bench.models.controls",
     "memoriser": "bench.models.controls",
