@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from bench import devices
 from bench.errors import BenchError
 
 
@@ -25,12 +26,14 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def torch_device(device: str | None, threads: int) -> str:
-    """Fix the threads and the precision of measurements; return the device.
+    """Fix the threads and the precision of measurements; return the device, a GPU of its own where there are several.
 
     Raises BenchError where a CUDA device is asked for and there is none.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+    if device in (None, "cuda"):
+        devices.claim()
     import torch
 
     torch.set_num_threads(threads)
