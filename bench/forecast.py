@@ -18,7 +18,7 @@ import pandas as pd
 from bench import paths
 from bench.errors import BenchError
 from bench.files import read_json
-from bench.options import RunSpec
+from bench.options import COMPLETE, RunSpec
 from bench.plan import Plan
 
 TRAINING_PASSES = 3  # forward, and twice its work backward
@@ -117,12 +117,15 @@ def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     if rule == "train":
         return run.training.steps * run.training.batch * TRAINING_PASSES
     if rule == "psnr":
-        return 2 * measure.psnr.images * measure.psnr.steps
+        steps = run.training.timesteps if measure.psnr.steps == "all" else measure.psnr.steps
+        return 2 * measure.psnr.images * steps
     if rule == "attention":
         return measure.attention.images * len(measure.attention.step_indices)
     if rule == "samples":
         return measure.frechet.samples * measure.frechet.steps
-    if rule == "jacobian" and measure.jacobian.leading is None:
+    if rule == "jacobian" and (
+        measure.jacobian.leading is None or (measure.jacobian.leading == "auto" and pixels <= COMPLETE)
+    ):
         return measure.jacobian.images * len(measure.jacobian.step_indices) * pixels * TRAINING_PASSES
     return None
 

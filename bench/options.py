@@ -102,12 +102,18 @@ class PsnrOptions:
     __pydantic_config__ = STRICT
 
     images: int = option(300, "K, images from each of train and test", "paper")
-    steps: int = option(50, "respaced step indices", "paper")
+    steps: int | Literal["all"] = option(50, "respaced step indices; all takes every step", "paper")
     clip: bool = option(True, "clip the x0 estimate to the data range", "assumed")
+    unclipped: bool = option(False, "give the PSNR of the unclipped estimate beside it, as psnr_unclipped")
 
     def __post_init__(self) -> None:
         check(self.images >= 1, f"images must be at least 1, not {self.images}")
-        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        check(self.steps == "all" or self.steps >= 1, f"steps must be all or at least 1, not {self.steps}")
+
+
+COMPLETE = (
+    4096  # `leading: auto` takes the complete spectrum up to this dimension: 128 MiB a matrix in float64
+)
 
 
 @dataclass(frozen=True)
@@ -119,17 +125,26 @@ class JacobianOptions:
     images: int = option(1, "test images", "assumed")
     step_indices: list[int] = option([7], "noise levels, as indices of the PSNR step grid", "assumed")
     steps: int = option(50, "respaced step indices of that grid", "paper")
-    operators: list[Literal["eps", "x0"]] = option(["eps", "x0"], "Jacobians of which output", "assumed")
+    operators: list[Literal["eps", "x0", "denoiser"]] = option(
+        ["eps", "x0"],
+        "Jacobians of which output: the noise, the image estimate, or I - sigma d eps, which is the latter "
+        "by x_t / sqrt(abar)",
+        "assumed",
+    )
     vectors: list[int] = option([0, 112, 224], "indices of the eigenvectors that are kept", "paper")
-    leading: int | None = option(None, "leading values only, matrix-free; null takes the complete spectrum")
+    leading: int | Literal["auto"] | None = option(
+        None,
+        "leading values only, matrix-free; null takes the complete spectrum; "
+        f"auto takes it up to dimension {COMPLETE}, beyond it 16 leading values, or as many as `vectors` needs",
+    )
 
     def __post_init__(self) -> None:
         check(self.images >= 1, f"images must be at least 1, not {self.images}")
         check(
-            self.leading is None or self.leading >= 1,
-            f"leading must be null or at least 1, not {self.leading}",
+            self.leading in (None, "auto") or self.leading >= 1,
+            f"leading must be null, auto or at least 1, not {self.leading}",
         )
-        check(len(self.operators) > 0, "operators must name at least one of eps, x0")
+        check(len(self.operators) > 0, "operators must name at least one of eps, x0, denoiser")
         check(
             all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
             f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",

@@ -16,6 +16,7 @@ from bench.diffusion.schedule import Schedule, make_schedule
 from bench.errors import BenchError
 from bench.files import read_json
 from bench.models.registry import build
+from bench.randomness import generator
 
 
 class Run:
@@ -24,7 +25,8 @@ class Run:
     Attributes: ``spec`` (:class:`bench.options.RunSpec`), ``record`` (the whole ``run.json``), ``model``
     (averaged weights, evaluation mode, on ``device``), ``schedule`` (all T steps), ``dataset``.
     ``weights`` names another weights file, say a snapshot.  Raises BenchError where the folder holds no
-    finished run, or its weights do not fit its options or are not finite.
+    finished run, or its weights do not fit its options or are not finite, or the network does not return a noise
+    prediction.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu", weights: str | Path | None = None) -> None:
@@ -53,7 +55,7 @@ class Run:
 
     @cached_property
     def model(self) -> torch.nn.Module:
-        """The network with its averaged weights, in evaluation mode, parameters frozen."""
+        """The network with its averaged weights, in evaluation mode, parameters frozen; tried on one noise image."""
         model = build(self.spec.model, self.image_size, self.channels)
         try:
             state = load_file(self.weights)
@@ -71,7 +73,14 @@ class Run:
             raise BenchError(
                 f"{self.weights} holds values that are not finite in {bad!r}; train the run again."
             )
-        return model.to(self.device).eval().requires_grad_(False)
+        model = model.to(self.device).eval().requires_grad_(False)
+        x = torch.randn(
+            (1, self.channels, self.image_size, self.image_size), generator=generator(0, "trial", 0)
+        )
+        with torch.no_grad():
+            last = torch.tensor([len(self.schedule) - 1], device=self.device)
+            check_prediction(model(x.to(self.device), last), x, self.spec.name)
+        return model
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -99,4 +108,20 @@ class Run:
 
     def test_images(self, count: int | None = None) -> np.ndarray:
         """Return the first ``count`` (default all) test images of this shuffle, uint8 (n, H, W, C)."""
+        if (count or 0) > len(self.dataset.test):
+            raise BenchError(
+                f"Dataset {self.spec.dataset} has {len(self.dataset.test)} test images, fewer than the {count} asked "
+                "for; lower the count."
+            )
         return np.ascontiguousarray(self.dataset.test[self._order[1][:count]])
+
+
+def check_prediction(eps: torch.Tensor, x: torch.Tensor, name: str) -> None:
+    """Raise BenchError where the prediction ``eps`` of run ``name`` is not finite or not of the shape of ``x``."""
+    if eps.shape != x.shape:
+        raise BenchError(
+            f"{name}: the network returns {tuple(eps.shape)} for images {tuple(x.shape)}; "
+            "a noise prediction has the shape of its image."
+        )
+    if not bool(torch.isfinite(eps).all()):
+        raise BenchError(f"{name}: the network's prediction is not finite; train the run again.")

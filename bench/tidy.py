@@ -29,6 +29,8 @@ KEY = [*IDENTITY, "split", "metric", "index_name", "index", "protocol"]
 METRICS: dict[str, tuple[str, str, str]] = {
     "psnr": ("dB", "higher", "PSNR of the one-step x0 estimate at a step index, mean over images"),
     "psnr_mean": ("dB", "higher", "plain mean of psnr over the step indices"),
+    "psnr_unclipped": ("dB", "higher", "psnr of the estimate that is not clipped to the data range"),
+    "psnr_unclipped_mean": ("dB", "higher", "plain mean of psnr_unclipped over the step indices"),
     "psnr_gap": ("dB", "lower", "train minus test PSNR at a step index, clipped at 0"),
     "psnr_gap_mean": ("dB", "lower", "plain mean of psnr_gap over the step indices"),
     "psnr_gap_signed": ("dB", "lower", "train minus test PSNR at a step index"),
@@ -36,6 +38,29 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "jacobian_eigenvalue": ("", "", "eigenvalue k of the symmetric part of the Jacobian, largest first"),
     "jacobian_singular_value": ("", "", "singular value k of the Jacobian, largest first"),
     "jacobian_asymmetry": ("", "", "|J - J^T| / |J| in the Frobenius norm"),
+    "jacobian_trace": ("", "", "trace of the Jacobian; of the optimal denoiser, the effective dimension"),
+    "jacobian_residual": ("", "", "largest residual |A v - lambda v| / max |lambda| of the leading values"),
+    "jacobian_participation": (
+        "",
+        "",
+        "share of the pixels that eigenvector k lives on: 1 for all, 1 / pixels for one (local or sparse)",
+    ),
+    "jacobian_frequency": ("cycles/image", "", "mean spatial frequency of eigenvector k (oscillating)"),
+    "jacobian_overlap_pca": (
+        "",
+        "",
+        "mean squared cosine between the leading k + 1 eigenvectors and principal components of the train pool",
+    ),
+    "jacobian_overlap_dct": (
+        "",
+        "",
+        "the same against the k + 1 cosines of largest variance in the train pool (fixed harmonics)",
+    ),
+    "jacobian_train_share": (
+        "",
+        "",
+        "share of eigenvector k inside the span of differences of the N training images (memorised)",
+    ),
     "attention_distance": (
         "tokens",
         "",

@@ -81,7 +81,7 @@ def measure(run: Run, options: MemorizationOptions) -> Measurement:
             f"{run.spec.name} has one training image; memorization needs two, for the second nearest."
         )
     samples, drawn = read_samples(run)
-    images = {"": samples, "test": run.test_images(len(samples))}
+    images = {"": samples, "test": run.test_images()[: len(samples)]}
     names = ["pixels", *([options.space] if options.space else [])]
     found, rows, train = Measurement(arrays={}), run.train_rows(), run.train_images()
     for name in names:

@@ -26,27 +26,32 @@ def psnr(x0: Tensor, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def psnr_by_step(model: nn.Module, grid: Schedule, images: Tensor, clip: bool) -> np.ndarray:
-    """Return PSNR (K, S) of images (K, C, H, W) in [-1, 1] at every step of ``grid``.
+def psnr_by_step(
+    model: nn.Module, grid: Schedule, images: Tensor, clips: tuple[bool, ...] = (True,)
+) -> np.ndarray:
+    """Return PSNR (clips, K, S) of images (K, C, H, W) in [-1, 1] at every step of ``grid``, x0 clipped or not.
 
     The noise of (image k, step index) is a function of that position alone: it is shared by train image k,
     test image k, all runs and all models of one image shape.
     """
-    found = np.empty((len(images), len(grid)))
+    found = np.empty((len(clips), len(images), len(grid)))
     for index in range(len(grid)):
         noise = torch.randn(images.shape, generator=generator(0, "psnr-noise", index)).to(images.device)
         x_t = grid.q_sample(images, index, noise)
         for rows in torch.arange(len(images), device=images.device).split(BATCH):
             t = torch.full((len(rows),), int(grid.timesteps[index]), device=images.device)
-            x0 = grid.x0_from_eps(x_t[rows], index, model(x_t[rows], t), clip)
-            found[rows.cpu(), index] = psnr(x0, images[rows]).cpu()
+            eps = model(x_t[rows], t)
+            for which, clip in enumerate(clips):
+                x0 = grid.x0_from_eps(x_t[rows], index, eps, clip)
+                found[which, rows.cpu(), index] = psnr(x0, images[rows]).cpu()
     return found
 
 
 def measure(run: Run, options: PsnrOptions) -> Measurement:
     """Measure PSNR on K train images (repeated with fresh noise where N < K) and K test images.
 
-    Raises BenchError where the test pool holds fewer than K.
+    Values of single images (K, S) are the arrays ``train`` and ``test``; ``train_unclipped`` and
+    ``test_unclipped`` where asked for.  Raises BenchError where the test pool holds fewer than K.
     """
     count, tests = options.images, len(run.dataset.test)
     if tests < count:
@@ -55,24 +60,26 @@ def measure(run: Run, options: PsnrOptions) -> Measurement:
         )
     train = run.train_images(count)
     pools = {"train": train[np.arange(count) % len(train)], "test": run.test_images(count)}
-    grid = run.schedule.respace(options.steps)
-    arrays = {
-        split: psnr_by_step(
-            run.model, grid, to_network(torch.from_numpy(images)).to(run.device), options.clip
-        )
-        for split, images in pools.items()
-    }
-    found = Measurement(
-        arrays={k: v.astype(np.float32) for k, v in arrays.items()} | {"timesteps": grid.timesteps}
-    )
-    protocol = f"images={count};steps={options.steps};clip={str(options.clip).lower()}"
-    means = {split: values.mean(0) for split, values in arrays.items()}
-    for split, curve in means.items():
-        _add(found, "psnr", curve, split, protocol)
-    signed = means["train"] - means["test"]
+    grid = run.schedule if options.steps == "all" else run.schedule.respace(options.steps)
+    clips = {"": options.clip} | ({"_unclipped": False} if options.unclipped else {})
+    found = Measurement(arrays={"timesteps": grid.timesteps})
+    means = {}
+    for split, images in pools.items():
+        pixels = to_network(torch.from_numpy(images)).to(run.device)
+        values = psnr_by_step(run.model, grid, pixels, tuple(clips.values()))
+        for kind, clip, one in zip(clips, clips.values(), values):
+            means[kind, split] = one.mean(0)
+            found.arrays[split + kind] = one.astype(np.float32)
+            _add(found, f"psnr{kind}", means[kind, split], split, _protocol(count, len(grid), clip))
+    signed = means["", "train"] - means["", "test"]
+    protocol = _protocol(count, len(grid), options.clip)
     _add(found, "psnr_gap", np.maximum(signed, 0), "train-test", protocol)
     _add(found, "psnr_gap_signed", signed, "train-test", protocol)
     return found
+
+
+def _protocol(images: int, steps: int, clip: bool) -> str:
+    return f"images={images};steps={steps};clip={str(clip).lower()}"
 
 
 def _add(found: Measurement, metric: str, curve: np.ndarray, split: str, protocol: str) -> None:

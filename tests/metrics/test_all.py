@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from bench import runs
 from bench.cli import main
+from bench.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "disks-8.unet-t16.n10.s0"
@@ -26,6 +28,20 @@ measure:
 runs:
   - {datasets: [disks-8], models: [unet-t16], train_sizes: [10]}
 """
+
+
+class Twice(torch.nn.Module):
+    """A network that returns each channel twice."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def load_state_dict(self, state):
+        return self.inner.load_state_dict(state)
+
+    def forward(self, x, t, y=None):
+        return self.inner(x, t, y).repeat(1, 2, 1, 1)
 
 
 def bench(*words):
@@ -94,3 +110,24 @@ def test_more_samples_begin_with_the_same_and_raw_differs_from_averaged(place):
     assert len(many) == 70 and np.array_equal(few, many[:3])
     drawn = np.load(place / "samples.npz")["samples"]
     assert not np.array_equal(drawn[:3], few)
+
+
+def test_more_images_than_the_test_pool_holds_and_a_damaged_network_are_refused(place, monkeypatch):
+    run = runs.Run(place)
+    with pytest.raises(
+        BenchError, match="disks-8 has [0-9]+ test images, fewer than the 999999 asked for; lower"
+    ):
+        run.test_images(999999)
+    real = runs.build
+    monkeypatch.setattr(runs, "build", lambda *given: Twice(real(*given)))
+    with pytest.raises(
+        BenchError, match=r"returns \(1, 2, 8, 8\) for images \(1, 1, 8, 8\); a noise prediction"
+    ):
+        runs.Run(place).model  # noqa: B018
+    monkeypatch.undo()
+    state = runs.load_file(place / "weights.safetensors")
+    name = next(iter(state))
+    state[name] = state[name] * float("nan")
+    monkeypatch.setattr(runs, "load_file", lambda path: state)
+    with pytest.raises(BenchError, match=f"weights.safetensors holds values that are not finite in '{name}'"):
+        runs.Run(place).model  # noqa: B018

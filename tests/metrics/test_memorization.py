@@ -30,7 +30,7 @@ def fake_run(folder, samples, train, test, flip=False):
         spec=types.SimpleNamespace(
             name="run", train_size=len(train), training=types.SimpleNamespace(flip=flip)
         ),
-        train_images=lambda: train, test_images=lambda n: test[:n], train_rows=lambda: rows,
+        train_images=lambda: train, test_images=lambda: test, train_rows=lambda: rows,
     )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from bench.data import procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
-from bench.metrics import attention, jacobian, psnr
-from bench.models.attention import AttentionCore, window_mask
-from bench.options import JacobianOptions, PsnrOptions
+from bench.metrics import attention, psnr
+from bench.models.attention import window_mask
+from bench.options import PsnrOptions
 
 GRID = make_schedule("linear", 1000).respace(50)
 
@@ -78,10 +78,29 @@ def test_gaussian_field_meets_its_optimum():
             return (x - abar**0.5 * x0) / (1 - abar) ** 0.5
 
     images = torch.from_numpy(fields)[:, None]
-    found = psnr.psnr_by_step(Wiener(), GRID, images, clip=False)[:, step]
+    found = psnr.psnr_by_step(Wiener(), GRID, images, (False,))[0, :, step]
     sigma2 = (1 - GRID.alphas_cumprod[step]) / GRID.alphas_cumprod[step]
     optimum = -10 * np.log10((spectrum * sigma2 / (spectrum + sigma2)).mean() / 4)
     assert abs(found.mean() - optimum) < 4 * found.std() / len(found) ** 0.5 + 0.01
+
+
+def test_every_step_and_the_unclipped_estimate():
+    train, test = pool(3, 0), pool(4, 1)
+    options = PsnrOptions(images=4, steps="all", unclipped=True)
+    run = fake_run(Memoriser(train), train, test)
+    run.schedule = make_schedule("linear", 25)
+    found = psnr.measure(run, options)
+    assert found.arrays["test"].shape == found.arrays["test_unclipped"].shape == (4, 25)
+    assert {r["protocol"] for r in found.rows if r["metric"] == "psnr_unclipped"} == {
+        "images=4;steps=25;clip=false"
+    }
+    assert found.rows[0]["protocol"] == "images=4;steps=25;clip=true"
+    np.testing.assert_allclose(
+        rows(found, "psnr_unclipped", "test"), found.arrays["test_unclipped"].mean(0), rtol=1e-6
+    )
+    plain = psnr.measure(run, PsnrOptions(images=4, steps=25, clip=False))
+    assert rows(found, "psnr_unclipped", "train") == rows(plain, "psnr", "train")
+    assert rows(plain, "psnr_unclipped") == []
 
 
 def test_noise_is_shared_and_the_gap_of_equal_pools_is_zero():
@@ -94,69 +113,6 @@ def test_noise_is_shared_and_the_gap_of_equal_pools_is_zero():
 def test_test_pool_smaller_than_k():
     with pytest.raises(BenchError, match="4 test images, fewer than psnr.images = 5"):
         psnr.measure(fake_run(None, pool(5, 0), pool(4, 1)), PsnrOptions(images=5))
-
-
-def linear_map(matrix):
-    return lambda x: (x.flatten(1) @ torch.from_numpy(matrix.T).to(x)).view(x.shape)
-
-
-def test_jacobian_of_a_linear_map_is_its_matrix():
-    matrix = np.random.default_rng(0).standard_normal((48, 48))
-    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
-    dense = jacobian.dense_jacobian(linear_map(matrix), x)
-    np.testing.assert_allclose(dense, matrix, atol=1e-12)
-    full = jacobian.spectrum(dense)
-    np.testing.assert_allclose(
-        full.eigenvalues, np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1], atol=1e-10
-    )
-    assert abs(full.asymmetry - np.linalg.norm(matrix - matrix.T) / np.linalg.norm(matrix)) < 1e-12
-    few = jacobian.leading_spectrum(linear_map(matrix), x, 5)
-    np.testing.assert_allclose(few.eigenvalues, full.eigenvalues[:5], rtol=1e-4)
-    np.testing.assert_allclose(few.singular_values, full.singular_values[:5], rtol=1e-4)
-    assert np.abs((few.eigenvectors * full.eigenvectors[:, :5]).sum(0)).min() > 0.999
-    with pytest.raises(BenchError, match="not below the dimension 48"):
-        jacobian.leading_spectrum(linear_map(matrix), x, 48)
-
-
-def test_memorisers_x0_jacobian_is_the_posterior_covariance():
-    train, step = pool(4, 0, side=4), 30
-    found = jacobian.measure(
-        fake_run(Memoriser(train), train, train), JacobianOptions(step_indices=[step], vectors=[0, 1])
-    )
-    abar = GRID.alphas_cumprod[step]
-    clean = torch.from_numpy(train[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    noise = torch.randn(clean.shape, generator=jacobian.generator(0, "jacobian-noise", step))
-    x = GRID.q_sample(clean, step, noise).double().flatten().numpy()
-    images = train.reshape(4, -1) / 127.5 - 1
-    logits = -((x - np.sqrt(abar) * images) ** 2).sum(1) / (2 * (1 - abar))
-    weights = np.exp(logits - logits.max())
-    weights /= weights.sum()
-    mean = weights @ images
-    covariance = (images - mean).T * weights @ (images - mean)
-    expected = np.linalg.eigvalsh(covariance * np.sqrt(abar) / (1 - abar))[::-1]
-    np.testing.assert_allclose(
-        found.arrays[f"eigenvalues_x0_{step}_0"], expected, atol=2e-4 * expected[0] + 1e-5
-    )
-
-
-def test_jacobian_through_attention():
-    torch.manual_seed(0)
-
-    class Net(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.qkv, self.core = torch.nn.Linear(4, 12), AttentionCore((4, 4), window=3)
-
-        def forward(self, x):
-            q, k, v = self.qkv(x.flatten(2).transpose(1, 2))[:, None].chunk(3, -1)
-            return self.core(q, k, v)[:, 0].transpose(1, 2).reshape(x.shape)
-
-    net, x = Net().double().requires_grad_(False), torch.randn(1, 4, 4, 4, dtype=torch.float64)
-    dense = jacobian.dense_jacobian(net, x)
-    rows_by_hand = torch.autograd.functional.jacobian(net, x).view(64, 64)
-    np.testing.assert_allclose(dense, rows_by_hand.numpy(), atol=1e-10)
-    few = jacobian.leading_spectrum(net, x, 3)
-    np.testing.assert_allclose(few.eigenvalues, jacobian.spectrum(dense).eigenvalues[:3], rtol=1e-4)
 
 
 def test_locality_numbers():

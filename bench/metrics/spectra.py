@@ -1,0 +1,198 @@
+"""Spectra of Jacobians: complete from the matrix, or the leading values from products alone.
+
+Operators are affine in one Jacobian J: ``shift I + slope J``. They share its eigenvectors, so one
+decomposition serves all of them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
+from torch.func import linearize
+
+from bench.errors import BenchError
+from bench.models.attention import exact_attention
+
+Function = Callable[[Tensor], Tensor]
+Maps = dict[str, tuple[float, float]]  # operator -> (shift, slope)
+
+RESIDUAL = 1e-2  # |A v - lambda v| / max |lambda| that a leading pair may have
+TOLERANCES = (1e-3, 1e-6)  # asked of ARPACK, in turn, until the residual is kept
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """``eigenvalues`` (d or k,) of the symmetric part, descending, ``eigenvectors`` (d, d or k) as columns,
+    ``singular_values`` descending; ``asymmetry`` |J - J^T| / |J| and ``trace``, NaN where only leading values
+    are known; ``residual`` max_k |A v_k - lambda_k v_k| / max |lambda|."""
+
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+    singular_values: np.ndarray
+    asymmetry: float = math.nan
+    trace: float = math.nan
+    residual: float = 0.0
+
+
+def dense_jacobian(function: Function, x: Tensor) -> np.ndarray:
+    """Return the Jacobian (d, d), float64, at one image (1, C, H, W), rows = outputs.
+
+    ``function`` maps batches of images. One graph of equal copies of the image is built, and each backward pass
+    through it gives as many rows as there are copies: the products of ``vmap(vjp)``, at half their time on a CPU,
+    since every layer keeps its own batched kernel. Raises BenchError where an entry is not finite.
+    """
+    size = x.numel()
+    copies = min(size, max(16, 2**14 // size) if x.device.type == "cpu" else 128)
+    with torch.enable_grad():
+        batch = x.detach().expand(copies, *x.shape[1:]).contiguous().requires_grad_()
+        out = function(batch) + 0 * batch  # the second term: a constant function has a Jacobian too
+    found = np.empty((size, size))
+    for start in range(0, size, copies):
+        rows = min(copies, size - start)
+        seeds = torch.zeros(copies, size, dtype=x.dtype, device=x.device)
+        seeds[:rows, start : start + rows].fill_diagonal_(1)
+        (block,) = torch.autograd.grad(out, batch, seeds.view_as(out), retain_graph=True)
+        found[start : start + rows] = block[:rows].flatten(1).cpu()
+    if not np.isfinite(found).all():
+        raise BenchError("The Jacobian holds values that are not finite; train the run again.")
+    return found
+
+
+def spectra(jacobian: np.ndarray, maps: Maps) -> dict[str, Spectrum]:
+    """Decompose ``shift I + slope J`` completely, for each operator, from the dense J (d, d).
+
+    Singular values are roots of the eigenvalues of the Gram matrix in float64: right to 1e-8 of the largest,
+    finer than a float32 network's derivatives. An eigenvector's sign makes its largest entry positive.
+    """
+    symmetric, gram = (jacobian + jacobian.T) / 2, jacobian.T @ jacobian
+    values, vectors = np.linalg.eigh(symmetric)
+    vectors, skew = _signed(vectors), float(np.linalg.norm(jacobian - jacobian.T))
+    found = {}
+    for name, (shift, slope) in maps.items():
+        square = slope**2 * gram + 2 * shift * slope * symmetric + shift**2 * np.eye(len(gram))
+        moved = shift + slope * values
+        order = slice(None, None, -1 if slope > 0 else 1)
+        found[name] = Spectrum(
+            moved[order],
+            vectors[:, order],
+            np.sqrt(np.maximum(np.linalg.eigvalsh(square)[::-1], 0)),
+            abs(slope) * skew / max(math.sqrt(np.trace(square)), 1e-300),
+            float(moved.sum()),
+        )
+    return found
+
+
+class Products:
+    """J v and J^T v of a function at one image (1, C, H, W), from one pass: vectors (d,) float64 to the same."""
+
+    def __init__(self, function: Function, x: Tensor) -> None:
+        def mapped(z: Tensor) -> Tensor:
+            return function(z) + 0 * z
+
+        with exact_attention(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch.func warns of its own inner workings
+            with torch.enable_grad():
+                self._x = x.detach().contiguous().requires_grad_()
+                self._out = mapped(self._x)
+            _, self._push = linearize(mapped, x.detach().contiguous())
+
+    def forward(self, v: np.ndarray) -> np.ndarray:
+        """Return J v."""
+        return _array(self._push(self._tensor(v)))
+
+    def backward(self, v: np.ndarray) -> np.ndarray:
+        """Return J^T v."""
+        return _array(torch.autograd.grad(self._out, self._x, self._tensor(v), retain_graph=True)[0])
+
+    def _tensor(self, v: np.ndarray) -> Tensor:
+        x = self._x
+        return torch.as_tensor(np.ravel(v), dtype=x.dtype, device=x.device).view(x.shape)
+
+
+def leading_spectra(function: Function, x: Tensor, count: int, maps: Maps) -> dict[str, Spectrum]:
+    """Return the ``count`` leading values of ``shift I + slope J`` without forming J, for each operator.
+
+    Raises BenchError where ``count`` is not below the dimension, a product is not finite, or a pair does not
+    satisfy its equation to RESIDUAL.
+    """
+    size = x.numel()
+    if count >= size:
+        raise BenchError(f"jacobian.leading = {count} is not below the dimension {size}; set it to null.")
+    products = Products(function, x)
+    solved: dict[float, tuple[float, Spectrum]] = {}
+    found = {}
+    for name, (shift, slope) in maps.items():
+        ratio = round(shift / slope, 9)  # equal ratio: one operator is a multiple of the other
+        if (math.copysign(1, slope), ratio) not in solved:
+            solved[math.copysign(1, slope), ratio] = slope, _leading(products, size, count, shift, slope)
+        first, spectrum = solved[math.copysign(1, slope), ratio]
+        found[name] = _scaled(spectrum, slope / first)
+    return found
+
+
+def _leading(products: Products, size: int, count: int, shift: float, slope: float) -> Spectrum:
+    def forward(v: np.ndarray) -> np.ndarray:
+        return shift * v + slope * products.forward(v)
+
+    def backward(v: np.ndarray) -> np.ndarray:
+        return shift * v + slope * products.backward(v)
+
+    start = np.random.default_rng(0).standard_normal(size)
+    values, vectors, residual = _lanczos(lambda v: (forward(v) + backward(v)) / 2, start, count)
+    # the singular vectors of a nearly symmetric Jacobian lie near its eigenvectors: start among them
+    squares, _, second = _lanczos(lambda v: backward(forward(v)), vectors.sum(1), count)
+    singular = np.sqrt(np.maximum(squares, 0))
+    return Spectrum(values, _signed(vectors), singular, residual=max(residual, second))
+
+
+def _lanczos(
+    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the largest eigenvalues, descending, their vectors, and the largest relative residual."""
+    if not product(start).any():  # the zero operator, which ARPACK cannot start from
+        return np.zeros(count), np.eye(len(start), count), 0.0
+    operator = LinearOperator((len(start),) * 2, product, dtype=np.float64)
+    residual = math.inf
+    for tolerance in TOLERANCES:
+        try:
+            values, vectors = eigsh(operator, count, which="LA", v0=start, tol=tolerance)
+        except ArpackNoConvergence:
+            continue
+        values, vectors = values[::-1], vectors[:, ::-1]
+        images = np.stack([product(v) for v in vectors.T], axis=1)
+        scale = max(np.abs(values).max(), 1e-12)
+        residual = float(np.linalg.norm(images - values * vectors, axis=0).max() / scale)
+        if residual <= RESIDUAL:
+            return values, vectors, residual
+    raise BenchError(
+        f"The {count} leading values did not converge (relative residual {residual:.1e}); "
+        "set jacobian.leading to null."
+    )
+
+
+def _scaled(spectrum: Spectrum, factor: float) -> Spectrum:
+    return Spectrum(
+        spectrum.eigenvalues * factor,
+        spectrum.eigenvectors,
+        spectrum.singular_values * factor,
+        residual=spectrum.residual,
+    )
+
+
+def _array(v: Tensor) -> np.ndarray:
+    found = v.detach().flatten().double().cpu().numpy()
+    if not np.isfinite(found).all():
+        raise BenchError("A Jacobian product is not finite; train the run again.")
+    return found
+
+
+def _signed(vectors: np.ndarray) -> np.ndarray:
+    peak = np.take_along_axis(vectors, np.abs(vectors).argmax(0)[None], 0)
+    return np.ascontiguousarray(vectors * np.where(peak < 0, -1, 1))

@@ -1,0 +1,320 @@
+"""Jacobians against closed forms: linear maps, Wiener, memoriser, sparse Haar, disks."""
+
+from __future__ import annotations
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from bench.data import optima, procedural
+from bench.data.options import DatasetOptions
+from bench.diffusion.schedule import make_schedule
+from bench.errors import BenchError
+from bench.metrics import jacobian, shapes
+from bench.metrics.spectra import dense_jacobian, leading_spectra, spectra
+from bench.models.attention import AttentionCore
+from bench.options import JacobianOptions
+from bench.randomness import generator
+
+SCHEDULE = make_schedule("linear", 1000)
+GRID = SCHEDULE.respace(50)
+PLAIN = {"eps": (0.0, 1.0)}
+
+
+class Denoiser(torch.nn.Module):
+    """A denoiser D(y, sigma) of images y = x_0 + sigma z in [-1, 1], flattened to float64, as a noise prediction."""
+
+    def __init__(self, denoise):
+        super().__init__()
+        self.denoise = denoise
+
+    def forward(self, x, t, y=None):
+        abar = float(SCHEDULE.alphas_cumprod[int(t[0])])
+        sigma = ((1 - abar) / abar) ** 0.5
+        noisy = x.double().flatten(1) / abar**0.5
+        x0 = self.denoise(noisy, sigma).reshape(noisy.shape)
+        return ((noisy - x0) / sigma).view(x.shape).to(x.dtype)
+
+
+def memoriser(images):
+    data = torch.from_numpy(images).permute(0, 3, 1, 2).double().flatten(1) / 127.5 - 1
+
+    def denoise(y, sigma):
+        return (-torch.cdist(y, data).square() / (2 * sigma**2)).softmax(1) @ data
+
+    return Denoiser(denoise)
+
+
+def fake_run(model, train, test, pool=None):
+    return types.SimpleNamespace(
+        spec=types.SimpleNamespace(name="toy"), model=model, device="cpu", schedule=SCHEDULE,
+        dataset=types.SimpleNamespace(train=train if pool is None else pool),
+        train_images=lambda n=None: train[:n], test_images=lambda n=None: test[:n],
+    )  # fmt: skip
+
+
+def pool(count, seed, side=4):
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+
+
+def series(found, metric, operator):
+    rows = [r for r in found.rows if r["metric"] == metric and f"operator={operator};" in r["protocol"]]
+    return np.array([r["value"] for r in rows])
+
+
+def linear_map(matrix):
+    return lambda x: (x.flatten(1) @ torch.from_numpy(matrix.T).to(x)).view(x.shape)
+
+
+def noisy_input(images, step):
+    clean = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    noise = torch.randn(clean.shape, generator=generator(0, "jacobian-noise", step))
+    return GRID.q_sample(clean, step, noise).double().flatten(1).numpy()
+
+
+def test_jacobian_of_a_linear_map_is_its_matrix():
+    matrix = np.random.default_rng(0).standard_normal((48, 48))
+    x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
+    dense = dense_jacobian(linear_map(matrix), x)
+    np.testing.assert_allclose(dense, matrix, atol=1e-12)
+    full = spectra(dense, PLAIN)["eps"]
+    expected = np.linalg.eigvalsh((matrix + matrix.T) / 2)[::-1]
+    np.testing.assert_allclose(full.eigenvalues, expected, atol=1e-10)
+    np.testing.assert_allclose(full.singular_values, np.linalg.svd(matrix, compute_uv=False), atol=1e-6)
+    assert abs(full.asymmetry - np.linalg.norm(matrix - matrix.T) / np.linalg.norm(matrix)) < 1e-12
+    assert full.trace == pytest.approx(np.trace(matrix))
+
+
+@pytest.mark.parametrize("shift, slope", [(0.0, 1.0), (1.0, -0.7), (3.0, -2.1)])
+def test_leading_values_are_those_of_the_complete_spectrum(shift, slope):
+    matrix = np.random.default_rng(0).standard_normal((48, 48))
+    x, maps = torch.randn(1, 3, 4, 4, dtype=torch.float64), {"a": (shift, slope), "b": (2 * shift, 2 * slope)}
+    moved = shift * np.eye(48) + slope * matrix
+    full, few = spectra(matrix, maps), leading_spectra(linear_map(matrix), x, 5, maps)
+    for name, factor in (("a", 1), ("b", 2)):
+        expected = np.linalg.eigvalsh((moved + moved.T) / 2)[::-1] * factor
+        np.testing.assert_allclose(full[name].eigenvalues, expected, atol=1e-9)
+        np.testing.assert_allclose(few[name].eigenvalues, expected[:5], rtol=1e-5)
+        singular = np.linalg.svd(moved, compute_uv=False) * factor
+        np.testing.assert_allclose(full[name].singular_values, singular, atol=1e-6)
+        np.testing.assert_allclose(few[name].singular_values, singular[:5], rtol=1e-5)
+        assert np.abs((few[name].eigenvectors * full[name].eigenvectors[:, :5]).sum(0)).min() > 0.99
+        assert few[name].residual < 1e-2
+
+
+def test_a_constant_function_has_the_jacobian_zero():
+    x = torch.randn(1, 1, 4, 4)
+    assert not dense_jacobian(torch.zeros_like, x).any()
+    found = leading_spectra(torch.zeros_like, x, 3, {"eps": (0.0, 1.0), "denoiser": (1.0, -0.5)})
+    assert np.abs(found["eps"].eigenvalues).max() < 1e-9
+    np.testing.assert_allclose(found["denoiser"].eigenvalues, 1)
+    assert spectra(np.zeros((4, 4)), PLAIN)["eps"].asymmetry == 0
+
+
+def test_jacobian_through_attention():
+    torch.manual_seed(0)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.core = torch.nn.Linear(4, 12), AttentionCore((4, 4), window=3)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x.flatten(2).transpose(1, 2))[:, None].chunk(3, -1)
+            return self.core(q, k, v)[:, 0].transpose(1, 2).reshape(x.shape)
+
+    net, x = Net().double().requires_grad_(False), torch.randn(1, 4, 4, 4, dtype=torch.float64)
+    dense = dense_jacobian(net, x)
+    rows_by_hand = torch.autograd.functional.jacobian(net, x).view(64, 64)
+    np.testing.assert_allclose(dense, rows_by_hand.numpy(), atol=1e-10)
+    few = leading_spectra(net, x, 3, PLAIN)["eps"]
+    np.testing.assert_allclose(few.eigenvalues, spectra(dense, PLAIN)["eps"].eigenvalues[:3], rtol=1e-4)
+
+
+def test_wiener_has_the_gains_of_its_spectrum_at_every_level():
+    side, pictures = 16, pool(2, 0, 16)
+    spectrum = 4 * procedural.gaussian_spectrum(side)  # in [-1, 1] units
+    gains = torch.from_numpy(spectrum)
+
+    def denoise(y, sigma):
+        return torch.fft.ifft2(torch.fft.fft2(y.view(-1, side, side)) * (gains / (gains + sigma**2))).real
+
+    options = JacobianOptions(
+        images=2, step_indices=[2, 12, 30], operators=["eps", "x0", "denoiser"], vectors=[0, 255]
+    )
+    found = jacobian.measure(fake_run(Denoiser(denoise), pictures, pictures), options)
+    for step in (2, 12, 30):
+        abar, sigma = GRID.alphas_cumprod[step], GRID.sigma(step)
+        expected = np.sort((spectrum / (spectrum + sigma**2)).ravel())[::-1]
+        for image in range(2):
+            arrays = {o: found.arrays[f"eigenvalues_{o}_{step}_{image}"] for o in options.operators}
+            np.testing.assert_allclose(arrays["denoiser"], expected, atol=2e-6)
+            np.testing.assert_allclose(arrays["x0"], expected / np.sqrt(abar), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(
+                arrays["eps"], (1 - expected[::-1]) / np.sqrt(1 - abar), rtol=1e-4, atol=1e-5
+            )
+    assert series(found, "jacobian_asymmetry", "denoiser").max() < 1e-4
+    traces = series(found, "jacobian_trace", "denoiser")
+    assert traces[2] == pytest.approx((spectrum / (spectrum + GRID.sigma(12) ** 2)).sum(), rel=1e-4)
+
+
+def test_memorisers_jacobian_is_the_posterior_covariance_over_the_variance():
+    train, step = pool(4, 0), 30
+    options = JacobianOptions(step_indices=[step], operators=["x0", "denoiser"], vectors=[0, 1])
+    found = jacobian.measure(fake_run(memoriser(train), train, train, pool(40, 1)), options)
+    abar, sigma = GRID.alphas_cumprod[step], GRID.sigma(step)
+    images, y = train.reshape(4, -1) / 127.5 - 1, noisy_input(train[:1], step) / np.sqrt(abar)
+    logits = -((y - images) ** 2).sum(1) / (2 * sigma**2)
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    centred = images - weights @ images
+    expected = np.linalg.eigvalsh(centred.T * weights @ centred / sigma**2)[::-1]
+    assert expected[0] > 1e-3
+    np.testing.assert_allclose(found.arrays[f"eigenvalues_denoiser_{step}_0"], expected, atol=1e-5)
+    inside = series(found, "jacobian_train_share", "denoiser")
+    assert inside[0] > 0.999 and inside.sum() == pytest.approx(3, abs=1e-3)  # N - 1 dimensions, no more
+
+
+def test_sparse_haar_is_diagonal_in_its_basis():
+    side, step = 8, 8
+    basis = torch.from_numpy(procedural.haar_basis(side))
+    p, tau2 = (torch.from_numpy(a) for a in procedural.haar_prior(side))
+
+    def denoise(y, sigma):  # in [0, 1] units, as the closed form
+        sigma = sigma / 2
+        c = basis @ ((y.view(-1, side, side) + 1) / 2 - 0.5) @ basis.T
+        total = tau2 + sigma**2
+        exponent = -0.5 * c**2 * (1 / sigma**2 - 1 / total)
+        weight = 1 / (1 + (1 - p) / p * (total / sigma**2).sqrt() * exponent.exp())
+        return 2 * (0.5 + basis.T @ (weight * tau2 / total * c) @ basis) - 1
+
+    row = DatasetOptions(title="x", resolution=side, channels=1, family="haar", train=1, test=1)
+    images = procedural.round_to_uint8(procedural.draw(row, 0, 1))
+    options = JacobianOptions(step_indices=[step], operators=["denoiser"], vectors=[0])
+    found = jacobian.measure(fake_run(Denoiser(denoise), images, images), options)
+    y = noisy_input(images, step).reshape(1, side, side) / np.sqrt(GRID.alphas_cumprod[step])
+    expected = optima.haar_denoise((y + 1) / 2, GRID.sigma(step) / 2)[1].ravel()
+    np.testing.assert_allclose(
+        found.arrays[f"eigenvalues_denoiser_{step}_0"], np.sort(expected)[::-1], atol=1e-4
+    )
+    wave = procedural.haar_basis(side)
+    first = np.argmax(expected)
+    leader = np.outer(wave[first // side], wave[first % side])
+    kept = found.arrays[f"eigenvectors_denoiser_{step}_0"][0, ..., 0]
+    assert abs((kept * leader).sum()) > 0.999
+
+
+def test_disks_have_a_tangent_space_of_five_dimensions():
+    side = 16
+    disk = procedural.draw_disk([np.random.default_rng(3)], side)
+    tangent = torch.from_numpy(optima.disk_tangent(disk, side).reshape(5, -1).T.copy())
+    clean = torch.from_numpy(2 * procedural.disk_image(disk, side)[..., 0].ravel() - 1)
+    span = tangent @ torch.linalg.pinv(tangent)
+
+    def denoise(y, sigma):  # the optimum as sigma -> 0: projection on the tangent space
+        return clean + (y - clean) @ span
+
+    image = procedural.round_to_uint8(procedural.disk_image(disk, side)[None])
+    options = JacobianOptions(step_indices=[1], operators=["denoiser"], vectors=list(range(5)))
+    found = jacobian.measure(fake_run(Denoiser(denoise), image, image, pool(50, 0, side)), options)
+    values = found.arrays["eigenvalues_denoiser_1_0"]
+    np.testing.assert_allclose(values[:5], 1, atol=1e-3)
+    assert np.abs(values[5:]).max() < 1e-3
+    assert series(found, "jacobian_trace", "denoiser") == pytest.approx(5, abs=5e-3)
+    kept = found.arrays["eigenvectors_denoiser_1_0"].reshape(5, -1).T
+    assert shapes.overlap(kept, optima.disk_basis(disk, side))[-1] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_residual_network_has_i_minus_its_own_jacobian():
+    """The blind network of Kadkhodaie et al.: f predicts what to take from an image with noise, in [0, 1]."""
+    torch.manual_seed(0)
+    weight = torch.randn(16, 16, dtype=torch.float64) / 4
+
+    def inner(y):
+        return torch.relu(y @ weight.T) @ weight
+
+    def denoise(y, sigma):
+        unit = (y + 1) / 2
+        return 2 * (unit - inner(unit)) - 1
+
+    picture, step = pool(1, 0), 10
+    options = JacobianOptions(step_indices=[step], operators=["denoiser"], vectors=[0])
+    found = jacobian.measure(fake_run(Denoiser(denoise), picture, picture), options)
+    y = torch.from_numpy(noisy_input(picture, step)) / GRID.alphas_cumprod[step] ** 0.5
+    own = torch.autograd.functional.jacobian(inner, (y[0] + 1) / 2).numpy()
+    expected = spectra(np.eye(16) - own, PLAIN)["eps"]
+    np.testing.assert_allclose(
+        found.arrays[f"eigenvalues_denoiser_{step}_0"], expected.eigenvalues, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        series(found, "jacobian_singular_value", "denoiser"), expected.singular_values, atol=1e-5
+    )
+
+
+def test_shapes_of_known_vectors():
+    shape = (1, 8, 8)
+    pixel, even = np.eye(64)[:, :1], np.full((64, 1), 1 / 8)
+    assert shapes.participation(pixel, shape) == pytest.approx(1 / 64)
+    assert shapes.participation(even, shape) == pytest.approx(1)
+    place = (np.arange(8) + 0.5) * np.pi / 8
+    wave = np.outer(np.cos(3 * place), np.cos(4 * place)).reshape(64, 1)
+    assert shapes.frequency(wave, shape) == pytest.approx(2.5)  # half cycles (3, 4): 5 / 2 cycles
+    assert shapes.frequency(even, shape) == pytest.approx(0, abs=1e-9)
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((5, 5)))[0]
+    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 5)))[0]
+    assert shapes.overlap(basis @ turned, basis)[-1] == pytest.approx(1)
+    assert shapes.share(pixel, even) == pytest.approx(1 / 64)
+    colour = np.concatenate([pixel, np.zeros((128, 1))])
+    assert shapes.participation(colour, (3, 8, 8)) == pytest.approx(1 / 64)
+
+
+def test_bases_of_data_made_of_cosines():
+    """Images that are sums of a few cosines of one colour: both bases are those cosines."""
+    rng, place = np.random.default_rng(0), (np.arange(8) + 0.5) * np.pi / 8
+    waves = np.stack([np.outer(np.cos(i * place), np.cos(j * place)) for i, j in ((0, 1), (1, 0), (2, 1))])
+    fields = (rng.standard_normal((400, 3)) * [30, 20, 10]) @ waves.reshape(3, -1)
+    colour = np.array([1.0, 0.5, -0.5])
+    images = np.rint(128 + fields.reshape(-1, 8, 8, 1) * colour).clip(0, 255).astype(np.uint8)
+    found = shapes.bases(images, images[:10], 3)
+    truth = np.einsum("c,kp->kcp", colour, waves.reshape(3, -1)).reshape(3, -1).T
+    truth = truth / np.linalg.norm(truth, axis=0)
+    assert shapes.overlap(truth, found.dct).min() > 0.999
+    assert shapes.overlap(truth, found.pca).min() > 0.98
+    np.testing.assert_allclose(found.dct.T @ found.dct, np.eye(3), atol=1e-12)
+    assert found.train.shape == (192, 9)
+    few = shapes.bases(images[:100], images[:200], 3)
+    assert few.train is None
+    data = shapes.flat(images[:100])
+    assert shapes.overlap(np.linalg.svd(data)[2][:3].T, few.pca).min() > 1 - 1e-9
+
+
+def test_bad_requests_are_named_in_one_sentence():
+    picture = pool(2, 0)
+
+    def refused(match, model=None, **options):
+        run = fake_run(model or memoriser(picture), picture, picture)
+        with pytest.raises(BenchError, match=match):
+            jacobian.measure(run, JacobianOptions(**options))
+
+    refused("jacobian.leading = 16 is not below the dimension 16; set it to null", leading=16, vectors=[0])
+    refused("asks for eigenvector 112, there are 16; lower it")
+    refused("asks for eigenvector 4, there are 3", leading=3, vectors=[4])
+    wide = torch.nn.Module()
+    wide.forward = lambda x, t: torch.cat([x, x], 1)
+    refused(r"toy: the network returns \(1, 2, 4, 4\) for images \(1, 1, 4, 4\)", wide, vectors=[0])
+    sick = torch.nn.Module()
+    sick.forward = lambda x, t: x * float("nan")
+    refused("toy: the network's prediction is not finite", sick, vectors=[0])
+    kink = torch.nn.Module()
+    kink.forward = lambda x, t: (x - x).sqrt()  # finite, its derivative is not
+    refused("not finite", kink, vectors=[0])
+    refused("not finite", kink, vectors=[0], leading=2)
+
+
+def test_auto_takes_leading_values_beyond_a_size():
+    auto = JacobianOptions(leading="auto", vectors=[0, 30])
+    assert jacobian._leading(auto, 3072) is None and jacobian._leading(auto, 12288) == 31
+    with pytest.raises(ValueError, match="null, auto or at least 1"):
+        JacobianOptions(leading=0)
