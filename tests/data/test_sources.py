@@ -114,8 +114,13 @@ def test_names_that_stand_twice(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for _ in range(2):
             archive.addfile(tarfile.TarInfo("a.png"))
-    with pytest.raises(BenchError, match="two members are named"):
-        open_source(tmp_path / "a.tar")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", b"x")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.png", b"y")
+    for form in ("a.tar", "a.zip"):
+        with pytest.raises(BenchError, match=r"two members are named 'a\.png'"):
+            open_source(tmp_path / form)
 
 
 def test_a_folder_link_that_leaves_and_one_that_stays(tmp_path):
