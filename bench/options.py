@@ -246,6 +246,24 @@ class MemorizationOptions:
 
 
 @dataclass(frozen=True)
+class HalvesOptions:
+    """Half b against half a on the same noise (Kadkhodaie et al. 2024, Fig. 2); measured of runs with half: b."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(100, "test images on which the outputs are compared")
+    steps: int = option(10, "respaced step indices at which the outputs are compared")
+    samples: int = option(128, "pairs of samples from the same noise")
+    sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler; its noise is shared too")
+    sampling_steps: int = option(250, "sampling steps")
+
+    def __post_init__(self) -> None:
+        for name in ("images", "steps", "sampling_steps"):
+            check(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
+
+
+@dataclass(frozen=True)
 class MeasureOptions:
     """What is measured of each run; a metric that is null is left out."""
 
@@ -258,6 +276,7 @@ class MeasureOptions:
     memorization: MemorizationOptions | None = option(
         None, "nearest training image of each sample; needs frechet, which draws them"
     )
+    halves: HalvesOptions | None = option(None, "two networks trained on disjoint halves, on the same noise")
 
 
 METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))
@@ -287,6 +306,11 @@ class RunSpec:
     training: TrainingOptions
     measure: MeasureOptions
     half: Literal["a", "b"] = "a"  # which of two disjoint sets of N training images
+
+    @property
+    def partner(self) -> str:
+        """Name of the half a that a half b is compared with."""
+        return self.name.removesuffix("half-b").rstrip(".-")
 
 
 def to_dict(value: Any) -> Any:

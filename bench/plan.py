@@ -32,6 +32,7 @@ ENTRIES = {
     "classifier": ("bench.metrics.classifier",),
     "frechet": ("bench.metrics.frechet",),
     "memorization": ("bench.metrics.memorization",),
+    "halves": ("bench.metrics.halves", "bench.runs"),
 }
 # Metrics that are measured of something else than the weights: the rules in between.
 BEFORE = {"frechet": ("samples", "reference"), "memorization": ("samples",)}
@@ -108,7 +109,7 @@ def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
     return [*ENTRIES[rule], *own]
 
 
-MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples"}
+MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "halves"}
 
 
 def training_options(run: RunSpec) -> dict:
@@ -139,7 +140,23 @@ def load(suite: str) -> Plan:
                 )
     plan = Plan(suite, suite_options, runs, models, datasets)
     wanted = candidate.from_environment()
-    return candidate.add(plan, wanted, models) if wanted else plan
+    plan = candidate.add(plan, wanted, models) if wanted else plan
+    for run in plan.runs.values():
+        _check_partner(run, plan.runs, where)
+    return plan
+
+
+def _check_partner(run: RunSpec, runs: dict[str, RunSpec], where: str) -> None:
+    """Refuse a half b that is to be compared with a half a that the suite has not, or trains otherwise."""
+    if run.measure.halves is None:
+        return
+    partner = runs.get(run.partner)
+    if partner is None:
+        raise BenchError(
+            f"{where}: {run.name} is compared with {run.partner}, which the suite does not train."
+        )
+    if run.training != partner.training:
+        raise BenchError(f"{where}: {run.name} and {run.partner} must be trained with the same options.")
 
 
 def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
@@ -156,6 +173,8 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
     if grid.measure is not None:
         left = {m: None for m in METRICS if m not in grid.measure}
         wanted = dataclasses.replace(wanted, **left)
+    if grid.half == "a":
+        wanted = dataclasses.replace(wanted, halves=None)
     _check_measure(wanted, training, datasets, where)
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
     return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
@@ -192,7 +211,7 @@ def option_table() -> list[tuple[str, str, Any, str, str]]:
     kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
     return [
         (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
-        for kind in (*kinds, options.FrechetOptions, options.MemorizationOptions)
+        for kind in (*kinds, options.FrechetOptions, options.MemorizationOptions, options.HalvesOptions)
         for f in dataclasses.fields(kind)
     ]
 

@@ -24,6 +24,7 @@ SECTIONS = (
             options.AttentionOptions,
             options.FrechetOptions,
             options.MemorizationOptions,
+            options.HalvesOptions,
         ),
     ),
     ("Models: `config/models.yaml`", (config.ModelPreset,)),

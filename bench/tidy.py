@@ -97,6 +97,18 @@ METRICS: dict[str, tuple[str, str, str]] = {
         "",
         "distance to the nearest over distance to the second nearest training image, mean",
     ),
+    "halves_eps_cosine": (
+        "",
+        "higher",
+        "cosine of the noise predictions of two networks trained on disjoint halves, at a step index, mean over images",
+    ),
+    "halves_x0_cosine": ("", "higher", "the same of their x0 estimates, clipped to the data range"),
+    "halves_sample_cosine": ("", "higher", "cosine of their samples from the same noise, mean over pairs"),
+    "halves_training_cosine": (
+        "",
+        "lower",
+        "cosine of each of these samples with the most similar image that its network was trained on, mean",
+    ),
     "loss": ("", "lower", "mean training loss of the last history interval"),
     "training_loss": ("", "lower", "mean training loss of the history interval that ends at a step"),
     "parameters": ("", "", "trainable parameters"),

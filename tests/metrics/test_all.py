@@ -14,19 +14,22 @@ import torch
 from bench import runs
 from bench.cli import main
 from bench.errors import BenchError
+from bench.metrics import halves
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "disks-8.unet-t16.n10.s0"
 SUITE = """
-title: One tiny run
+title: One tiny run and its other half
 training: {steps: 6, batch: 4, ema: 0.5, keep_raw: true}
 measure:
   psnr: {images: 4, steps: 3}
   jacobian: {step_indices: [1], steps: 3, vectors: [0, 7]}
   frechet: {samples: 8, sampler: ddim, steps: 3, features: random-conv, weights: raw, pool: test, reference: 30}
   memorization: {features: random-conv}
+  halves: {images: 5, steps: 3, samples: 6, sampling_steps: 3}
 runs:
   - {datasets: [disks-8], models: [unet-t16], train_sizes: [10]}
+  - {datasets: [disks-8], models: [unet-t16], train_sizes: [10], half: b, measure: [halves]}
 """
 
 
@@ -68,7 +71,8 @@ def place(tmp_path_factory):
             "--out",
             "results/subsets/disks-8/s0.npz",
         )
-        bench("train", RUN, "--suite", "tiny")
+        for half in (RUN, f"{RUN}.half-b"):
+            bench("train", half, "--suite", "tiny")
         yield folder / "results" / "tiny" / "runs" / RUN
         os.chdir(before)
 
@@ -131,3 +135,48 @@ def test_more_images_than_the_test_pool_holds_and_a_damaged_network_are_refused(
     monkeypatch.setattr(runs, "load_file", lambda path: state)
     with pytest.raises(BenchError, match=f"weights.safetensors holds values that are not finite in '{name}'"):
         runs.Run(place).model  # noqa: B018
+
+
+def test_two_halves_are_compared_and_equal_networks_agree(place):
+    other = place.parent / f"{RUN}.half-b"
+    bench("measure", "halves", other.name, "--suite", "tiny", "--device", "cpu")
+    table = pd.read_csv(other / "halves.csv")
+    assert set(table["recipe"]) == {"half-b"}
+    assert all(table["protocol"].str.startswith(f"partner={RUN};"))
+    found = table.groupby("metric")["value"].agg(["count", "mean"])
+    assert found["count"].to_dict() == {
+        "halves_eps_cosine": 3, "halves_sample_cosine": 1, "halves_training_cosine": 1, "halves_x0_cosine": 3
+    }  # fmt: skip
+    assert found["mean"]["halves_eps_cosine"] < 0.999
+    with np.load(other / "halves.npz") as arrays:
+        assert arrays["eps_cosine"].shape == (5, 3) and arrays["samples_b"].shape == (6, 8, 8, 1)
+    saved = (other / "weights.safetensors").read_bytes()
+    shutil.copy(place / "weights.safetensors", other)
+    bench("measure", "halves", other.name, "--suite", "tiny", "--device", "cpu")
+    table = pd.read_csv(other / "halves.csv").set_index("metric")["value"]
+    np.testing.assert_allclose(table.drop("halves_training_cosine"), 1, atol=1e-6)
+    (other / "weights.safetensors").write_bytes(saved)
+
+
+def test_halves_that_do_not_belong_together_are_refused(place, capsys):
+    assert main(["measure", "halves", RUN, "--suite", "tiny", "--device", "cpu"]) == 1
+    assert "is no half b" in capsys.readouterr().err
+    path = Path("config/suites/tiny.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("half: b,", "half: b, shuffles: [1],"))
+    assert main(["plan", "tiny"]) == 1
+    assert f"compared with {RUN[:-1]}1, which the suite does not train" in capsys.readouterr().err
+    path.write_text(text.replace("half: b,", "half: b, training: {batch: 5},"))
+    assert main(["plan", "tiny"]) == 1
+    assert "must be trained with the same options" in capsys.readouterr().err
+    path.write_text(text)
+
+
+def test_cosine_ignores_mean_and_contrast_and_training_images_are_found(place):
+    images = torch.rand(4, 8, 8, 1, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(halves.cosine(images, 0.3 * images + 7), 1, atol=1e-9)
+    np.testing.assert_allclose(halves.cosine(images, -images), -1, atol=1e-9)
+    run = runs.Run(place)
+    np.testing.assert_allclose(
+        halves.most_similar(run.train_images(3)[:, :, ::-1].copy(), run), 1, atol=1e-9
+    )  # flip: true

@@ -82,6 +82,12 @@ def classifier_of(metric):
     )
 
 
+def partner_of(wildcards):
+    """Return what the half a of a half b run leaves."""
+    folder = paths.run_folder(PLAN.suite, PLAN.run(wildcards.run).partner)
+    return [folder / "weights.safetensors", folder / "run.json"]
+
+
 def recipe_of(wildcards):
     return PLAN.recipe(wildcards.run)
 

@@ -198,3 +198,28 @@ rule memorization:
         code=code_of("memorization"),
     shell:
         "bench measure memorization {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
+
+
+# Two runs, one measurement: its rows are those of the half b.
+rule halves:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+        partner=partner_of,
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/halves.csv",
+        "results/{suite}/runs/{run}/halves.npz",
+    log:
+        "logs/{suite}/{run}/halves.log",
+    benchmark:
+        "logs/{suite}/{run}/halves.tsv"
+    conda:
+        "../envs/project.yml"
+    threads: threads_of
+    params:
+        options=measure_options("halves"),
+        code=code_of("halves"),
+    shell:
+        "bench measure halves {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
