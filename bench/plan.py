@@ -84,7 +84,9 @@ class Plan:
 
     def item_digest(self, item: str) -> str:
         """Return the digest of what an item shows: its options, and the labels of models and datasets."""
-        return digest([self.summary()["items"][item], self.summary()["models"], self.summary()["datasets"]])
+        return digest(
+            [self.summary()["items"].get(item), self.summary()["models"], self.summary()["datasets"]]
+        )
 
     def summary(self) -> dict:
         """Return the plan as JSON values: what the report needs to know beside the tidy table."""
@@ -119,7 +121,7 @@ def training_options(run: RunSpec) -> dict:
 
 
 def _describe(row: Any) -> dict:
-    keys = ("title", "redistribute", "resolution", "channels")
+    keys = ("title", "redistribute", "resolution", "channels", "family", "parameters", "variant")
     return {key: getattr(row, key) for key in keys}
 
 

@@ -51,7 +51,8 @@ def measure(run: Run, options: PsnrOptions) -> Measurement:
     """Measure PSNR on K train images (repeated with fresh noise where N < K) and K test images.
 
     Values of single images (K, S) are the arrays ``train`` and ``test``; ``train_unclipped`` and
-    ``test_unclipped`` where asked for.  Raises BenchError where the test pool holds fewer than K.
+    ``test_unclipped`` where asked for; ``sigma`` (S,) is the noise relative to the image.
+    Raises BenchError where the test pool holds fewer than K.
     """
     count, tests = options.images, len(run.dataset.test)
     if tests < count:
@@ -62,7 +63,8 @@ def measure(run: Run, options: PsnrOptions) -> Measurement:
     pools = {"train": train[np.arange(count) % len(train)], "test": run.test_images(count)}
     grid = run.schedule if options.steps == "all" else run.schedule.respace(options.steps)
     clips = {"": options.clip} | ({"_unclipped": False} if options.unclipped else {})
-    found = Measurement(arrays={"timesteps": grid.timesteps})
+    sigma = np.array([grid.sigma(index) for index in range(len(grid))])
+    found = Measurement(arrays={"timesteps": grid.timesteps, "sigma": sigma})
     means = {}
     for split, images in pools.items():
         pixels = to_network(torch.from_numpy(images)).to(run.device)
