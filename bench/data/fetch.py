@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import shutil
 import tarfile
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -24,6 +25,7 @@ from bench.errors import BenchError
 
 BLOCK = 2**20
 ATTEMPTS = 5  # in a row that bring nothing
+PAUSE = 2.0  # seconds before the second of them, then twice as long each time
 TIMEOUT = 60.0  # seconds without a byte
 
 
@@ -101,6 +103,8 @@ def _receive(file: SourceFile, out: IO[bytes], path: Path) -> None:
                 if isinstance(found, urllib.error.HTTPError) and found.code < 500:
                     break
             attempts = 0 if out.tell() > before else attempts + 1
+            if 0 < attempts < ATTEMPTS:
+                time.sleep(PAUSE * 2 ** (attempts - 1))
     raise BenchError(
         f"{file.url} cannot be fetched ({error or 'it breaks off'}); run the same command again to go on "
         f"after {out.tell()} bytes, or put the file at {path}."
