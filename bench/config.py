@@ -1,26 +1,29 @@
 """Configuration: YAML files, checked strictly against the dataclasses of ``bench.options``.
 
 Everything that is wrong in a file is reported as one sentence that names the file, the key and, for an
-unknown key, the nearest known one.  This module needs pydantic; a worker does not import it.
+unknown key, the nearest known one.  Checking needs pydantic, importing this module does not.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 import bench
 from bench.data.options import OF_VARIANTS, DatasetOptions
 from bench.errors import BenchError, nearest
 from bench.options import METRICS, STRICT, MeasureOptions, TrainingOptions, check, option, required
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,20 @@ def read_yaml(path: Path) -> dict:
     return value
 
 
+@functools.cache
+def _adapter(kind: type) -> TypeAdapter:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
 def validate(kind: type, value: object, where: str) -> Any:
     """Check ``value`` (plain YAML values) against a dataclass; ``where`` names file and key in the error."""
+    from pydantic import ValidationError
+
     try:
         # through JSON, so that strict types still let lists be lists
-        return TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+        return _adapter(kind).validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         raise BenchError(_sentence(kind, error.errors()[0], where)) from error
     except TypeError as error:
@@ -151,7 +163,7 @@ def validate(kind: type, value: object, where: str) -> Any:
 
 def _fields_at(kind: Any, location: tuple) -> list[str]:
     """Return the option names of the dataclass that ``location`` points into."""
-    schema = TypeAdapter(kind).json_schema()
+    schema = _adapter(kind).json_schema()
     definitions, node = schema.get("$defs", {}), schema
     for step in (None, *location):
         if step is not None:

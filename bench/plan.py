@@ -72,7 +72,14 @@ class Plan:
 
     def code(self, rule: str, run: str | None = None) -> str:
         """Return the code fingerprint of a rule, for a run with its model's own files."""
-        return fingerprint(*entries(rule, self.run(run).model if run else None))
+        found = tuple(entries(rule, self.run(run).model if run else None))
+        if found not in self._codes:
+            self._codes[found] = fingerprint(*found)
+        return self._codes[found]
+
+    @cached_property
+    def _codes(self) -> dict[tuple[str, ...], str]:
+        return {}
 
     def codes(self, metric: str, run: str) -> dict[str, str]:
         """Return the fingerprint of every rule behind a number of a run, by rule."""

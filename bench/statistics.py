@@ -46,6 +46,24 @@ def paired_interval(differences: Sequence[float], level: float = LEVEL) -> Inter
     return Interval(mean, mean - half, mean + half, p, count)
 
 
+def nested_interval(parts: Sequence[Sequence[np.ndarray]], level: float = LEVEL) -> Interval:
+    """Return the mean of sums of independent means, with the t interval from the spread inside each sample.
+
+    ``parts`` holds one entry for each shuffle: the samples (one difference per image) whose means add up to that
+    shuffle's difference.  The interval says how far other images could move the mean with these very networks; it
+    says nothing of other seeds.  The degrees of freedom are those of the smallest sample.  ``low``, ``high`` are NaN
+    where a sample has one value.
+    """
+    mean = float(np.mean([sum(float(s.mean()) for s in samples) for samples in parts]))
+    everything = [np.asarray(s, dtype=float) for samples in parts for s in samples]
+    smallest = min(len(s) for s in everything)
+    if smallest < 2:
+        return Interval(mean, math.nan, math.nan, math.nan, smallest)
+    error = math.sqrt(sum(float(s.var(ddof=1)) / len(s) for s in everything)) / len(parts)
+    half = float(stats.t.ppf((1 + level) / 2, smallest - 1)) * error
+    return Interval(mean, mean - half, mean + half, math.nan, smallest)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values corrected for their number (Holm 1979), in the order given; NaN stays NaN and does not count."""
     values = np.asarray(p_values, dtype=float)

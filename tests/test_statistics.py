@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.statistics import Interval, holm, paired_interval, verdict
+from bench.statistics import Interval, holm, nested_interval, paired_interval, verdict
 
 
 def test_interval_is_the_paired_t_test():
@@ -50,3 +50,13 @@ def test_verdicts():
     assert verdict(lower, 0.01, "lower") == "better"
     assert verdict(lower, 0.01, "higher") == "worse"
     assert verdict(lower, 0.06, "lower") == "no difference shown"
+
+
+def test_nested_interval_adds_the_spread_of_independent_samples():
+    test, train = np.array([1.0, 2.0, 3.0, 4.0]), np.array([10.0, 12.0, 14.0, 16.0])
+    one = nested_interval([[test, train]])
+    error = np.sqrt(test.var(ddof=1) / 4 + train.var(ddof=1) / 4)
+    assert one.mean == 15.5 and one.high - one.mean == pytest.approx(stats.t.ppf(0.975, 3) * error)
+    two = nested_interval([[test, train], [test, train]])
+    assert two.high - two.mean == pytest.approx((one.high - one.mean) / np.sqrt(2))
+    assert np.isnan(nested_interval([[test, train[:1]]]).low)

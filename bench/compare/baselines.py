@@ -8,6 +8,7 @@ that shows its images.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ import pandas as pd
 from bench import paths
 from bench.errors import BenchError
 from bench.files import digest, read_json, save_arrays, write_json, write_text
-from bench.options import to_dict
-from bench.plan import Plan
+from bench.options import RunSpec, from_dict, to_dict
+from bench.plan import Plan, training_options
 from bench.tidy import COLUMNS, KEY, read_tidy
 
 PICTURES = (
@@ -67,6 +68,10 @@ def _record(suite: Plan, run: str, environments: list[dict]) -> tuple[dict, pd.D
     """Return the provenance of one run, and its rows."""
     folder = paths.run_folder(suite.suite, run)
     trained = read_json(folder / "run.json")
+    if digest(training_options(from_dict(RunSpec, trained["spec"]))) != suite.recipe(run):
+        raise BenchError(
+            f"{folder / 'run.json'} was trained with other options than suite {suite.suite!r} has now; run the suite again."
+        )
     record = {
         "recipe": suite.recipe(run),
         "data": trained["data"]["sha256"],
@@ -115,11 +120,16 @@ def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
         if not (folder / f"{metric}.npz").exists() or (metric != "psnr" and spec.shuffle != first):
             continue  # pictures show the first shuffle; intervals need the images of all
         with np.load(folder / f"{metric}.npz", allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file if free or not key.startswith(PICTURES)}
+            arrays = {key: file[key] for key in file if free or not _shows_images(key, file[key])}
         if "samples" in arrays:
             arrays["samples"] = arrays["samples"][:SAMPLES]
         if arrays:
             save_arrays(out / f"{metric}.npz", **arrays)
+
+
+def _shows_images(key: str, array: np.ndarray) -> bool:
+    """Whether an array shows images: by its name, or as it is stored as pixels."""
+    return key.startswith(PICTURES) or array.dtype == np.uint8
 
 
 def stored(suite: str) -> dict:
@@ -135,33 +145,47 @@ def stored(suite: str) -> dict:
     return read_json(file)
 
 
-def status(suite: Plan) -> dict[tuple[str, str], str]:
-    """Return (run, metric) -> 'current', or 'stale: WHY' where code, options or data would now give another number."""
+CURRENT = "current"
+
+
+def status(suite: Plan, local_data: bool = True) -> dict[tuple[str, str], str]:
+    """Return (run, metric) -> 'current', or 'stale: WHY' where code, options or data would now give another number.
+
+    ``local_data=False`` leaves out whether the datasets built in this folder are of another version.
+    """
     found = {}
     for run, record in stored(suite.suite)["runs"].items():
         for metric, made in record["metrics"].items():
-            reasons = (
-                _reasons(suite, run, metric, record, made) if run in suite.runs else ["not in the suite"]
+            why = (
+                _reasons(suite, run, metric, record, made, local_data)
+                if run in suite.runs
+                else ["not in the suite"]
             )
-            found[run, metric] = f"stale: {', '.join(reasons)}" if reasons else "current"
+            found[run, metric] = f"stale: {', '.join(why)}" if why else CURRENT
     return found
 
 
-def _reasons(suite: Plan, run: str, metric: str, record: dict, made: dict) -> list[str]:
+def reasons(status: dict[tuple[str, str], str], runs: Iterable[str], metric: str) -> str:
+    """Return why the first stale one of these runs' measurements is stale, or an empty string."""
+    found = (status.get((run, metric), CURRENT) for run in runs)
+    return next((word.removeprefix("stale: ") for word in found if word != CURRENT), "")
+
+
+def _reasons(suite: Plan, run: str, metric: str, record: dict, made: dict, local_data: bool) -> list[str]:
     spec = suite.run(run)
-    reasons = []
+    found = []
     if record["recipe"] != suite.recipe(run):
-        reasons.append("training options changed")
+        found.append("training options changed")
     wanted = getattr(spec.measure, metric, None)
     if digest(to_dict(wanted) if wanted else None) != digest(made["options"]):
-        reasons.append(f"{metric} options changed" if wanted else "no longer measured")
+        found.append(f"{metric} options changed" if wanted else "no longer measured")
     now = suite.codes(metric, run)
     changed = [rule for rule in now if now[rule] != made["code"].get(rule)]
-    reasons += [f"code of {rule} changed" for rule in changed]
+    found += [f"code of {rule} changed" for rule in changed]
     manifest = paths.dataset_folder(spec.dataset) / "manifest.json"
-    if manifest.exists() and read_json(manifest)["sha256"] != record["data"]:
-        reasons.append(f"{spec.dataset} is another version here")
-    return reasons
+    if local_data and manifest.exists() and read_json(manifest)["sha256"] != record["data"]:
+        found.append(f"{spec.dataset} is another version here")
+    return found
 
 
 def difference(suite: str) -> pd.DataFrame:

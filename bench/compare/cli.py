@@ -75,12 +75,12 @@ def configure_compare(parser: argparse.ArgumentParser) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     from bench import plan
-    from bench.compare import compare
+    from bench.compare import pages
     from bench.provenance import fingerprint
 
-    planned.check(arguments, fingerprint("bench.compare.compare"))
+    planned.check(arguments, fingerprint("bench.compare.pages"))
     suite = plan.load(arguments.suite)
-    stem = compare.write(suite)
+    stem = pages.write(suite)
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))
 
 

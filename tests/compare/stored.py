@@ -18,6 +18,8 @@ training: {steps: 100, batch: 4}
 measure:
   psnr: {images: 6, steps: 5}
   frechet: {samples: 8, features: random-conv}
+  memorization: {features: random-conv}
+  attention: {}
 runs:
   - {datasets: [disks-8], models: [dit-t16, unet-t16], train_sizes: [10, 100], shuffles: [0, 1, 2]}
 items:
@@ -59,6 +61,10 @@ def finish(
         "psnr": [("psnr_mean", "train", test + gap, protocol), ("psnr_mean", "test", test, protocol),
                  ("psnr_gap_mean", "train-test", gap, protocol)],
         "frechet": [("frechet", "", 3.0 + gap, "features=random-conv")],
+        "memorization": [("memorized_share", "", 0.1 * gap, "space=pixels;images=8"),
+                         ("memorized_share", "", 0.5, "space=random-conv;images=8"),
+                         ("memorized_share", "test", 0.0, "space=pixels;images=8")],
+        "attention": [("attention_distance", "test", 1.0 + gap, "images=4")],
         "cost": [("parameters", "", 1000.0, ""), ("macs", "", 5000.0, "")],
     }  # fmt: skip
     for metric, rows in values.items():

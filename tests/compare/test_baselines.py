@@ -21,10 +21,10 @@ RUN = "disks-8.dit-t16.n10.s0"
 def test_promotes_every_row_with_its_provenance_and_no_host(suite):
     folder = baselines.promote(suite)
     table, record = read_tidy(folder / "tidy.csv"), baselines.stored("grid")
-    assert len(table) == len(suite.runs) * 6 and set(record["runs"]) == set(suite.runs)
+    assert len(table) == len(suite.runs) * 10 and set(record["runs"]) == set(suite.runs)
     made = record["runs"][RUN]
     assert made["train"]["code"] == suite.code("train", RUN) and made["train"]["date"] == PLACE["date"]
-    assert set(made["metrics"]) == {"psnr", "frechet", "cost"}
+    assert set(made["metrics"]) == {"psnr", "frechet", "memorization", "attention", "cost"}
     assert "secret" not in (folder / "provenance.json").read_text()
     assert len(record["environments"]) == 1
     assert np.load(folder / "arrays" / RUN / "samples.npz")["samples"].shape == (16, 8, 8, 1)
@@ -37,7 +37,7 @@ def test_nothing_that_shows_images_of_a_protected_dataset(suite):
     object.__setattr__(row, "redistribute", False)
     np.savez(
         paths.run_folder("grid", RUN) / "jacobian.npz", images=np.zeros(1), noisy_1=np.zeros(1),
-        eigenvectors_x0_1_0=np.zeros(1), eigenvalues_x0_1_0=np.ones(1),
+        eigenvectors_x0_1_0=np.zeros(1), eigenvalues_x0_1_0=np.ones(1), other=np.zeros((8, 8, 1), np.uint8),
     )  # fmt: skip
     folder = baselines.promote(suite) / "arrays" / RUN
     assert list(np.load(folder / "jacobian.npz")) == ["eigenvalues_x0_1_0"]
@@ -52,6 +52,12 @@ def test_refuses_uncommitted_code_and_keeps_what_was_there(suite, git):
         baselines.promote(suite)
     assert (paths.baselines_folder("grid") / "tidy.csv").read_bytes() == before
     assert [f.name for f in paths.baselines_folder("grid").parent.iterdir()] == ["grid"]
+
+
+def test_refuses_a_training_with_other_options(suite):
+    Path("config/suites/grid.yaml").write_text(SUITE.replace("steps: 100", "steps: 101"))
+    with pytest.raises(BenchError, match="trained with other options than suite 'grid' has now"):
+        baselines.promote(plan.load("grid"))
 
 
 def test_refuses_rows_that_do_not_say_what_made_them(suite):
@@ -96,7 +102,11 @@ def test_show_and_diff(suite, capsys):
     from bench.tidy import combine
 
     combine(
-        [paths.run_folder("grid", r) / f"{m}.csv" for r in suite.runs for m in ("psnr", "frechet", "cost")],
+        [
+            paths.run_folder("grid", r) / f"{m}.csv"
+            for r in suite.runs
+            for m in ("psnr", "frechet", "memorization", "attention", "cost")
+        ],
         paths.tidy_file("grid"),
     )
     found = baselines.difference("grid").set_index("metric")

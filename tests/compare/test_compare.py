@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 
 import pytest
 from stored import MODEL, candidate, finish
 
-from bench import plan
+from bench import paths, plan
 from bench.cli import main
-from bench.compare import baselines
+from bench.compare import baselines, pages
 from bench.compare.compare import candidate_runs, compare
 from bench.errors import BenchError
 
@@ -35,13 +37,17 @@ def test_candidate_runs_are_the_grid_of_the_suite(suite, monkeypatch, tmp_path):
 def test_paired_differences_and_verdicts(suite, monkeypatch, tmp_path):
     table, notes = compare(compared(suite, monkeypatch, tmp_path))
     cell = table[(table["baseline"] == "unet-t16") & (table["train_size"] == 10)].set_index("metric")
-    assert cell.loc["psnr_gap_mean", "difference"] == pytest.approx(-1.5 + 0.01)
-    assert cell.loc["psnr_gap_mean", "low"] < -1.49 < cell.loc["psnr_gap_mean", "high"] < 0
-    assert (
-        cell.loc["psnr_gap_mean", "verdict"] == "better" and cell.loc["psnr_gap_mean", "over"] == "shuffles"
-    )
-    assert cell.loc["psnr_mean", "verdict"] == "no difference shown"
-    assert len(table) == 2 * 2 * 3 and notes == []
+    gap = cell.loc["psnr_gap"]
+    assert gap["difference"] == pytest.approx(-1.5 + 0.01)
+    assert gap["low"] < -1.49 < gap["high"] < 0 and gap["image_low"] < -1.48 and gap["image_high"] < 0
+    assert gap["verdict"] == "better" and gap["count"] == 3
+    assert cell.loc["test_psnr", "verdict"] == "no difference shown"
+    assert math.isnan(cell.loc["frechet", "image_low"]) and cell.loc["frechet", "verdict"] == "better"
+    # the features' share ties, the pixels' differs; they are never averaged
+    assert cell.loc["copies_pixels", "difference"] == pytest.approx(-0.149)
+    assert cell.loc["copies_features", "verdict"] == "no difference shown"
+    assert cell.loc["locality", "verdict"] == "more local"
+    assert len(table) == 2 * 2 * 6 and notes == [] and set(table["stale"]) == {""}
 
 
 def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypatch, tmp_path):
@@ -50,21 +56,39 @@ def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypat
         if ".mine." in name:
             del with_candidate.runs[name]
     table, _ = compare(with_candidate)
-    gaps = table[table["metric"] == "psnr_gap_mean"]
-    assert set(gaps["verdict"]) == {"too few shuffles"} and set(gaps["over"]) == {"images"}
-    assert (gaps["low"] <= gaps["difference"] + 1e-9).all()
+    gaps = table[table["metric"] == "psnr_gap"]
+    assert set(gaps["verdict"]) == {"too few shuffles"} and gaps["low"].isna().all()
+    assert (gaps["image_low"] <= gaps["difference"] + 1e-9).all()
 
 
 def test_notes_on_what_is_not_matched(suite, monkeypatch, tmp_path):
     _, notes = compare(compared(suite, monkeypatch, tmp_path, training={"steps": 50}))
-    assert "dit-t16 was trained on 400 images, mine on 200." in notes
+    assert "Not matched: mine has 0.50 times the training images of dit-t16." in notes
+
+
+def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):
+    found = compared(suite, monkeypatch, tmp_path)
+    file = paths.baselines_folder("grid") / "provenance.json"
+    record = json.loads(file.read_text())
+    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["psnr"]["code"]["train"] = "older"
+    file.write_text(json.dumps(record))
+    table, notes = compare(found)
+    stale = table[table["stale"] != ""]
+    assert len(stale) == 2 and set(stale["metric"]) == {"psnr_gap", "test_psnr"}
+    assert set(stale["baseline"]) == {"unet-t16"} and set(stale["train_size"]) == {10}
+    assert notes[0].startswith("† 2 of 24 cells meet a stale baseline")
+    text = pages.write(found).with_suffix(".md").read_text()
+    assert "| Disks | UNet † | 10 | PSNR gap (dB)" in text
+    assert "- PSNR gap (dB) against UNet (stale baseline †): better in 2 of 2 cells." in text
 
 
 def test_command_writes_tables_and_figure(suite, monkeypatch, tmp_path, capsys):
     compared(suite, monkeypatch, tmp_path)
     assert main(["compare", "--suite", "grid"]) == 0
-    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −1.49 |" in capsys.readouterr().out
-    for name in ("mine.csv", "mine.md", "mine.tex", "mine.budget.md"):
+    text = capsys.readouterr().out
+    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −1.49 |" in text
+    assert "- PSNR gap (dB) against UNet: better in 2 of 2 cells." in text and "## Cost and budget" in text
+    for name in ("mine.csv", "mine.md", "mine.tex"):
         assert (tmp_path / "results/grid/compare" / name).stat().st_size > 0
     assert (tmp_path / "figures/grid/compare-mine.pdf").exists()
 

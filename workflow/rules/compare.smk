@@ -42,6 +42,6 @@ rule compare:
         "../envs/project.yml"
     params:
         suite=PLAN.suite,
-        code=fingerprint("bench.compare.compare"),
+        code=fingerprint("bench.compare.pages"),
     shell:
         "bench compare --suite {params.suite} --expect-code {params.code} 2>&1 | tee {log:q}"
