@@ -181,7 +181,7 @@ def job_id() -> str | None:
 def job(device: str = "cpu") -> dict:
     """Return id, restarts, seconds in the queue and at work, and peak memory (MiB) of this process so far.
 
-    The time in the queue is known of a first start under the executor plugin, None otherwise.
+    The time in the queue is that of this start under the executor plugin, None by hand.
     """
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
     submitted = os.environ.get("SUBMITIT_SUBMIT_TIME")
@@ -189,7 +189,7 @@ def job(device: str = "cpu") -> dict:
     return {
         "id": job_id(),
         "restarts": restarts,
-        "queue_seconds": round(_BEGAN - float(submitted), 1) if submitted and not restarts else None,
+        "queue_seconds": round(_BEGAN - float(submitted), 1) if submitted else None,
         "compute_seconds": round(time.time() - _BEGAN, 1),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
         "peak_device_memory_mib": _device_memory(device),

@@ -16,6 +16,7 @@ from snakemake_interface_executor_plugins.settings import CommonSettings, Execut
 from snakemake_executor_plugin_submitit import submission
 from snakemake_executor_plugin_submitit.attach import sort_out
 from snakemake_executor_plugin_submitit.job import InnerRun
+from snakemake_executor_plugin_submitit.owner import Owner
 from snakemake_executor_plugin_submitit.queues import QUEUES, wait_until_gone
 from snakemake_executor_plugin_submitit.sidecar import (
     Record,
@@ -25,7 +26,7 @@ from snakemake_executor_plugin_submitit.sidecar import (
     members,
     planned_code,
 )
-from snakemake_executor_plugin_submitit.watch import Outcome, Watcher, last_lines
+from snakemake_executor_plugin_submitit.watch import Outcome, Watcher, killed_for_memory, last_lines
 
 CANCEL_SECONDS = 60.0  # Slurm's KillWait is 30 s by default
 
@@ -78,6 +79,8 @@ class Executor(RemoteExecutor):
         self.queue = QUEUES[settings.cluster]()
         interval = settings.queue_interval if settings.cluster == "slurm" else 0
         self.watcher = Watcher(self.queue, interval, self.logger.warning)
+        self.owner = Owner(Path(self.settings.folder))
+        self.owner.claim()
         self.records = Records(Path(self.settings.folder) / "running")
         self.array_size = 1
         # every job of this session that has not ended, also those between two looks of the watcher
@@ -161,6 +164,7 @@ class Executor(RemoteExecutor):
             marks=self._marks(job),
             signal_delay=30 if self.settings.cluster == "local" else self.settings.signal_delay,
             planned_code=planned_code(job),
+            name=submission.title_of(job),
         )
 
     def _marks(self, job: JobExecutorInterface) -> list[str]:
@@ -196,7 +200,9 @@ class Executor(RemoteExecutor):
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report the jobs that have ended and yield the others."""
-        if not active_jobs:  # also before __post_init__, because the watcher's thread starts first
+        if hasattr(self, "records"):  # set last in __post_init__; the watcher's thread starts before
+            self.owner.sign()
+        if not active_jobs:
             return
         ended = self._ended([info.aux["record"] for info in active_jobs])
         for info in active_jobs:
@@ -223,11 +229,17 @@ class Executor(RemoteExecutor):
             self.report_job_success(info)
             return
         logs = [str(record.path("log.err")), str(record.path("log.out"))]
-        message = f"{record.name}: {outcome.message}\n{last_lines([*info.job.log, *logs])}\n"
+        why = " ".join(filter(None, (outcome.message, killed_for_memory(record.path("log.err")))))
+        message = f"{record.name}: {why}\n{last_lines([*info.job.log, *logs])}\n"
         self._fail(info, message, [log for log in logs if Path(log).is_file()])
 
     def _fail(self, info: SubmittedJobInfo, message: str, logs: list[str]) -> None:
         self.report_job_error(info, msg=message, aux_logs=logs)
+
+    def shutdown(self) -> None:
+        """Stop watching, and let the next Snakemake in."""
+        super().shutdown()
+        self.owner.release()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel every job of this session that has not ended, and no other."""

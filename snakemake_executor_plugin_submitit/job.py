@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from snakemake_executor_plugin_submitit.history import ENDING, Start, submitted_again
+
 HOLD = 600.0  # seconds; Slurm's KillWait is 30 by default, sites raise it to a few minutes
 MARGIN = 10.0  # seconds of the signal delay that checkpoint() leaves for the requeue itself
 
@@ -30,22 +32,29 @@ class InnerRun:
     ``command`` is a shell command, ``cluster`` one of slurm, local, debug, ``marks`` the files by which
     Snakemake knows an incomplete output, and ``signal_delay`` the seconds between the warning signal
     (SIGUSR2) and the end of the allocation. ``planned_code`` is what the plan says of ``params: code``,
-    for the command to compare with what it finds on the node.
+    for the command to compare with what it finds on the node; ``name`` is what people read.
     """
 
     def __init__(
-        self, command: str, cluster: str, marks: list[str], signal_delay: float, planned_code: str = ""
+        self,
+        command: str,
+        cluster: str,
+        marks: list[str],
+        signal_delay: float,
+        planned_code: str = "",
+        name: str = "",
     ) -> None:
         self.command, self.cluster, self.marks = command, cluster, marks
-        self.signal_delay, self.planned_code = signal_delay, planned_code
+        self.signal_delay, self.planned_code, self.name = signal_delay, planned_code, name
         self.folder = str(Path.cwd())
         self.submitted = time.time()
         self.finished = False
         self.terminated = False
         self.process: subprocess.Popen | None = None
+        self.start: Start | None = None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "process": None, "terminated": False}
+        return {**self.__dict__, "process": None, "start": None, "terminated": False}
 
     def __call__(self) -> None:
         """Run the command once; raises InnerFailed where it ends with an error."""
@@ -54,16 +63,33 @@ class InnerRun:
             return
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_term)
+        self.start = self._begin()
         self.process = self._start()
         try:
             status = self.process.wait()
         except KeyboardInterrupt:  # submitit's way to cancel a job of its local cluster
             self.stop()
+            self.start.end("cancelled")
             raise
         if status != 0:
+            self.start.end("SIGTERM" if self.terminated else f"exit status {status}")
             self._hold()
             raise InnerFailed(f"the inner Snakemake ended with exit status {status}")
+        self.start.end("done")
         self._mark()
+
+    def _begin(self) -> Start:
+        """Record this start, and since when it had waited: a requeued job waits anew."""
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+        file, job = None, "debug"
+        if self.cluster != "debug":
+            file = _job_file(ENDING)
+            job = file.name.removesuffix(f"_0_{ENDING}")
+        if restarts and self.cluster == "slurm":
+            self.submitted = max(self.submitted, submitted_again(os.environ["SLURM_JOB_ID"]) or 0.0)
+        start = Start(file, self.name, job, restarts, self.submitted)
+        start.begin()
+        return start
 
     def _start(self) -> subprocess.Popen:
         # The warning signal reaches every process of the job step. Only the training handles it; the shell
@@ -115,6 +141,11 @@ class InnerRun:
             if not self._ended_within(self.signal_delay - MARGIN) and self.cluster == "local":
                 self.stop()
             self.finished = self._status() == 0
+            if self.start is not None:
+                self.start.end(
+                    "warning signal, saved" if self._status() is not None else "warning signal, hung"
+                )
+        self.submitted = time.time()
         return DelayedSubmission(self)
 
     def _ended_within(self, seconds: float) -> bool:

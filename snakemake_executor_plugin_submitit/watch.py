@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -136,10 +137,33 @@ def last_lines(paths: Iterable[str | Path], count: int = 12) -> str:
     for path in map(Path, paths):
         if not path.is_file():
             continue
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 16384))  # the end is enough; logs of days are long
-            lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
-        lines = [line.rstrip() for line in lines if line.strip()]
-        if lines:
+        if lines := _tail(path):
             return "\n".join([f"last lines of {path}:", *(f"    {line}" for line in lines[-count:])])
     return ""
+
+
+def killed_for_memory(path: Path) -> str:
+    """Return a sentence where a job's error log says that it was killed for its memory, or by nobody who said why.
+
+    Slurm calls such a job FAILED as often as OUT_OF_MEMORY, and the program's own log ends without a word.
+    """
+    if not path.is_file():
+        return ""
+    lines = _tail(path)
+    if found := [line for line in lines if _MEMORY.search(line)]:
+        return f"It needed more memory than mem_mb allows ({found[-1].strip()})."
+    if any(_KILLED.search(line) for line in lines):
+        return "A process of it was killed (SIGKILL), most often because the node's memory was full: raise mem_mb."
+    return ""
+
+
+_MEMORY = re.compile(r"oom.?kill|exceeded (job |step )?memory limit|out-of-memory handler", re.IGNORECASE)
+_KILLED = re.compile(r"^\S*sh: line \d+: +\d+ Killed\b")
+
+
+def _tail(path: Path) -> list[str]:
+    """Return the lines of the end of a log that say anything; logs of days are long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 16384))
+        lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    return [line.rstrip() for line in lines if line.strip()]

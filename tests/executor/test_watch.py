@@ -9,7 +9,7 @@ import pytest
 
 from snakemake_executor_plugin_submitit.queues import State
 from snakemake_executor_plugin_submitit.sidecar import Record, Records
-from snakemake_executor_plugin_submitit.watch import Watcher, last_lines
+from snakemake_executor_plugin_submitit.watch import Watcher, killed_for_memory, last_lines
 
 
 class FakeQueue:
@@ -63,7 +63,13 @@ def test_the_queue_is_asked_once_per_interval(world):
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("OUT_OF_MEMORY", "more memory"), ("CANCELLED", "cancelled"), ("NODE_FAIL", "node")]
+    ("state", "words"),
+    [
+        ("OUT_OF_MEMORY", "more memory"),
+        ("CANCELLED", "cancelled"),
+        ("NODE_FAIL", "node"),
+        ("COMPLETED", "is the disk full?"),
+    ],
 )
 def test_a_final_state_counts_at_the_second_look(world, state, words):
     world.queue.answer = {"7_1": State(state)}
@@ -84,6 +90,18 @@ def test_a_forgotten_job_is_lost_at_once_with_accounting_and_after_four_looks_wi
     world.queue.accounting = None
     assert [world.look() for _ in range(3)] == [None] * 3
     assert "no queue knows it" in world.look().message
+
+
+def test_accounting_that_lags_behind_the_queue_is_not_believed_too_soon(world):
+    """The queue has forgotten the job, accounting still says that it runs, and then what became of it."""
+    world.queue.accounting = "RUNNING"
+    assert [world.look() for _ in range(3)] == [None] * 3
+    world.queue.answer = {"7_1": State("RUNNING")}  # it was only out of sight: counted anew
+    assert world.look() is None
+    world.queue.answer = {}
+    assert [world.look() for _ in range(2)] == [None] * 2
+    world.queue.accounting = "TIMEOUT"
+    assert "reached its time limit" in world.look().message
 
 
 def test_a_late_result_wins_over_the_loss(world):
@@ -118,3 +136,26 @@ def test_last_lines_come_from_the_first_log_that_says_anything(tmp_path):
     (tmp_path / "log").write_text("\n".join(f"line {i}" for i in range(30)))
     text = last_lines([tmp_path / "absent", tmp_path / "empty", tmp_path / "log"], count=2)
     assert text.splitlines() == [f"last lines of {tmp_path / 'log'}:", "    line 28", "    line 29"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "slurmstepd: error: Detected 1 oom-kill event(s) in StepId=7.0. Some of your processes",
+            "mem_mb allows",
+        ),
+        (
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some tasks have been OOM Killed.",
+            "mem_mb allows",
+        ),
+        ("slurmstepd-a: error: StepId=7.0 exceeded memory limit (9 > 8), being killed", "mem_mb allows"),
+        ("/bin/bash: line 1:  4711 Killed                  bench train x", "raise mem_mb"),
+        ("Error in rule train: nothing was Killed", ""),
+    ],
+)
+def test_a_kill_for_memory_is_named_from_the_log(tmp_path, line, words):
+    assert killed_for_memory(tmp_path / "absent") == ""
+    (tmp_path / "log").write_text(f"start\n{line}\nslurmstepd: error: *** STEP 7.0 CANCELLED ***\n")
+    said = killed_for_memory(tmp_path / "log")
+    assert words in said and bool(said) is bool(words)
