@@ -164,6 +164,11 @@ class AttentionOptions:
     )
     steps: int = option(50, "respaced step indices of that grid", "paper")
     token: int | None = option(None, "token whose map is shown; null is the centre", "assumed")
+    heads: Literal["mean", "each"] = option(
+        "mean",
+        "maps and numbers averaged over heads; each keeps those of single heads beside them",
+        "assumed",
+    )
 
     def __post_init__(self) -> None:
         check(self.images >= 1, f"images must be at least 1, not {self.images}")
@@ -171,6 +176,7 @@ class AttentionOptions:
             all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
             f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
         )
+        check(self.token is None or self.token >= 0, f"token must be null or at least 0, not {self.token}")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,11 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "attention_mass_w3": ("", "", "attention inside a 3x3 window"),
     "attention_mass_w5": ("", "", "attention inside a 5x5 window"),
     "attention_mass_w7": ("", "", "attention inside a 7x7 window"),
+    "attention_head_distance": ("tokens", "", "attention_distance of one head"),
+    "attention_head_entropy": ("nats", "", "attention_entropy of one head"),
+    "attention_head_mass_w3": ("", "", "attention_mass_w3 of one head"),
+    "attention_head_mass_w5": ("", "", "attention_mass_w5 of one head"),
+    "attention_head_mass_w7": ("", "", "attention_mass_w7 of one head"),
     "frechet": (
         "",
         "lower",
@@ -118,6 +123,11 @@ METRICS: dict[str, tuple[str, str, str]] = {
         "1/s",
         "higher",
         "training images per second of the last attempt, on the recorded device",
+    ),
+    "peak_memory": (
+        "MiB",
+        "lower",
+        "peak memory of the last training attempt: allocated on the device, or of the process on a CPU",
     ),
 }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from bench.data.pixels import to_network
+from bench.errors import BenchError
 from bench.metrics.measure import Measurement
 from bench.models.attention import AttentionCore, window_mask
-from bench.models.capture import capture_attention
+from bench.models.capture import attention_cores, capture_attention
 from bench.options import AttentionOptions
 from bench.randomness import generator
 from bench.runs import Run
@@ -40,18 +43,36 @@ def locality(weights: Tensor, grid: tuple[int, int]) -> dict[str, float]:
     return {metric: float(value) for metric, value in found.items()}
 
 
+@dataclass
+class _Layer:
+    """What is gathered of one layer: a map (heads, T, T) and numbers (overall, then by head) of each image and step."""
+
+    core: AttentionCore
+    maps: list[Tensor] = field(default_factory=list)
+    numbers: list[list[dict[str, float]]] = field(default_factory=list)
+
+    def add(self, weights: Tensor, heads: bool) -> None:
+        """Add the map (1, heads, extra + T, extra + T) of one image."""
+        inner = grid_map(weights, self.core.extra)
+        parts = [inner, *(inner[:, h : h + 1] for h in range(inner.shape[1] if heads else 0))]
+        self.maps.append(inner[0] if heads else inner.mean(1))
+        self.numbers.append([locality(part, self.core.grid) for part in parts])
+
+    def averaged(self) -> np.ndarray:
+        """Return the map averaged over images and steps, (heads, T, T)."""
+        return torch.stack(self.maps).mean(0).numpy().astype(np.float32)
+
+
 @torch.no_grad()
 def measure(run: Run, options: AttentionOptions) -> Measurement:
-    """Average the maps over heads, images and noise levels; a network without attention gives no rows."""
-    cores = {
-        name: m
-        for name, m in run.model.named_modules()
-        if isinstance(m, AttentionCore) and m.grid is not None
-    }
+    """Average the maps over heads, images and noise levels; a network without attention gives no rows.
+
+    With ``heads: each``, maps and numbers of single heads stand beside. Raises BenchError where the test pool holds
+    too few images, or ``token`` is beyond the grid.
+    """
+    layers = {name: _Layer(core) for name, core in attention_cores(run.model).items()}
     grid_of_steps = run.schedule.respace(options.steps)
     images = to_network(torch.from_numpy(run.test_images(options.images))).to(run.device)
-    maps: dict[str, list[Tensor]] = {name: [] for name in cores}
-    numbers: dict[str, list[dict[str, float]]] = {name: [] for name in cores}
     for step in options.step_indices:
         noise = torch.randn(images.shape, generator=generator(0, "attention-noise", step)).to(images.device)
         noisy = grid_of_steps.q_sample(images, step, noise)
@@ -59,36 +80,41 @@ def measure(run: Run, options: AttentionOptions) -> Measurement:
         for image in noisy.split(1):
             with capture_attention(run.model) as captured:
                 run.model(image, t)
-            for name, core in cores.items():
-                inner = grid_map(captured[name], core.extra)
-                maps[name].append(inner.mean((0, 1)))
-                numbers[name].append(locality(inner, core.grid))
-    return _collect(cores, maps, numbers, options)
+            for name, layer in layers.items():
+                layer.add(captured[name], options.heads == "each")
+    return _collect(list(layers.values()), options)
 
 
-def _collect(
-    cores: dict[str, AttentionCore], maps: dict, numbers: dict, options: AttentionOptions
-) -> Measurement:
+def _collect(layers: list[_Layer], options: AttentionOptions) -> Measurement:
     """Put averaged maps and numbers together; maps of another grid than the finest are counted, not drawn."""
     steps = ",".join(map(str, options.step_indices))
-    protocol = f"images={options.images};step_indices={steps};average=heads,images,steps"
-    finest = max((core.grid for core in cores.values()), default=(0, 0))
-    drawn = [name for name, core in cores.items() if core.grid == finest]
+    protocol = f"images={options.images};step_indices={steps};average="
+    finest = max((layer.core.grid for layer in layers), default=(0, 0))
+    drawn = {number: layer for number, layer in enumerate(layers, start=1) if layer.core.grid == finest}
+    maps = {number: layer.averaged() for number, layer in drawn.items()}
     found = Measurement(
         arrays={
-            "layers": np.array([list(cores).index(name) + 1 for name in drawn], dtype=np.int64),
-            "windows": np.array([cores[name].window or 0 for name in drawn], dtype=np.int64),
-            "maps": np.array([torch.stack(maps[name]).mean(0).numpy() for name in drawn], dtype=np.float32),
+            "layers": np.array(list(drawn), dtype=np.int64),
+            "windows": np.array([layer.core.window or 0 for layer in drawn.values()], dtype=np.int64),
+            "maps": np.array([heads.mean(0) for heads in maps.values()], dtype=np.float32),
             "grid": np.array(finest, dtype=np.int64),
-            "token": np.array(_token(finest) if options.token is None else options.token),
+            "token": np.array(_token(finest, options.token)),
         }
     )
-    for layer, name in enumerate(cores, start=1):
-        for metric in numbers[name][0]:
-            value = float(np.mean([n[metric] for n in numbers[name]]))
-            found.add(metric, value, "test", "layer", layer, protocol)
+    if options.heads == "each":
+        found.arrays |= {f"heads_{number}": heads for number, heads in maps.items()}
+    for number, layer in enumerate(layers, start=1):
+        for metric in layer.numbers[0][0]:
+            whole, *heads = np.mean([[n[metric] for n in numbers] for numbers in layer.numbers], axis=0)
+            found.add(metric, whole, "test", "layer", number, f"{protocol}heads,images,steps")
+            single = metric.replace("attention", "attention_head")
+            for head, value in enumerate(heads):
+                found.add(single, value, "test", "layer", number, f"{protocol}images,steps;head={head}")
     return found
 
 
-def _token(grid: tuple[int, int]) -> int:
-    return grid[0] // 2 * grid[1] + grid[1] // 2
+def _token(grid: tuple[int, int], token: int | None) -> int:
+    tokens = grid[0] * grid[1]
+    if token is not None and tokens and token >= tokens:
+        raise BenchError(f"attention.token = {token} is beyond the {tokens} tokens of the network; lower it.")
+    return grid[0] // 2 * grid[1] + grid[1] // 2 if token is None else token

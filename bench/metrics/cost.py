@@ -1,4 +1,4 @@
-"""What a run costs: parameters, multiply-adds, training rate, and the loss it ended at."""
+"""What a run costs: parameters, multiply-adds, training rate and memory, and the loss it ended at."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.runs import Run
 
 
 def measure(run: Run, options: None) -> Measurement:
-    """Count the network's parameters and multiply-adds; read rate and last loss from the run's records."""
+    """Count the network's parameters and multiply-adds; read rate, memory and last loss from the run's records."""
     found = Measurement()
     with torch.device("meta"):  # a loaded run's parameters are frozen and would not count as trainable
         model = build(run.spec.model, run.image_size, run.channels)
@@ -29,4 +29,10 @@ def measure(run: Run, options: None) -> Measurement:
         found.add("training_loss", row.loss, "train", "step", int(row.step))
     if rate := run.record["result"]["images_per_second"]:
         found.add("images_per_second", rate, "train", protocol=f"device={run.record['provenance']['device']}")
+    if attempts := run.record.get("attempts"):
+        last = attempts[-1]
+        kind = "process" if last["peak_device_memory_mib"] is None else "device"
+        peak = last["peak_memory_mib" if kind == "process" else "peak_device_memory_mib"]
+        protocol = f"device={last['device']};memory={kind};batch={run.spec.training.batch}"
+        found.add("peak_memory", peak, "train", protocol=protocol)
     return found

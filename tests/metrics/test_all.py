@@ -88,6 +88,9 @@ def test_all_metrics_share_one_load_and_each_can_be_made_again_alone(place, monk
     for metric in ("psnr", "frechet", "memorization"):
         bench("measure", metric, RUN, "--suite", "tiny", "--device", "cpu")
         assert (place / f"{metric}.csv").read_bytes() == written[metric]
+    cost = pd.read_csv(place / "cost.csv").set_index("metric")
+    assert cost.loc["peak_memory", "value"] > 50 and cost.loc["images_per_second", "value"] > 0
+    assert cost.loc["peak_memory", "protocol"].endswith("memory=process;batch=4")
     table = pd.read_csv(place / "frechet.csv")
     assert table["metric"].tolist() == ["frechet", "kernel_distance"]
     assert "weights=raw;samples=8;sampler=ddim;steps=3;reference=test:30" in table["protocol"][0]

@@ -13,8 +13,8 @@ from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.errors import BenchError
 from bench.metrics import attention, psnr
-from bench.models.attention import window_mask
-from bench.options import PsnrOptions
+from bench.models.attention import AttentionCore, window_mask
+from bench.options import AttentionOptions, PsnrOptions
 
 GRID = make_schedule("linear", 1000).respace(50)
 
@@ -131,3 +131,41 @@ def test_locality_numbers():
         and alone["attention_mass_w3"] == 1
         and alone["attention_entropy"] == 0
     )
+
+
+class Attends(torch.nn.Module):
+    """Two heads over a 4 x 4 grid with one extra token: the first sees all alike, the second mostly itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.core = AttentionCore((4, 4), extra=1, scale=1.0)
+
+    def forward(self, x, t, y=None):
+        place = torch.eye(17)[None, None].repeat(1, 2, 1, 1) * torch.tensor([0.0, 10.0]).view(1, 2, 1, 1)
+        self.core(place, place, place)
+        return x
+
+
+def test_attention_by_head_and_averaged():
+    test = pool(3, 0, 4)
+    run = fake_run(Attends(), test, test)
+    options = AttentionOptions(images=2, step_indices=[1, 3], steps=5, heads="each")
+    found = attention.measure(run, options)
+    assert found.arrays["maps"].shape == (1, 16, 16) and found.arrays["heads_1"].shape == (2, 16, 16)
+    np.testing.assert_allclose(found.arrays["heads_1"][0], 1 / 16, rtol=1e-6)
+    np.testing.assert_allclose(found.arrays["heads_1"][1], np.eye(16), atol=1e-6)
+    np.testing.assert_allclose(found.arrays["maps"][0], found.arrays["heads_1"].mean(0), atol=1e-7)
+    first, second = rows(found, "attention_head_entropy")
+    assert first == pytest.approx(np.log(16)) and second == pytest.approx(0, abs=1e-6)
+    assert rows(found, "attention_entropy") == [pytest.approx(first / 2, abs=1e-6)]
+    assert {r["protocol"] for r in found.rows if r["metric"] == "attention_head_distance"} == {
+        f"images=2;step_indices=1,3;average=images,steps;head={head}" for head in (0, 1)
+    }
+    plain = attention.measure(run, AttentionOptions(images=2, step_indices=[1, 3], steps=5))
+    assert rows(plain, "attention_distance") == rows(found, "attention_distance")
+    assert rows(plain, "attention_head_distance") == [] and "heads_1" not in plain.arrays
+    np.testing.assert_array_equal(plain.arrays["maps"], found.arrays["maps"])
+    with pytest.raises(
+        BenchError, match="attention.token = 16 is beyond the 16 tokens of the network; lower"
+    ):
+        attention.measure(run, AttentionOptions(token=16, images=1))
