@@ -157,13 +157,14 @@ class Context:
         lacking = [
             run["name"]
             for run in self.plan["runs"]
-            if run["measure"][measure] is not None and self._wanted(run)
+            if run["measure"][measure] is not None and self.wanted(run)
             and (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"], run["recipe"]) not in found
         ]  # fmt: skip
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
         return f" Not measured yet: {', '.join(lacking[:5])}{more}." if lacking else ""
 
-    def _wanted(self, run: dict) -> bool:
+    def wanted(self, run: dict) -> bool:
+        """Whether the item shows this run of the plan."""
         values = (
             ("datasets", run["dataset"]),
             ("models", run["model"]["name"]),

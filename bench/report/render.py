@@ -10,6 +10,7 @@ from bench.errors import BenchError, nearest
 from bench.files import sha256, write_json
 from bench.report.context import Context
 from bench.report.items import ITEMS
+from bench.report.staleness import stale_note
 
 
 def render(name: str, suite: str, kind: str) -> Path:
@@ -37,6 +38,7 @@ def render(name: str, suite: str, kind: str) -> Path:
         caption += f" The paper's own shows {item.paper}."
     if item.measure:
         caption += context.missing(item.measure)
+    caption += stale_note(context, item)
     if kind == "table":
         table.caption = caption
         table.write(str(stem))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,9 @@ from bench.cli import main
 from bench.compare import baselines, pages
 from bench.compare.compare import candidate_runs, compare
 from bench.errors import BenchError
+from bench.report.context import Context
+from bench.report.items import ITEMS
+from bench.report.staleness import stale_note
 
 
 def compared(suite, monkeypatch, tmp_path, gap=0.5, test=20.0, **more):
@@ -80,6 +84,23 @@ def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):
     text = pages.write(found).with_suffix(".md").read_text()
     assert "| Disks | UNet † | 10 | PSNR gap (dB)" in text
     assert "- PSNR gap (dB) against UNet (stale baseline †): better in 2 of 2 cells." in text
+
+
+def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path):
+    baselines.promote(suite)
+    shutil.rmtree(paths.suite_folder("grid"))
+    context, item = Context("grid", "fig2"), ITEMS["fig2"]
+    assert context.from_baseline and stale_note(context, item) == ""
+    file = paths.baselines_folder("grid") / "provenance.json"
+    record = json.loads(file.read_text())
+    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["psnr"]["code"]["train"] = "older"
+    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["cost"]["code"]["train"] = (
+        "older"  # not shown in fig2
+    )
+    file.write_text(json.dumps(record))
+    assert "STALE: 1 of 12 stored measurements" in stale_note(context, item)
+    file.unlink()
+    assert "cannot be said: Suite 'grid' has no stored baselines" in stale_note(context, item)
 
 
 def test_command_writes_tables_and_figure(suite, monkeypatch, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """The suite's plan, and the small functions that rules ask it. Nothing here imports torch."""
 
+import functools
 import json
 import os
 import shlex
@@ -163,7 +164,22 @@ def stored_of_item(wildcards):
 
 
 def item_options(wildcards):
-    return PLAN.item_digest(wildcards.item)
+    """Return the digest of what an item shows; drawn from a stored baseline, also of what is stale in it."""
+    shown = PLAN.item_digest(wildcards.item)
+    if paths.stored_folder(PLAN.suite) == paths.suite_folder(PLAN.suite):
+        return shown
+    return digest([shown, [list(row) for row in stale_rows()]])
+
+
+@functools.cache
+def stale_rows():
+    from bench.compare import baselines
+
+    try:
+        status = baselines.status(PLAN)
+    except BenchError:  # a baseline without provenance; the caption says so
+        return ()
+    return tuple((*key, word) for key, word in status.items() if word != baselines.CURRENT)
 
 
 def item_code(wildcards):
