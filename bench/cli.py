@@ -33,6 +33,7 @@ VERBS = {
     "models": ("bench.models.cli", "list the model presets; check one, or a file of your own"),
     "baselines": ("bench.compare.cli", "store the measurements of a suite, check and show what is stored"),
     "compare": ("bench.compare.cli", "compare a measured architecture with the stored baselines of a suite"),
+    "leaderboard": ("bench.compare.cli", "write the leaderboard from the stored baselines"),
     "figure": ("bench.report.cli", "draw one figure from stored measurements"),
     "table": ("bench.report.cli", "write one table from stored measurements"),
     "claims": ("bench.report.cli", "judge the papers' claims on printed numbers and on a suite's"),

@@ -24,9 +24,10 @@ def configure_baselines(parser: argparse.ArgumentParser) -> None:
 
 def _promote(suite: str) -> None:
     from bench import plan
-    from bench.compare import baselines
+    from bench.compare import baselines, leaderboard
 
     folder = baselines.promote(plan.load(suite))
+    leaderboard.write()
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     say(f"{folder}: {len(baselines.stored(suite)['runs'])} runs, {size / 2**20:.1f} MiB")
 
@@ -84,4 +85,20 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))
 
 
-VERBS = {"baselines": configure_baselines, "compare": configure_compare}
+def configure_leaderboard(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench leaderboard``."""
+    parser.set_defaults(run=_leaderboard)
+
+
+def _leaderboard(arguments: argparse.Namespace) -> None:
+    from bench.compare import leaderboard
+
+    for file in leaderboard.write():
+        say(str(file))
+
+
+VERBS = {
+    "baselines": configure_baselines,
+    "compare": configure_compare,
+    "leaderboard": configure_leaderboard,
+}
