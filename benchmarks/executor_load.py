@@ -93,7 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-load-"))
     folder.chmod(0o755)
-    os.environ["SLURM_CONF"] = str(folder / "slurm" / "slurm.conf")
+    os.environ |= {"SLURM_CONF": str(folder / "slurm" / "slurm.conf"), "SLURM_TEST_ARRAY": "1001"}
     try:
         subprocess.run([TESTS / "slurm/cluster.sh", "start", folder / "slurm"], check=True)
         print(json.dumps(measure(folder, options.jobs, options.seconds), indent=1))

@@ -6,6 +6,7 @@ set -euo pipefail
 action=$1
 export STATE=$2
 here=$(cd "$(dirname "$0")" && pwd)
+# SLURM_TEST_PORT, SLURM_TEST_ARRAY: the daemons' first port, and MaxArraySize
 port=${SLURM_TEST_PORT:-$((20000 + RANDOM % 10000))} # and the next one
 
 stop_one() {  # end the daemon that wrote this pid file, and wait for it
@@ -31,7 +32,7 @@ start() {
         --socket="$STATE/munge/socket" --seed-file="$STATE/munge/seed" \
         --pid-file="$STATE/munge/pid" --log-file="$STATE/munge/log"
     sed -e "s#@HOST@#$(hostname -s)#g" -e "s#@STATE@#$STATE#g" \
-        -e "s#@PORT@#$port#g" -e "s#@PORT2@#$((port + 1))#g" "$here/slurm.conf.in" >"$STATE/slurm.conf"
+        -e "s#@ARRAY@#${SLURM_TEST_ARRAY:-6}#g" -e "s#@PORT@#$port#g" -e "s#@PORT2@#$((port + 1))#g" "$here/slurm.conf.in" >"$STATE/slurm.conf"
     # any character device will do as a GPU
     printf 'Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n' >"$STATE/gres.conf"
     export SLURM_CONF="$STATE/slurm.conf"
