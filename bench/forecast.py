@@ -18,7 +18,7 @@ import pandas as pd
 from bench import paths
 from bench.errors import BenchError
 from bench.files import read_json
-from bench.options import COMPLETE, RunSpec
+from bench.options import COMPLETE, AttentionOptions, PsnrOptions, RunSpec
 from bench.plan import Plan
 
 TRAINING_PASSES = 3  # forward, and twice its work backward
@@ -117,10 +117,12 @@ def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     if rule == "train":
         return run.training.steps * run.training.batch * TRAINING_PASSES
     if rule == "psnr":
-        steps = run.training.timesteps if measure.psnr.steps == "all" else measure.psnr.steps
-        return 2 * measure.psnr.images * steps
+        return _psnr(measure.psnr, run)
     if rule == "attention":
-        return measure.attention.images * len(measure.attention.step_indices)
+        return _attention(measure.attention)
+    if rule == "along":
+        once = _psnr(measure.along.psnr, run) + _attention(measure.along.attention)
+        return len({*run.training.snapshots, run.training.steps}) * once
     if rule == "samples":
         return measure.frechet.samples * measure.frechet.steps
     if rule == "jacobian" and (
@@ -128,6 +130,16 @@ def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     ):
         return measure.jacobian.images * len(measure.jacobian.step_indices) * pixels * TRAINING_PASSES
     return None
+
+
+def _psnr(options: PsnrOptions | None, run: RunSpec) -> float:
+    if options is None:
+        return 0
+    return 2 * options.images * (run.training.timesteps if options.steps == "all" else options.steps)
+
+
+def _attention(options: AttentionOptions | None) -> float:
+    return options.images * len(options.step_indices) if options else 0
 
 
 class Forecast:

@@ -270,6 +270,21 @@ class HalvesOptions:
 
 
 @dataclass(frozen=True)
+class AlongOptions:
+    """PSNR and attention along training, at the checkpoints that `training.snapshots` keeps, and at the end."""
+
+    __pydantic_config__ = STRICT
+
+    psnr: PsnrOptions | None = option(None, "PSNR of each checkpoint, with these options")
+    attention: AttentionOptions | None = option(None, "attention of each checkpoint, with these options")
+
+    def __post_init__(self) -> None:
+        check(self.psnr is not None or self.attention is not None, "along must name psnr, attention or both")
+        heads = self.attention is not None and self.attention.heads == "each"
+        check(not heads, "along averages attention over heads; leave out heads: each")
+
+
+@dataclass(frozen=True)
 class MeasureOptions:
     """What is measured of each run; a metric that is null is left out."""
 
@@ -282,6 +297,7 @@ class MeasureOptions:
     memorization: MemorizationOptions | None = option(
         None, "nearest training image of each sample; needs frechet, which draws them"
     )
+    along: AlongOptions | None = option(None, "PSNR and attention at kept checkpoints")
     halves: HalvesOptions | None = option(None, "two networks trained on disjoint halves, on the same noise")
 
 

@@ -32,6 +32,7 @@ ENTRIES = {
     "classifier": ("bench.metrics.classifier",),
     "frechet": ("bench.metrics.frechet",),
     "memorization": ("bench.metrics.memorization",),
+    "along": ("bench.metrics.along", "bench.runs"),
     "halves": ("bench.metrics.halves", "bench.runs"),
 }
 # Metrics that are measured of something else than the weights: the rules in between.
@@ -118,7 +119,7 @@ def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
     return [*ENTRIES[rule], *own]
 
 
-MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "halves"}
+MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "along", "halves"}
 
 
 def training_options(run: RunSpec) -> dict:
@@ -193,6 +194,8 @@ def _check_measure(wanted, training, datasets, where) -> None:
     """Refuse measurements that lack what they need from the training, the datasets or each other."""
     if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
         raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
+    if wanted.along is not None and not training.snapshots:
+        raise BenchError(f"{where}: along needs checkpoints; list steps in training.snapshots.")
     if wanted.memorization is not None and wanted.frechet is None:
         raise BenchError(f"{where}: memorization needs frechet, which draws its samples; measure both.")
     for metric in ("frechet", "memorization"):
@@ -220,7 +223,13 @@ def option_table() -> list[tuple[str, str, Any, str, str]]:
     kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
     return [
         (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
-        for kind in (*kinds, options.FrechetOptions, options.MemorizationOptions, options.HalvesOptions)
+        for kind in (
+            *kinds,
+            options.FrechetOptions,
+            options.MemorizationOptions,
+            options.AlongOptions,
+            options.HalvesOptions,
+        )
         for f in dataclasses.fields(kind)
     ]
 

@@ -24,6 +24,7 @@ SECTIONS = (
             options.AttentionOptions,
             options.FrechetOptions,
             options.MemorizationOptions,
+            options.AlongOptions,
             options.HalvesOptions,
         ),
     ),

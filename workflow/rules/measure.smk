@@ -200,6 +200,30 @@ rule memorization:
         "bench measure memorization {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
+# At the checkpoints that training keeps beside the weights.
+rule along:
+    input:
+        "results/{suite}/runs/{run}/weights.safetensors",
+        "results/{suite}/runs/{run}/run.json",
+        dataset=dataset_of,
+        subset=subset_of,
+    output:
+        "results/{suite}/runs/{run}/along.csv",
+        "results/{suite}/runs/{run}/along.npz",
+    log:
+        "logs/{suite}/{run}/along.log",
+    benchmark:
+        "logs/{suite}/{run}/along.tsv"
+    conda:
+        "../envs/project.yml"
+    threads: threads_of
+    params:
+        options=measure_options("along"),
+        code=code_of("along"),
+    shell:
+        "bench measure along {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
+
+
 # Two runs, one measurement: its rows are those of the half b.
 rule halves:
     input:
