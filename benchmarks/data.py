@@ -1,0 +1,201 @@
+"""What importing images costs: ``python benchmarks/data.py [--images 10000] [--many 100000]`` prints Markdown.
+
+Import of JPEG files of CelebA's size to 32 x 32 (central square, bicubic), beside the same loop in Pillow alone and
+torchvision's loader; peak memory of two imports of different length; subset building.  Processor time per image
+(of all processes together) is what counts on a busy machine; images/s are by the clock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import platform
+import re
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from bench.console import Progress, say
+from bench.data.build import build_dataset
+from bench.data.conversion import convert
+from bench.data.options import DatasetOptions
+from bench.data.sources import open_source
+from bench.data.subset import write_subset
+
+SIDE = 32
+SIZE = (178, 218)  # of CelebA's aligned images
+SMALL = (48, 48)
+SUBSET = 100_000
+CLASSES = 1000
+
+
+def main() -> None:
+    """Parse the arguments and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=10_000, help="JPEG files that are imported")
+    parser.add_argument("--many", type=int, default=100_000, help="images of the longer import")
+    arguments = parser.parse_args()
+    print(f"{platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}\n")
+    with tempfile.TemporaryDirectory(prefix="bench-data-") as folder:
+        speed_table(Path(folder), arguments.images)
+        memory_table(Path(folder), (arguments.images, arguments.many))
+        subset_table(Path(folder))
+
+
+def write_jpegs(folder: Path, count: int, size: tuple[int, int]) -> Path:
+    """Write JPEG files (quality 90), cut from one large 1/f field, each with its own contrast; return the folder."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(2048)[:, None], np.fft.fftfreq(2048)[None]) + 1 / 2048
+    fields = np.fft.ifft2(np.fft.fft2(rng.standard_normal((3, 2048, 2048))) / frequency).real
+    fields /= fields.std()
+    field = fields.transpose(1, 2, 0).astype(np.float32)
+    (folder / "all").mkdir(parents=True)  # torchvision wants a class
+    width, height = size
+    with Progress(count, f"writing {width}x{height} JPEG files", "file") as progress:
+        for i in range(count):
+            top, left = rng.integers(0, 2048 - height), rng.integers(0, 2048 - width)
+            cut = 128 + rng.uniform(30, 60, 3) * field[top : top + height, left : left + width]
+            picture = Image.fromarray(np.clip(cut, 0, 255).astype(np.uint8))
+            picture.save(folder / "all" / f"{i:06d}.jpg", quality=90)
+            progress.advance()
+    return folder
+
+
+def decoded_alone(folder: Path) -> None:
+    """Decode every file and keep nothing."""
+    for path in sorted((folder / "all").iterdir()):
+        with Image.open(path) as image:
+            image.load()
+
+
+def pillow_loop(folder: Path) -> None:
+    """Do what a person would write: decode, central square, resize, collect."""
+    paths = sorted((folder / "all").iterdir())
+    images = np.empty((len(paths), SIDE, SIDE, 3), np.uint8)
+    for i, path in enumerate(paths):
+        with Image.open(path) as image:
+            left, top = (image.width - min(image.size)) // 2, (image.height - min(image.size)) // 2
+            square = image.convert("RGB").crop((left, top, left + min(image.size), top + min(image.size)))
+            images[i] = square.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def torchvision_loader(workers: int) -> Callable[[Path], None]:
+    """Return the same through torchvision's ImageFolder and a DataLoader with so many worker processes."""
+    from bench.metrics.torchvision_cure import ensure_torchvision
+
+    ensure_torchvision()
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    def work(folder: Path) -> None:
+        bicubic = transforms.InterpolationMode.BICUBIC
+        steps = [transforms.CenterCrop(min(SIZE)), transforms.Resize(SIDE, bicubic), transforms.PILToTensor()]
+        data = datasets.ImageFolder(str(folder), transforms.Compose(steps))
+        for _ in DataLoader(data, batch_size=64, num_workers=workers):
+            pass
+
+    return work
+
+
+def ours(workers: int) -> Callable[[Path], None]:
+    """Return the conversion of this project, into an array file, with a journal to go on from."""
+
+    def work(folder: Path) -> None:
+        options = DatasetOptions("x", SIDE, source="x", test=1)
+        with tempfile.TemporaryDirectory() as out:
+            convert(open_source(folder), options, Path(out) / "x.npy", f"{workers} processes", workers)
+
+    return work
+
+
+def measured(work: Callable[[Path], None], folder: Path) -> tuple[float, float]:
+    """Return the seconds of a work by the clock, and of the processors in this and all child processes."""
+
+    def processors() -> float:
+        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)
+
+    clock, processor = time.perf_counter(), processors()
+    work(folder)
+    return time.perf_counter() - clock, processors() - processor
+
+
+def speed_table(place: Path, count: int) -> None:
+    """Print images/s and processor time of each way, one run each."""
+    folder = write_jpegs(place / "photos", count, SIZE)
+    works = {
+        "Pillow, decoding alone": decoded_alone,
+        "Pillow loop": pillow_loop,
+        "torchvision, no worker": torchvision_loader(0),
+        "torchvision, 2 workers": torchvision_loader(2),
+        "this project, 1 process": ours(1),
+        "this project, 2 processes": ours(2),
+    }
+    decoded_alone(folder)  # the files are in the page cache from here on
+    taken = {}
+    for name, work in works.items():
+        say(name)
+        taken[name] = measured(work, folder)
+    print(f"Import of {count} JPEG files {SIZE[0]}x{SIZE[1]} to {SIDE}x{SIDE}\n")
+    print("| way | images/s | to Pillow loop | processor ms/image | to Pillow loop | to decoding alone |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    (loop_clock, loop), (_, alone) = taken["Pillow loop"], taken["Pillow, decoding alone"]
+    for name, (clock, processor) in taken.items():
+        print(
+            f"| {name} | {count / clock:.0f} | {loop_clock / clock:.2f} | {1e3 * processor / count:.3f} "
+            f"| {processor / loop:.2f} | {processor / alone:.2f} |"
+        )
+    print(flush=True)
+
+
+def memory_table(place: Path, counts: tuple[int, ...]) -> None:
+    """Print the peak memory of whole imports (converted, compared, split, hashed), each in a fresh process."""
+    print(
+        f"Peak resident memory of an import ({SMALL[0]}x{SMALL[1]} JPEG files to {SIDE}x{SIDE}, 1 process)\n"
+    )
+    print("| images | MiB before | MiB at the peak | images/s |\n| --- | --- | --- | --- |")
+    for count in counts:
+        source = write_jpegs(place / f"small{count}", count, SMALL)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            before, peak, rate = pool.apply(_import, (source, place / f"made{count}"))
+        print(f"| {count} | {before:.0f} | {peak:.0f} | {rate:.0f} |", flush=True)
+    print()
+
+
+def _import(source: Path, out: Path) -> tuple[float, float, float]:
+    before, began = _high_water(), time.perf_counter()
+    row = DatasetOptions("x", SIDE, source=str(source), test=300)
+    made = build_dataset("x", row, out)
+    return before, _high_water(), (made["train"] + 300) / (time.perf_counter() - began)
+
+
+def _high_water() -> float:
+    """Return this process's peak resident MiB (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def subset_table(place: Path) -> None:
+    """Print the seconds in which the order of a shuffle is drawn and written."""
+    images = np.random.default_rng(0).integers(0, 256, (SUBSET + 300, 4, 4, 3), dtype=np.uint8)
+    np.save(place / "images.npy", images)
+    np.save(place / "labels.npy", np.arange(len(images)) % CLASSES)
+    row = DatasetOptions("x", 4, source="images.npy", labels="labels.npy", test=300, near_duplicates="keep")
+    build_dataset("x", row, place / "x", place)
+    print(f"Subset of N = {SUBSET}\n\n| kind | s |\n| --- | --- |")
+    for kind, balanced in (("random", False), (f"balanced, {CLASSES} classes", True)):
+        began = time.perf_counter()
+        write_subset(place / "x", 0, place / "s0.npz", balanced)
+        print(f"| {kind} | {time.perf_counter() - began:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
