@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -94,15 +95,15 @@ def _key(source: Source, options: DatasetOptions) -> str:
     for name in source.names:
         hasher.update(name.encode("utf-8", "surrogateescape") + b"\n")
     for file in _files(source):
-        stat = file.stat()
+        stat = os.stat(file)  # noqa: PTH116 - there may be millions
         hasher.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
     made = (options.resolution, options.channels, options.crop, options.filter, options.on_error)
     return digest([hasher.hexdigest(), made, fingerprint("bench.data.conversion"), PIL.__version__])
 
 
-def _files(source: Source) -> Iterable[Path]:
+def _files(source: Source) -> Iterable[Path | str]:
     if not source.path.is_dir():
         return [source.path]
     if isinstance(source.reader, FolderReader):
-        return (source.path / name for name in source.names)
+        return (os.path.join(source.path, name) for name in source.names)  # noqa: PTH118
     return sorted(source.path.rglob("*"))

@@ -27,7 +27,10 @@ def test_from_images_to_a_subset(place, capsys):
     assert main(words("--no-redistribute", "--crop", "0,0,4,4", "--filter", "box", "--workers", "1")) == 0
     assert main(["data", "verify", "mine"]) == 0
     assert main(["data", "show", "mine", "--out", "sheets"]) == 0
-    assert "must not be passed on" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    means = ", ".join(f"{value:.2f}" for value in np.load("results/datasets/mine/train.npy").mean((0, 1, 2)))
+    assert f"train: 25 images, channel means {means}" in shown.out and "split: test is 5 images" in shown.out
+    assert "must not be passed on" in shown.err
     assert (place / "sheets" / "test.png").stat().st_size > 0
     assert main(["data", "subset", "results/datasets/mine", "--shuffle", "3", "--out", "s3.npz"]) == 0
     with np.load("s3.npz") as file:
@@ -68,6 +71,8 @@ def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
         assert word in lines["celeba"]
     assert "`bench data fetch lsun-church`" in lines["lsun-church"]
     assert "put the 16000 images" in lines["scenes-32"]
+    for word in ("Imagenet32_train_npz.zip (3.58 GB, sha256 94226337ecc1", "then run `bench data fetch"):
+        assert word in lines["imagenet-downsampled"]
     assert "draws it" in lines["disks-16"] and "a view of disks-16" in lines["disks-16-permuted"]
 
 
