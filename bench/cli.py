@@ -25,6 +25,10 @@ VERBS = {
         "bench.metrics.cli",
         "train the small classifier whose features are a space for distances",
     ),
+    "pieces": (
+        "bench.pieces",
+        "do the next whole runs of a suite that fit into a time given, without a workflow",
+    ),
     "tidy": ("bench.commands", "collect all measurements of a suite into one table"),
     "why": ("bench.commands", "say which code or options changed since a run was trained"),
     "runs": ("bench.overview", "show state, progress and rate of a suite's runs; free state nobody needs"),

@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import Any
 
 from bench import candidate, config, options, paths
+from bench.data.options import DatasetOptions
 from bench.errors import BenchError, nearest
-from bench.files import digest, write_json
+from bench.files import digest, read_json, write_json
 from bench.models import registry
 from bench.options import METRICS, ModelSpec, RunSpec, TrainingOptions, to_dict
 from bench.provenance import fingerprint
@@ -109,8 +110,13 @@ class Plan:
         }
 
     def write(self, costs: dict | None = None) -> None:
-        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds."""
-        write_json(paths.plan_file(self.suite), self.summary() | {"costs": costs or {}})
+        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds.
+
+        ``sources`` are the datasets' whole options, so that :func:`read` needs no YAML.
+        """
+        bases = {row.base: self.all_datasets[row.base] for row in self.datasets.values() if row.base}
+        sources = {name: to_dict(row) for name, row in (bases | self.datasets).items()}
+        write_json(paths.plan_file(self.suite), self.summary() | {"costs": costs or {}, "sources": sources})
 
 
 def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
@@ -213,9 +219,18 @@ def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) 
     return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure, grid.half)
 
 
-def read_run(suite: str, run: str) -> RunSpec:
-    """Return one run of a written plan (``results/SUITE/plan.json``)."""
-    return load(suite).run(run)
+def read(suite: str) -> Plan:
+    """Return the plan that ``bench check`` wrote, with its runs and datasets: for machines without pydantic.
+
+    ``options`` and ``models``, which are for readers, are left out.  Raises BenchError where there is none.
+    """
+    file = paths.plan_file(suite)
+    if not file.exists():
+        raise BenchError(f"{file} does not exist; write it with `bench check {suite}`, or copy it here.")
+    written = read_json(file)
+    runs = {run["name"]: options.from_dict(RunSpec, run) for run in written["runs"]}
+    rows = {name: options.from_dict(DatasetOptions, row) for name, row in written["sources"].items()}
+    return Plan(suite, None, runs, {}, rows)
 
 
 def option_table() -> list[tuple[str, str, Any, str, str]]:

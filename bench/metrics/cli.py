@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import paths, planned
 from bench.arguments import add_device, add_run, torch_device
 from bench.console import say
 from bench.errors import BenchError, nearest
 from bench.options import METRICS
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
 
 
 def configure_measure(parser: argparse.ArgumentParser) -> None:
@@ -38,18 +42,31 @@ def measure(arguments: argparse.Namespace) -> None:
     if arguments.metric != "all":
         planned.check(arguments, suite.code(arguments.metric, spec.name))
     device = torch_device(arguments.device, spec.training.threads)
+    if arguments.metric == "all":
+        measure_all(suite, spec.name, device)
+    else:
+        _measure(suite, spec.name, metrics, device)
+
+
+def measure_all(suite: Plan, name: str, device: str) -> None:
+    """Measure all that a suite asks of a run, samples and reference statistics included, in this process."""
+    _measure(suite, name, [*suite.metrics(name), "cost"], device, draw=True)
+
+
+def _measure(suite: Plan, name: str, metrics: list[str], device: str, draw: bool = False) -> None:
     from bench.metrics.measure import measure_run
     from bench.metrics.samples import write_samples
     from bench.runs import Run
 
-    run = Run(paths.run_folder(spec.suite, spec.name), device)  # loaded once for all metrics
-    if arguments.metric == "all" and (options := spec.measure.frechet) is not None:
+    spec = suite.run(name)
+    run = Run(paths.run_folder(spec.suite, name), device)  # loaded once for all metrics
+    if draw and (options := spec.measure.frechet) is not None:
         write_samples(run, options)
         if not paths.reference_file(spec.dataset, options.space, options.pool, options.reference).exists():
             _write_reference(spec.dataset, options.space, options.pool, options.reference, device)
     for metric in metrics:
-        say(f"{spec.name}: {metric}")
-        measure_run(metric, run, spec, suite.codes(metric, spec.name))
+        say(f"{name}: {metric}")
+        measure_run(metric, run, spec, suite.codes(metric, name))
 
 
 def configure_samples(parser: argparse.ArgumentParser) -> None:
