@@ -3,6 +3,7 @@
 snakemake --cores 2 all                        the default suite, `demo`
 snakemake --cores 2 all --config suite=real    another suite of config/suites
 snakemake --cores 1 fig2                       one item, from stored measurements
+snakemake --cores 2 items                      all items of the suite, from stored measurements
 snakemake --cores 2 compare --config model=my_model.py:name    a new architecture against the stored baselines
 snakemake --profile slurm all                  the suite `paper` on a cluster
 """
@@ -19,9 +20,15 @@ include: "workflow/rules/compare.smk"
 
 localrules:
     all,
+    items,
 
 
 rule all:
     default_target: True
+    input:
+        item_files(),
+
+
+rule items:
     input:
         item_files(),

@@ -15,6 +15,24 @@ from bench.errors import BenchError
 from bench.files import read_json
 from bench.tidy import read_tidy
 
+DEFAULTS = {
+    "datasets": None,
+    "models": None,
+    "train_sizes": None,
+    "operator": "x0",
+}  # of bench.config.ItemOptions
+# first word of a metric -> what it is measured by
+MEASURED_BY = {
+    "psnr": "psnr", "jacobian": "jacobian", "attention": "attention", "fid": "frechet", "frechet": "frechet",
+    "kid": "frechet", "kernel": "frechet", "memorized": "memorization", "nearest": "memorization",
+    "halves": "halves",
+}  # fmt: skip
+# what a measurement always gives
+SIGNS = {
+    "psnr": ["psnr"], "jacobian": ["jacobian_eigenvalue"], "attention": ["attention_distance"],
+    "frechet": ["fid", "frechet"], "memorization": ["memorized_share"], "halves": ["halves_x0_cosine"],
+}  # fmt: skip
+
 
 @dataclass
 class Context:
@@ -68,10 +86,8 @@ class Context:
 
     @cached_property
     def options(self) -> dict:
-        """What the item shows, from the suite."""
-        if self.item not in self.plan["items"]:
-            raise BenchError(f"Suite {self.suite!r} does not list {self.item!r}; add it under `items`.")
-        return self.plan["items"][self.item]
+        """What the item shows: as the suite lists it, else all that the suite has."""
+        return DEFAULTS | self.plan["items"].get(self.item, {})
 
     def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
         """Return the rows of a metric; raises BenchError naming what is missing where there are none."""
@@ -82,11 +98,18 @@ class Context:
             table = table[table[column] == value]
         if not len(table):
             scope = ", ".join(f"{k} = {v}" for k, v in where.items()) or "this suite"
-            raise BenchError(
-                f"{self.item} of suite {self.suite!r} needs {metric} ({scope}) and the tidy table has none; "
-                f"add it under `measure` and run `snakemake --cores 2 {self.item} --config suite={self.suite}`."
-            )
+            raise self.needs(f"{metric} ({scope})", MEASURED_BY.get(metric.split("_")[0], "cost"))
         return table
+
+    def needs(self, what: str, measure: str = "", instead: str = "") -> BenchError:
+        """Return the error that names the rows an item lacks, and the command that makes them."""
+        how = f"set `measure: {{{measure}: ...}}`" if measure and measure != "cost" else instead
+        where = f"config/suites/{self.suite}.yaml"
+        first = f"{how} in {where} and run" if how else "run"
+        return BenchError(
+            f"{self.item} of suite {self.suite!r} needs {what} and the tidy table has none; "
+            f"{first} `snakemake --cores 2 all --config suite={self.suite}`."
+        )
 
     def ordered(self, table: pd.DataFrame, column: str) -> list:
         """Return the values of a column in the order of the item's options, else of the plan."""
@@ -144,20 +167,13 @@ class Context:
 
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
-        metric = {"psnr": "psnr", "jacobian": "jacobian_eigenvalue", "attention": "attention_distance"}.get(
-            measure
-        )
-        rows = (
-            self.tidy[self.tidy["metric"] == metric]
-            if metric
-            else self.tidy[self.tidy["metric"].isin(["fid", "frechet"])]
-        )
+        rows = self.tidy[self.tidy["metric"].isin(SIGNS[measure])]
         keys = ["dataset", "model", "train_size", "shuffle", "recipe"]
         found = set(rows[keys].drop_duplicates().itertuples(index=False, name=None))
         lacking = [
             run["name"]
             for run in self.plan["runs"]
-            if run["measure"][measure] is not None and self.wanted(run)
+            if run["measure"].get(measure) is not None and self.wanted(run)
             and (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"], run["recipe"]) not in found
         ]  # fmt: skip
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Item:
-    """``kind`` is figure or table; ``module`` holds ``draw`` or ``build``; ``arrays`` are the metrics whose
-    ``.npz`` it reads beside the tidy table; ``measure`` is the measurement it needs of each run; ``paper`` says what
-    the paper's own item shows, and is empty where the paper has none."""
+    """``kind`` is figure or table; ``subject`` says in a few words what it shows; ``module`` holds ``draw`` or
+    ``build``; ``arrays`` are the ``.npz`` files of each run that it reads beside the tidy table; ``measure`` is
+    the measurement it needs of each run; ``paper`` says what the paper's own item shows, and is empty where the
+    paper has none."""
 
     kind: str
     title: str
+    subject: str
     module: str
     arrays: tuple[str, ...] = ()
     measure: str = ""
@@ -23,6 +25,7 @@ ITEMS = {
     "fig1": Item(
         "figure",
         "Figure 1",
+        "Jacobian eigenvectors of three denoisers",
         "bench.report.figures.fig1",
         ("jacobian",),
         measure="jacobian",
@@ -31,6 +34,7 @@ ITEMS = {
     "fig2": Item(
         "figure",
         "Figure 2",
+        "PSNR and PSNR gap by step",
         "bench.report.figures.fig2",
         measure="psnr",
         paper="UNet and DiT-XS/1 on CelebA, N = 1,000, 10,000 and 100,000, three shuffles, 300 images",
@@ -38,6 +42,7 @@ ITEMS = {
     "fig3": Item(
         "figure",
         "Figure 3",
+        "Jacobian eigenvectors and spectra at small and large N",
         "bench.report.figures.fig3",
         ("jacobian",),
         measure="jacobian",
@@ -46,17 +51,24 @@ ITEMS = {
     "fig4": Item(
         "figure",
         "Figure 4",
+        "Attention maps by layer and N",
         "bench.report.figures.fig4",
         ("attention",),
         measure="attention",
         paper="DiT-XS/1 on CelebA, N = 10, 1,000 and 100,000",
     ),
     "fig5": Item(
-        "figure", "Figure 5", "bench.report.figures.fig5", measure="", paper="a 4x4 grid and a 3x3 window"
+        "figure",
+        "Figure 5",
+        "Global and local attention",
+        "bench.report.figures.fig5",
+        measure="",
+        paper="a 4x4 grid and a 3x3 window",
     ),
     "fig6": Item(
         "figure",
         "Figure 6",
+        "PSNR gap with and without local attention",
         "bench.report.figures.fig6",
         measure="psnr",
         paper="DiT-XS/1 and DiT-S/1 on CelebA, ImageNet and four LSUN categories, 32x32, N = 1,000, 10,000 and 100,000",
@@ -64,6 +76,7 @@ ITEMS = {
     "fig7": Item(
         "figure",
         "Figure 7",
+        "PSNR gap by placement of local attention",
         "bench.report.figures.fig7",
         measure="psnr",
         paper="DiT-XS/1 on CelebA and ImageNet, N = 1,000, 10,000 and 100,000",
@@ -71,6 +84,7 @@ ITEMS = {
     "fig8": Item(
         "figure",
         "Figure 8",
+        "PSNR gap by window size",
         "bench.report.figures.fig8",
         measure="psnr",
         paper="DiT-XS/1 on CelebA and ImageNet, N = 1,000, 10,000 and 100,000",
@@ -78,6 +92,7 @@ ITEMS = {
     "tab1": Item(
         "table",
         "Table 1",
+        "Distance of samples with and without local attention",
         "bench.report.tables.tab1",
         measure="frechet",
         paper="DiT-XS/1 and DiT-S/1 on CelebA, ImageNet and four LSUN categories, 32x32, N = 10,000 and 100,000",
@@ -85,6 +100,7 @@ ITEMS = {
     "tab2": Item(
         "table",
         "Table 2",
+        "Distance of samples by placement",
         "bench.report.tables.tab2",
         measure="frechet",
         paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
@@ -92,10 +108,50 @@ ITEMS = {
     "tab3": Item(
         "table",
         "Table 3",
+        "Distance of samples by window size",
         "bench.report.tables.tab3",
         measure="frechet",
         paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
     ),
-    "tabClaims": Item("table", "Claims", "bench.report.tables.claims"),
-    "tabCapacity": Item("table", "Capacity control", "bench.report.tables.capacity", measure="psnr"),
+    "tabCapacity": Item(
+        "table", "Table A3", "Capacity control", "bench.report.tables.capacity", measure="psnr"
+    ),
+    "tabClaims": Item("table", "Claims", "Sentences of the papers, judged", "bench.report.tables.claims"),
+    "tabProtocol": Item(
+        "table", "Protocol", "Settings, and which are assumed", "bench.report.tables.protocol"
+    ),
+}
+
+# The appendix of this project; the paper's own could not be obtained.
+_FIGURES = (
+    ("Jacobian spectra with and without local attention", "jacobian", ()),
+    ("Spectra over noise levels, against PCA and DCT", "jacobian", ()),
+    ("Noise prediction against image estimate: Jacobians of one network", "jacobian", ()),
+    ("Locality of attention in numbers, by layer and N", "attention", ()),
+    ("Locality of attention along training", "attention", ()),
+    ("Sensitivity of Fig. 4 to its colour threshold", "attention", ("attention",)),
+    ("Pixel-permutation control", "psnr", ()),
+    ("PSNR against input noise, with C-alpha slopes", "psnr", ("psnr",)),
+    ("Two networks on disjoint halves", "halves", ()),
+    ("Share of copied samples", "memorization", ()),
+    ("Samples and their nearest training images", "memorization", ("samples", "memorization")),
+    ("Training curves", "", ()),
+    ("Cost against quality", "psnr", ()),
+    ("Shape of the leading eigenvectors in numbers", "jacobian", ()),
+)
+_TABLES = (
+    ("A1", "All models, UNets and controls among them", "overview", "psnr"),
+    ("A2", "Measures of samples beside one distance", "distances", "frechet"),
+    ("A4", "Families at equal parameters and at equal multiply-adds", "equal", "psnr"),
+    ("A5", "Conditioning blocks of DiT", "variants", "psnr"),
+    ("A6", "Ablation of U-DiT", "variants", "psnr"),
+    ("A7", "Encoder against decoder (ASCEND, IU-ViT)", "variants", "psnr"),
+)
+ITEMS |= {
+    f"figA{n}": Item("figure", f"Figure A{n}", subject, f"bench.report.figures.figA{n}", arrays, measure)
+    for n, (subject, measure, arrays) in enumerate(_FIGURES, start=1)
+}
+ITEMS |= {
+    f"tab{n}": Item("table", f"Table {n}", subject, f"bench.report.tables.{module}", measure=measure)
+    for n, subject, module, measure in _TABLES
 }

@@ -22,7 +22,7 @@ def render(name: str, suite: str, kind: str) -> Path:
     if name not in known:
         raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
     item, context = ITEMS[name], Context(suite, name)
-    context.options  # noqa: B018 - an item that the suite does not list is refused first
+    context.plan  # noqa: B018 - a suite that was never measured is refused first
     module = importlib.import_module(item.module)
     folder = paths.figures_folder(suite) if kind == "figure" else paths.tables_folder(suite)
     stem = folder / name

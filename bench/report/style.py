@@ -50,6 +50,32 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
+def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend beneath."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new_figure(height * rows + 0.35)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, axes[:count]
+
+
+def legend(figure: Figure, columns: int = 4) -> None:
+    """Put one legend beneath all panels, each label once, so that it lies on no data."""
+    found = {}
+    for ax in figure.axes:
+        for handle, label in zip(*ax.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    figure.legend(
+        found.values(),
+        found.keys(),
+        loc="outside lower center",
+        ncols=min(columns, len(found)),
+        handlelength=2.6,
+    )
+
+
 def picture(ax: Axes, image, frame: str | None = None, **options: object) -> None:
     """Show an image without ticks, its frame coloured if asked."""
     ax.imshow(image, interpolation="nearest", **options)

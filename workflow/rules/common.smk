@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import candidate, paths, plan
-from bench.errors import BenchError
+from bench.errors import BenchError, nearest
 from bench.files import digest
 from bench.options import to_dict
 from bench.provenance import fingerprint
@@ -30,6 +30,11 @@ shell.prefix(
 
 try:
     PLAN = plan.load(config.get("suite", "demo"))
+    for item in PLAN.options.items:
+        if item not in ITEMS:
+            raise BenchError(
+                f"config/suites/{PLAN.suite}.yaml: items: there is no {item!r}{nearest(item, ITEMS)}."
+            )
     if PLAN.candidate:
         from bench.compare import baselines
 
@@ -125,12 +130,12 @@ def measurements(runs):
 
 def arrays_of(item):
     """Return the arrays that an item reads beside the tidy table."""
-    files = {"frechet": "samples"}
+    metric_of = {"samples": "frechet"}
     return [
-        paths.run_folder(PLAN.suite, run) / f"{files.get(metric, metric)}.npz"
+        paths.run_folder(PLAN.suite, run) / f"{stem}.npz"
         for run in PLAN.runs
-        for metric in ITEMS[item].arrays
-        if metric in PLAN.metrics(run)
+        for stem in ITEMS[item].arrays
+        if metric_of.get(stem, stem) in PLAN.metrics(run)
     ]
 
 
@@ -139,11 +144,13 @@ def asked_alone():
     settings = workflow.dag_settings
     names = {
         str(name)
-        for item in PLAN.options.items
+        for item in ITEMS
         for name in (item, *files_of(item), *made_with(item))
     }
-    targets = set(settings.targets)
-    return bool(settings.target_jobs) if not targets else targets <= names
+    targets = set(settings.targets) - {"items"}
+    if not settings.targets:
+        return bool(settings.target_jobs)
+    return targets <= names
 
 
 def stored_of_item(wildcards):
@@ -191,7 +198,8 @@ def caption_of(wildcards):
 
 
 def items_of(kind):
-    return [item for item in PLAN.options.items if ITEMS[item].kind == kind]
+    """Return all figures or tables; what a suite does not list can still be asked for by name."""
+    return [item for item in ITEMS if ITEMS[item].kind == kind]
 
 
 def files_of(item):

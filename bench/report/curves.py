@@ -1,0 +1,82 @@
+"""What the figures of the appendix share: fields of a row's protocol, curves with bands, the runs of a Jacobian."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bench.report.context import Context
+from bench.report.style import MARKERS, PALETTE
+
+PAPER_STEP = 7  # of 50, recovered from the noise that the paper's Fig. 3 shows
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+
+
+def field(table: pd.DataFrame, key: str) -> pd.Series:
+    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN where it has none."""
+    return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
+
+
+def curve(
+    ax: Axes,
+    table: pd.DataFrame,
+    x: str,
+    label: str,
+    colour: int | str,
+    dash: int = 0,
+    marker: int | None = None,
+    every: int | None = None,
+) -> None:
+    """Draw the mean of ``value`` against column ``x``, images first, then shuffles, with a band of one deviation.
+
+    ``colour``, ``dash`` and ``marker`` count through the style's lists; a colour can be given by name.
+    """
+    if not len(table):
+        return
+    values = table.groupby([x, "shuffle"])["value"].mean().groupby(x)
+    mean, spread = values.mean(), values.std()
+    shade = PALETTE[colour % len(PALETTE)] if isinstance(colour, int) else colour
+    ax.plot(
+        mean.index.astype(float), mean, color=shade, linestyle=DASHES[dash % len(DASHES)], label=label,
+        marker=None if marker is None else MARKERS[marker % len(MARKERS)], markevery=every, markeredgewidth=0,
+    )  # fmt: skip
+    if spread.notna().any():
+        ax.fill_between(mean.index.astype(float), mean - spread, mean + spread, color=shade, alpha=0.25, lw=0)
+
+
+def band(table: pd.DataFrame) -> str:
+    """Return what a band means, in words."""
+    return "bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else "no band"
+
+
+def jacobian(context: Context, metric: str = "jacobian_eigenvalue", every: bool = False) -> pd.DataFrame:
+    """Return the rows of a Jacobian metric with columns operator, step and sigma.
+
+    Without ``every`` of one operator, the item's where it was measured, and of the noise level nearest to the paper's.
+    """
+    table = context.rows(metric)
+    table = table.assign(
+        operator=field(table, "operator"),
+        step=field(table, "step").astype(int),
+        sigma=field(table, "sigma").astype(float),
+    )
+    if every:
+        return table
+    operators = set(table["operator"])
+    wanted = context.options["operator"]
+    table = table[table["operator"] == (wanted if wanted in operators else min(operators))]
+    step = min(sorted(set(table["step"])), key=lambda step: abs(step - PAPER_STEP))
+    return table[table["step"] == step]
+
+
+OPERATORS = {
+    "eps": "noise prediction", "x0": "x0 estimate", "denoiser": "denoiser (x0 estimate by image plus noise)",
+}  # fmt: skip
+
+
+def level(table: pd.DataFrame) -> str:
+    """Return the noise level of rows of one step, in words."""
+    sigma = table["sigma"].iloc[0]
+    return f"step {table['step'].iloc[0]}" + (
+        "" if pd.isna(sigma) else f" (noise {sigma:.2g} of the image's scale)"
+    )

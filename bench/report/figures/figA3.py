@@ -1,0 +1,48 @@
+"""Figure A3: the same network's Jacobian as noise prediction, as x0 estimate, and as denoiser."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from bench.report.context import Context
+from bench.report.curves import OPERATORS, curve, jacobian
+from bench.report.style import count, legend, new_figure
+
+MOST = 4  # models side by side
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a column for each model and a row for the smallest and the largest N, on the first dataset."""
+    rows = jacobian(context, every=True)
+    operators = [name for name in OPERATORS if name in set(rows["operator"])]
+    if len(operators) < 2:
+        raise context.needs(
+            "the Jacobians of two operators", instead="set `measure: {jacobian: {operators: [eps, x0]}}`"
+        )
+    dataset = context.ordered(rows, "dataset")[0]
+    rows = rows[rows["dataset"] == dataset]
+    rows = rows[rows["step"] == rows["step"].min()]
+    models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
+    sizes = sorted({sizes[0], sizes[-1]})
+    figure = new_figure(1.5 * len(sizes) + 0.35)
+    axes = figure.subplots(len(sizes), len(models), squeeze=False, sharex=True, sharey=True)
+    for line, size in zip(axes, sizes):
+        for ax, model in zip(line, models):
+            here = rows[(rows["model"] == model) & (rows["train_size"] == size)]
+            for number, operator in enumerate(operators):
+                own = here[here["operator"] == operator]
+                if len(own):
+                    own = own.assign(value=own["value"] / own["value"].abs().max())
+                    curve(ax, own, "index", OPERATORS[operator], number, number)
+        line[0].set_ylabel(f"N = {count(size)}\n" + r"$\lambda_k\,/\,\max|\lambda|$")
+    for ax, model in zip(axes[0], models):
+        ax.set_title(context.label(model))
+    for ax in axes[-1]:
+        ax.set_xlabel("k")
+    legend(figure)
+    return figure, (
+        f"{context.title(dataset)}: eigenvalues of the symmetric part of one network's Jacobian, read as noise prediction "
+        "and as image estimate, each divided by its largest. The two are affine in each other with a negative slope: what "
+        "leads the one trails the other, so a spectrum says nothing until it is said whose it is. "
+        f"The paper does not say. {context.scope}"
+    )

@@ -1,0 +1,73 @@
+"""Figure A7: does local attention still help where locality was destroyed? Original against permuted pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.context import Context
+from bench.report.style import HATCH, PALETTE, count, legend, panels
+
+BAR = 0.38
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw, for each dataset and its permuted twin, what windows change: gap on the left, test PSNR on the right."""
+    gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
+    twins = _twins(context, set(gaps["dataset"]))
+    if not twins:
+        raise context.needs(
+            "a dataset and the same with its pixels permuted",
+            instead="add disks-16-permuted beside disks-16 under `runs`",
+        )
+    pairs = context.pairs(gaps)
+    shown = [(twin, pair) for twin in twins for pair in pairs]
+    figure, axes = panels(2 * len(shown), 2, 1.75)
+    for (twin, pair), left, right in zip(shown, axes[::2], axes[1::2]):
+        _bars(left, context, gaps, twin, pair)
+        _bars(right, context, tests, twin, pair)
+        name = context.plan["models"][pair[1]]["variant"] or context.label(pair[1])
+        left.set_title(f"{context.title(twin[0])}, {context.label(pair[0])}: gap, {name} minus baseline")
+        right.set_title("test PSNR, the same difference")
+        left.set_ylabel("difference of gaps (dB) ←")
+        right.set_ylabel("difference (dB) →")
+    legend(figure)
+    whiskers = ", whiskers are one standard deviation" if gaps["shuffle"].nunique() > 1 else ""
+    return figure, (
+        "What local attention changes, on images as they are and with one fixed permutation of their pixels (hatched): "
+        "differences of paired runs with the same images, initialisation and noise; "
+        f"{context.shuffles(gaps)}{whiskers}. "
+        "If the gain vanishes on permuted pixels, it comes from locality in the images; if it stays, from restricted "
+        f"capacity. {context.scope}"
+    )
+
+
+def _twins(context: Context, present: set[str]) -> list[tuple[str, str]]:
+    """Return (dataset, permuted dataset) of those in the table: the titles agree but for ``, permuted``."""
+    titles = {context.title(name): name for name in context.plan["datasets"] if name in present}
+    return [(titles[t], titles[f"{t}, permuted"]) for t in titles if f"{t}, permuted" in titles]
+
+
+def _bars(
+    ax: Axes, context: Context, table: pd.DataFrame, twin: tuple[str, str], pair: tuple[str, str]
+) -> None:
+    table = context.paired(table[table["dataset"].isin(twin)], pair)
+    sizes = context.ordered(table, "train_size")
+    for side, dataset in enumerate(twin):
+        wide = table[table["dataset"] == dataset].pivot_table(
+            index=["train_size", "shuffle"], columns="model", values="value"
+        )
+        if not len(wide):
+            continue
+        difference = (wide[pair[1]] - wide[pair[0]]).groupby("train_size")
+        mean, spread = (v.reindex(sizes) for v in (difference.mean(), difference.std()))
+        ax.bar(
+            np.arange(len(sizes)) + (side - 0.5) * BAR, mean, BAR, label=("original", "pixels permuted")[side],
+            yerr=None if spread.isna().all() else spread, error_kw={"linewidth": 0.7}, edgecolor=PALETTE[side],
+            color="white" if side else PALETTE[0], hatch=HATCH if side else None, linewidth=0.8,
+        )  # fmt: skip
+    ax.axhline(0, color="0.2", linewidth=0.7)
+    ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
+    ax.grid(axis="x", visible=False)
