@@ -196,3 +196,20 @@ def test_a_source_that_cannot_be_written(tmp_path, source):
 
 def state(folder):
     return sorted((path.name, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir())
+
+
+# every file that this process writes ends at 2 kB
+SMALL_DISK = """
+import resource, sys
+from bench.cli import main
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+sys.exit(main(["data", "import", "x", "--source", "images", "--resolution", "8", "--test", "20"]))
+"""
+
+
+def test_no_room_is_one_sentence_and_leaves_nothing(tmp_path, source):
+    done = subprocess.run([sys.executable, "-c", SMALL_DISK], cwd=tmp_path, capture_output=True, text=True)
+    [line] = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and "Cannot write results/datasets/x: File too large; free space" in line
+    assert not list((tmp_path / "results" / "datasets").iterdir())

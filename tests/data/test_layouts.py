@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import struct
 
 import lmdb
 import numpy as np
@@ -207,6 +208,19 @@ def test_a_changed_cifar10_batch_is_never_unpickled(cifar10):
         layouts.open_layout(folder, "cifar10", test=False)
 
 
+def python2_pickle(batch):
+    """As Python 2 wrote the batches that are distributed: the bytes of an array are of its type `str`."""
+    data = pickle.dumps(batch, protocol=3)
+    for array in (part.tobytes() for part in batch.values() if isinstance(part, np.ndarray)):
+        short = len(array) < 256
+        new, old, size = (
+            (b"U", b"C", bytes([len(array)])) if short else (b"T", b"B", struct.pack("<I", len(array)))
+        )
+        assert data.count(old + size + array) == 1
+        data = data.replace(old + size + array, new + size + array)
+    return data
+
+
 def write_batches(folder, pictures, form):
     folder.mkdir(parents=True)
     flat = pictures.transpose(0, 3, 1, 2).reshape(len(pictures), -1)
@@ -219,11 +233,13 @@ def write_batches(folder, pictures, form):
         }
         if form == "npz":
             np.savez(folder / f"{name}.npz", **batch)
+        elif form == "python 2":
+            (folder / name).write_bytes(python2_pickle(batch))
         else:
             (folder / name).write_bytes(pickle.dumps(batch, protocol=form))
 
 
-@pytest.mark.parametrize("form", ["npz", 2, 4])
+@pytest.mark.parametrize("form", ["npz", "python 2", 2, 4])
 def test_downsampled_imagenet(tmp_path, form):
     pictures = images(14)
     write_batches(tmp_path / "x" / "deep", pictures, form)

@@ -116,6 +116,12 @@ def base_of(wildcards):
     return [] if base is None else [paths.dataset_folder(base) / "manifest.json"]
 
 
+def dataset_threads(wildcards):
+    """Return how many processes a dataset can use: decoding takes as many as there are (`set-threads`)."""
+    row = PLAN.all_datasets[wildcards.dataset]
+    return 16 if row.family is None and row.base is None else 1
+
+
 def dataset_options(wildcards):
     return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
 

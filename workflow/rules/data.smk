@@ -12,7 +12,7 @@ rule dataset:
         "logs/datasets/{dataset}.tsv"
     conda:
         "../envs/project.yml"
-    threads: 2
+    threads: dataset_threads
     params:
         options=dataset_options,
         code=PLAN.code("dataset"),
