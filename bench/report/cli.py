@@ -1,12 +1,13 @@
-"""The verbs ``bench figure``, ``bench table`` and ``bench claims``."""
+"""The verbs ``bench figure``, ``bench table``, ``bench claims`` and ``bench quality``."""
 
 from __future__ import annotations
 
 import argparse
 import functools
 
-from bench import planned
+from bench import paths, planned
 from bench.console import say
+from bench.errors import BenchError
 from bench.provenance import fingerprint
 from bench.report.items import ITEMS
 
@@ -61,6 +62,34 @@ def _claims(arguments: argparse.Namespace) -> None:
     say(f"{len(rows)} claims; printed numbers first, then those of {arguments.suite or 'no suite'}")
 
 
-VERBS = {"claims": _configure_claims} | {
+def _configure_quality(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--suite", default="demo", help="suite whose measurements are checked (default: demo)"
+    )
+    parser.set_defaults(run=_quality)
+
+
+def _quality(arguments: argparse.Namespace) -> None:
+    """Write quality.csv, .md and .tex of a suite; raises BenchError where something is impossible."""
+    from bench.report.context import Context
+    from bench.report.quality import FAIL, NOTE, judge
+    from bench.report.tables.quality import table_of
+
+    context = Context(arguments.suite, "tabQuality")
+    findings = judge(context)
+    table, stem = table_of(context, findings), paths.suite_folder(arguments.suite) / "quality"
+    table.write(str(stem))
+    for finding in findings:
+        if finding.verdict in (FAIL, NOTE):
+            print(f"{finding.verdict}\t{finding.run}\t{finding.check}\t{finding.text}")
+    say(f"{table.caption} All checks: {stem}.csv, {stem}.md")
+    if failed := [f for f in findings if f.verdict == FAIL]:
+        raise BenchError(
+            f"{len(failed)} checks of suite {arguments.suite!r} failed, the first: {failed[0].run}: {failed[0].text}; "
+            f"see {stem}.md."
+        )
+
+
+VERBS = {"claims": _configure_claims, "quality": _configure_quality} | {
     kind: functools.partial(_configure, kind) for kind in ("figure", "table")
 }

@@ -117,6 +117,13 @@ ITEMS = {
         "table", "Table A3", "Capacity control", "bench.report.tables.capacity", measure="psnr"
     ),
     "tabClaims": Item("table", "Claims", "Sentences of the papers, judged", "bench.report.tables.claims"),
+    "tabQuality": Item(
+        "table",
+        "Quality",
+        "What is impossible in the runs, and what is undertrained",
+        "bench.report.tables.quality",
+        ("psnr",),
+    ),
     "tabProtocol": Item(
         "table", "Protocol", "Settings, and which are assumed", "bench.report.tables.protocol"
     ),

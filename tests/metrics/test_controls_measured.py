@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench import paths, plan
@@ -17,7 +18,7 @@ SUITE = """
 title: The controls
 training: {steps: 4, snapshots: [2]}
 measure:
-  psnr: {images: 6, steps: 4}
+  psnr: {images: 12, steps: 4}
   jacobian: {step_indices: [1], steps: 4, vectors: [0, 7]}
   attention: {images: 1, step_indices: [1], steps: 4}
   frechet: {samples: 8, sampler: ddpm, steps: 3, features: random-conv}
@@ -78,3 +79,11 @@ def test_cost_of_a_control_counts_what_it_was_fitted_to(tidy):
     assert value(tidy, "wiener", "macs").item() == 2 * 9 * 64  # of rank N - 1
     assert value(tidy, "memoriser", "macs").item() == 2 * 10 * 64
     assert value(tidy, "local-score", "macs").item() > 1000
+
+
+def test_nothing_that_the_controls_measure_is_impossible(tidy, capsys):
+    run("quality --suite controls")
+    found = pd.read_csv(paths.suite_folder("controls") / "quality.csv", keep_default_na=False)
+    best = found[found["check"] == "train optimum"].set_index("model")["verdict"]
+    assert best.to_dict() == dict.fromkeys(("identity", "wiener", "local-score"), "pass")
+    assert set(found["verdict"]) == {"pass"}
