@@ -37,6 +37,7 @@ VERBS = {
     "models": ("bench.models.cli", "list the model presets; check one, or a file of your own"),
     "baselines": ("bench.compare.cli", "store the measurements of a suite, check and show what is stored"),
     "compare": ("bench.compare.cli", "compare a measured architecture with the stored baselines of a suite"),
+    "reproduce": ("bench.compare.cli", "run some stored baselines again and say whether they agree"),
     "leaderboard": ("bench.compare.cli", "write the leaderboard from the stored baselines"),
     "figure": ("bench.report.cli", "draw one figure from stored measurements"),
     "table": ("bench.report.cli", "write one table from stored measurements"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.errors import BenchError
 from bench.files import digest, read_json, save_arrays, write_json, write_text
 from bench.options import RunSpec, from_dict, to_dict
 from bench.plan import Plan, training_options
+from bench.provenance import environment
 from bench.tidy import COLUMNS, KEY, read_tidy
 
 PICTURES = (
@@ -28,13 +30,6 @@ PICTURES = (
     "samples",
     "nearest",
 )  # arrays that show images, by the start of a key
-KEPT = (
-    "psnr",
-    "jacobian",
-    "attention",
-    "samples",
-    "memorization",
-)  # metrics whose arrays figures or intervals read
 SAMPLES = 16  # generated images that are kept of a run
 
 
@@ -48,23 +43,23 @@ def promote(suite: Plan) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{suite.suite}.") as name:
         new = Path(name) / suite.suite
-        records, tables, environments = {}, [], []
+        records, tables, places = {}, [], _Places()
         for run in suite.runs:
-            records[run], table = _record(suite, run, environments)
+            records[run], table = _record(suite, run, places)
             tables.append(table)
             _keep_arrays(suite, run, new / "arrays" / run)
         table = pd.concat(tables, ignore_index=True)
         write_text(new / "tidy.csv", table.to_csv(index=False))
         read_tidy(new / "tidy.csv")
         write_json(new / "plan.json", suite.summary())
-        write_json(new / "provenance.json", {"environments": environments, "runs": records})
+        write_json(new / "provenance.json", {"environments": places.environments, "runs": records})
         if target.exists():
             target.rename(Path(name) / "before")
         new.rename(target)
     return target
 
 
-def _record(suite: Plan, run: str, environments: list[dict]) -> tuple[dict, pd.DataFrame]:
+def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]:
     """Return the provenance of one run, and its rows."""
     folder = paths.run_folder(suite.suite, run)
     trained = read_json(folder / "run.json")
@@ -78,7 +73,9 @@ def _record(suite: Plan, run: str, environments: list[dict]) -> tuple[dict, pd.D
         "seconds": trained["result"]["seconds"],
         "train": {
             "code": trained["code"]["fingerprint"],
-            **_place(folder / "run.json", trained, environments),
+            **places.add(
+                folder / "run.json", trained, trained["code"]["fingerprint"] == suite.code("train", run)
+            ),
         },
         "metrics": {},
     }
@@ -90,39 +87,57 @@ def _record(suite: Plan, run: str, environments: list[dict]) -> tuple[dict, pd.D
                 f"{folder / metric}.csv was not made by what {metric}.json says; "
                 f"measure again with `bench measure {metric} {run} --suite {suite.suite}`."
             )
-        place = _place(folder / f"{metric}.json", made, environments)
+        place = places.add(folder / f"{metric}.json", made, made["code"] == suite.codes(metric, run))
         record["metrics"][metric] = {"code": made["code"], "options": made["options"], **place}
         tables.append(table)
     return record, pd.concat([t for t in tables if len(t)], ignore_index=True)[COLUMNS]
 
 
-def _place(file: Path, made: dict, environments: list[dict]) -> dict:
-    """Return date and environment (an index) of a record; raises BenchError where its code was not committed."""
-    found = dict(made.get("provenance") or {})
-    git = found.get("git") or {}
-    if not git.get("commit") or git.get("dirty") is not False:
-        raise BenchError(
-            f"{file} was made by uncommitted code; commit bench/, delete the file and run the suite again."
-        )
-    date = found.pop("date")
-    for private in ("host", "slurm", "job"):
-        found.pop(private, None)
-    if found not in environments:
-        environments.append(found)
-    return {"date": date, "environment": environments.index(found)}
+class _Places:
+    """Where and when measurements were made; each environment is kept once."""
+
+    def __init__(self) -> None:
+        self.environments: list[dict] = []
+
+    @cached_property
+    def _here(self) -> dict:
+        return environment()["git"]
+
+    def add(self, file: Path, made: dict, same_code: bool) -> dict:
+        """Return date and environment (an index) of a record.
+
+        A machine without git knows no commit: the code was committed where its fingerprint is that of the commit here.
+        Raises BenchError where the code was not committed.
+        """
+        found = dict(made.get("provenance") or {})
+        git = found.get("git") or {}
+        if git.get("commit") is None and same_code and found:
+            found["git"] = git = self._here | {"found_by": "fingerprint"}
+        if not git.get("commit") or git.get("dirty") is not False:
+            raise BenchError(
+                f"{file} was made by uncommitted code; commit bench/, delete the file and run the suite again."
+            )
+        date = found.pop("date")
+        for private in ("host", "slurm", "job"):
+            found.pop(private, None)
+        if found not in self.environments:
+            self.environments.append(found)
+        return {"date": date, "environment": self.environments.index(found)}
 
 
 def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
     folder, spec = paths.run_folder(suite.suite, run), suite.run(run)
     free = suite.all_datasets[spec.dataset].redistribute
     first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
-    for metric in KEPT:
+    for metric in (*suite.metrics(run), "samples"):
         if not (folder / f"{metric}.npz").exists() or (metric != "psnr" and spec.shuffle != first):
             continue  # pictures show the first shuffle; intervals need the images of all
         with np.load(folder / f"{metric}.npz", allow_pickle=False) as file:
             arrays = {key: file[key] for key in file if free or not _shows_images(key, file[key])}
         if "samples" in arrays:
             arrays["samples"] = arrays["samples"][:SAMPLES]
+        if "maps" in arrays:  # the largest arrays; shown as colours, for which half precision is plenty
+            arrays["maps"] = arrays["maps"].astype(np.float16)
         if arrays:
             save_arrays(out / f"{metric}.npz", **arrays)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from bench import planned
+from bench.arguments import add_device
 from bench.console import say
+from bench.errors import BenchError
 
 ACTIONS = {
     "promote": "store the measurements of a suite that was run as its baselines",
@@ -97,7 +99,34 @@ def _leaderboard(arguments: argparse.Namespace) -> None:
         say(str(file))
 
 
+def configure_reproduce(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench reproduce``."""
+    parser.add_argument("--suite", default="demo", help="suite with stored baselines (default: demo)")
+    parser.add_argument("--sample", type=int, default=5, help="runs, drawn at random (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    add_device(parser)
+    parser.set_defaults(run=_reproduce)
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    from bench import plan
+    from bench.compare import reproduce
+
+    if arguments.sample < 1:
+        raise BenchError(f"--sample must be at least 1, not {arguments.sample}.")
+    suite = plan.load(arguments.suite)
+    runs = reproduce.sample(suite, arguments.sample, arguments.seed)
+    found = reproduce.reproduce(suite, runs, arguments.device)
+    agree = sum(one.agrees for one in found)
+    say(
+        f"{arguments.suite}: {agree} of {len(found)} runs agree. On the same kind of machine every bit must; elsewhere "
+        f"means may differ by {reproduce.DECIBELS} dB, other numbers by {reproduce.RELATIVE:.0%} or {reproduce.SMALL}."
+    )
+    return int(agree < len(found))
+
+
 VERBS = {
+    "reproduce": configure_reproduce,
     "baselines": configure_baselines,
     "compare": configure_compare,
     "leaderboard": configure_leaderboard,

@@ -36,15 +36,27 @@ def test_nothing_that_shows_images_of_a_protected_dataset(suite):
     row = suite.all_datasets["disks-8"]
     object.__setattr__(row, "redistribute", False)
     np.savez(
-        paths.run_folder("grid", RUN) / "jacobian.npz", images=np.zeros(1), noisy_1=np.zeros(1),
+        paths.run_folder("grid", RUN) / "attention.npz", images=np.zeros(1), noisy_1=np.zeros(1),
         eigenvectors_x0_1_0=np.zeros(1), eigenvalues_x0_1_0=np.ones(1), other=np.zeros((8, 8, 1), np.uint8),
     )  # fmt: skip
     folder = baselines.promote(suite) / "arrays" / RUN
-    assert list(np.load(folder / "jacobian.npz")) == ["eigenvalues_x0_1_0"]
+    assert list(np.load(folder / "attention.npz")) == ["eigenvalues_x0_1_0"]
     assert not (folder / "samples.npz").exists()
 
 
-@pytest.mark.parametrize("git", [{"commit": "c", "dirty": True}, {"commit": None, "dirty": None}, None])
+def test_a_machine_without_git_is_vouched_for_by_the_fingerprint(suite, monkeypatch):
+    finish(suite, RUN, 9.0, place=PLACE | {"git": {"commit": None, "dirty": None}})
+    here = {"commit": "beef", "dirty": False}
+    monkeypatch.setattr(baselines, "environment", lambda: {"git": here})
+    baselines.promote(suite)
+    gits = [e["git"] for e in baselines.stored("grid")["environments"]]
+    assert here | {"found_by": "fingerprint"} in gits
+    here["dirty"] = True
+    with pytest.raises(BenchError, match="uncommitted code"):
+        baselines.promote(suite)
+
+
+@pytest.mark.parametrize("git", [{"commit": "c", "dirty": True}, None])
 def test_refuses_uncommitted_code_and_keeps_what_was_there(suite, git):
     before = (baselines.promote(suite) / "tidy.csv").read_bytes()
     finish(suite, RUN, 9.0, place=PLACE | {"git": git})
