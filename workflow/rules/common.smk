@@ -192,7 +192,9 @@ def stale_rows():
         status = baselines.status(PLAN)
     except BenchError:  # a baseline without provenance; the caption says so
         return ()
-    return tuple((*key, word) for key, word in status.items() if word != baselines.CURRENT)
+    return tuple(
+        (*key, word) for key, word in status.items() if word != baselines.CURRENT
+    )
 
 
 def item_code(wildcards):
