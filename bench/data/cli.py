@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--out", type=Path, help="folder for the pictures (default: the dataset's)")
     add.set_defaults(run=show)
     add = verbs.add_parser("subset", help="draw the order in which a shuffle takes images")
-    add.add_argument("folder", type=Path, help="dataset folder")
+    add.add_argument("name", help="dataset, or a folder that holds one")
     add.add_argument("--shuffle", type=int, required=True)
     add.add_argument("--balanced", action="store_true", help="take the images of all classes in turn")
     add.add_argument("--out", type=Path, required=True)
@@ -185,25 +185,36 @@ def show_list(arguments: argparse.Namespace) -> None:
     width = max(map(len, rows))
     for name, row in rows.items():
         size = f"{row.resolution}x{row.resolution}x{row.channels}"
-        print(f"{name:{width}} {size:8} {row.title:26} {_state(name, row, sources_folder())}")
+        state, *files = _state(name, row, sources_folder())
+        print(f"{name:{width}} {size:8} {row.title:26} {state}")
+        for file in files:
+            print(f"    {file}")
 
 
-def _state(name: str, row, sources: Path) -> str:
+def _state(name: str, row, sources: Path) -> list[str]:
+    """Return what is to be done for a dataset, and the files that are missing."""
     from bench.data import missing
 
     if (paths.dataset_folder(name) / "manifest.json").exists():
-        return "built"
+        return ["built"]
     if row.base:
-        return f"a view of {row.base}, `bench data build {name}` makes it"
+        return [f"a view of {row.base}, `bench data build {name}` makes it"]
     if row.family:
-        return f"procedural, `bench data build {name}` draws it"
-    for key in ("source", "test_source"):
-        given = getattr(row, key)
-        if given and not (sources / given).exists():
-            return missing.sentence(key, name, row, sources).rstrip(".")
-    if lacking := missing.absent(row, sources):
-        return f"lacks {missing.described(lacking[0])} in {(sources / lacking[0].path).parent}"
-    return f"source is here, `bench data build {name}` imports it"
+        return [f"procedural, `bench data build {name}` draws it"]
+    gone = [
+        key
+        for key in ("source", "test_source")
+        if (path := getattr(row, key)) and not (sources / path).exists()
+    ]
+    if not row.files and gone:
+        return [missing.sentence(gone[0], name, row, sources)]
+    if files := missing.wanted(row, sources):
+        by_hand = any(file.url is None for file in missing.absent(row, sources))
+        how = "put there by hand, then " if by_hand else ""
+        return [f"missing: {how}`bench data fetch {name}`{missing.home_of(row)}", *files]
+    if gone or missing.packed(row, sources):
+        return [f"files are here, `bench data fetch {name}` checks and unpacks them"]
+    return [f"source is here, `bench data build {name}` imports it"]
 
 
 def fetch(arguments: argparse.Namespace) -> None:
@@ -266,7 +277,7 @@ def subset(arguments: argparse.Namespace) -> None:
     from bench.data.subset import write_subset
 
     _check_code(arguments, "subset")
-    write_subset(arguments.folder, arguments.shuffle, arguments.out, arguments.balanced)
+    write_subset(_folder(arguments.name), arguments.shuffle, arguments.out, arguments.balanced)
 
 
 VERBS = {"data": configure}

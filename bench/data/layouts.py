@@ -59,7 +59,7 @@ def _celeba(path: Path, test: bool) -> Source:
     _check_files(path, [(name, md5) for _, md5, name in CelebA.file_list if not name.endswith(".zip")])
     images = path / "img_align_celeba"
     if not images.is_dir():
-        raise BenchError(f"{images} does not exist; unpack img_align_celeba.zip into {path}.")
+        raise BenchError(f"{images} does not exist; unpack img_align_celeba.zip there.")
     split = CelebA(str(path.parent), split="valid" if test else "train")
     order = np.argsort(split.filename)
     names = [split.filename[row] for row in order]

@@ -44,10 +44,22 @@ def absent(options: DatasetOptions, sources: Path) -> list[SourceFile]:
     ]
 
 
+def packed(options: DatasetOptions, sources: Path) -> bool:
+    """Return whether an archive of the row is there and what it holds is not."""
+    places = [(sources / file.path, unpacked(file, sources)) for file in options.files]
+    return any(path.exists() and place is not None and not place.exists() for path, place in places)
+
+
+def wanted(options: DatasetOptions, sources: Path) -> list[str]:
+    """Return, for each file of the row that is not there, its name, size and checksum and where to put it."""
+    return [f"{described(file)} into {(sources / file.path).parent}" for file in absent(options, sources)]
+
+
 def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str:
     """Say that a source is missing: which file to put where, its size and checksum, and from where."""
     given: str = getattr(options, key)
-    start = f"{sources / given} does not exist: "
+    path = sources / given
+    start = f"{path} {'is not complete' if path.exists() else 'does not exist'}: "
     if not options.files:
         count = options.expected if key == "source" else options.expected_test
         images = f"{count} images" if count else "images"
@@ -61,10 +73,10 @@ def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str
     files = absent(options, sources)
     if not files:
         return f"{start}unpack the files of {name} with `bench data fetch {name}`."
-    wanted = ", ".join(f"{described(file)} into {(sources / file.path).parent}" for file in files)
+    listed = ", ".join(wanted(options, sources))
     if all(file.url for file in files):
-        return f"{start}run `bench data fetch {name}`, or put {wanted}{home_of(options)}."
-    return f"{start}put {wanted}{home_of(options)}, then run `bench data fetch {name}` to check and unpack."
+        return f"{start}run `bench data fetch {name}`, or put {listed}{home_of(options)}."
+    return f"{start}put {listed}{home_of(options)}, then run `bench data fetch {name}` to check and unpack."
 
 
 def check_file(given: str, options: DatasetOptions, sources: Path) -> None:

@@ -98,7 +98,12 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
     if not path.exists():
         raise BenchError(missing.sentence(key, name, options, sources))
     missing.check_file(given, options, sources)
-    source = open_layout(path, options.layout, key == "test_source")
+    try:
+        source = open_layout(path, options.layout, key == "test_source")
+    except BenchError as error:
+        if missing.absent(options, sources) or missing.packed(options, sources):
+            raise BenchError(f"{missing.sentence(key, name, options, sources)} ({error})") from error
+        raise
     expected = options.expected if key == "source" else options.expected_test
     if expected is not None and len(source.names) != expected:
         raise BenchError(f"{path} holds {len(source.names)} images, {name} has {expected}; fetch it whole.")

@@ -60,19 +60,21 @@ def test_bad_flags(place, capsys, more, message):
 
 def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
     assert main(["data", "list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    lines, name = {}, ""
+    for line in capsys.readouterr().out.splitlines():
+        name = name if line.startswith(" ") else line.split()[0]
+        lines[name] = lines.get(name, "") + line
     assert set(lines) == set(load_datasets())
     # which file, where, how large, its checksum, where from
     for word in (
         "img_align_celeba.zip (1.44 GB, sha256 46fb89443c57",
         "into data/celeba",
-        "mmlab.ie.cuhk.edu.hk",
+        "by hand, then `bench data fetch celeba` from https://mmlab.ie.cuhk.edu.hk",
     ):
         assert word in lines["celeba"]
-    assert "`bench data fetch lsun-church`" in lines["lsun-church"]
+    assert "missing: `bench data fetch lsun-church`" in lines["lsun-church"]
     assert "put the 16000 images" in lines["scenes-32"]
-    for word in ("Imagenet32_train_npz.zip (3.58 GB, sha256 94226337ecc1", "then run `bench data fetch"):
-        assert word in lines["imagenet-downsampled"]
+    assert "Imagenet32_train_npz.zip (3.58 GB, sha256 94226337ecc1" in lines["imagenet-downsampled"]
     assert "draws it" in lines["disks-16"] and "a view of disks-16" in lines["disks-16-permuted"]
 
 
@@ -86,3 +88,28 @@ def test_a_missing_source_and_an_unknown_row(place, capsys):
 def test_a_row_is_built(place):
     assert main(["data", "build", "disks-8"]) == 0
     assert np.load("results/datasets/disks-8/train.npy").shape == (200, 8, 8, 1)
+
+
+def test_list_follows_the_files(place, capsys):
+    def state(name):
+        assert main(["data", "list"]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.split()[0] == name)
+
+    np.save("data/scenes.npy", np.zeros((1, 8, 8, 3), np.uint8))
+    assert "source is here, `bench data build scenes-32`" in state("scenes-32")
+    (place / "data" / "cifar10").mkdir()
+    assert "missing" in state("cifar10")
+    assert main(["data", "build", "cifar10"]) == 1
+    error = capsys.readouterr().err
+    assert (
+        "cifar10 is not complete: run `bench data fetch cifar10`, or put cifar-10-python.tar.gz (170 MB"
+        in error
+    )
+    (place / "data" / "cifar10" / "cifar-10-python.tar.gz").touch()
+    assert "`bench data fetch cifar10` checks and unpacks" in state("cifar10")
+    assert main(["data", "build", "cifar10"]) == 1
+    assert "unpack the files of cifar10 with `bench data fetch cifar10`" in capsys.readouterr().err
+    (place / "data" / "cifar10" / "cifar-10-batches-py").mkdir()
+    assert "source is here" in state("cifar10")
+    assert main(["data", "build", "disks-8"]) == 0
+    assert "built" in state("disks-8")
