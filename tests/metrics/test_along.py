@@ -78,6 +78,15 @@ def test_a_control_has_no_rows(runs):
     assert len(pd.read_csv(runs / "disks-8.wiener.n10.s0" / "along.csv")) == 0
 
 
+def test_the_figure_reads_the_checkpoints(runs):
+    for model in ("dit-t16", "wiener"):
+        measure("all", f"disks-8.{model}.n10.s0")
+    for words in ("check tiny", "tidy tiny", "figure figA5 --suite tiny"):
+        assert main(words.split()) == 0
+    assert Path("figures/tiny/figA5.png").stat().st_size > 5000
+    assert "along training" in Path("figures/tiny/figA5.json").read_text()
+
+
 def test_what_cannot_be_measured_is_refused(runs, capsys):
     file = runs / RUN / "snapshots" / "step00000004.safetensors"
     kept = file.read_bytes()

@@ -13,10 +13,14 @@ MOST = 3  # models side by side
 
 
 def along_training(context: Context, metric: str) -> pd.DataFrame:
-    """Return a metric's rows with a column ``steps``; of runs that differ from another in their steps alone.
+    """Return a metric's rows with a column ``steps``: at kept checkpoints, or of runs that differ in steps alone.
 
     A rate that stays constant and randomness by position make a shorter training the beginning of a longer one.
     """
+    kept = context.tidy[(context.tidy["metric"] == f"along_{metric}") & (context.tidy["recipe"] == "")]
+    if len(kept):
+        layer = kept["protocol"].str.extract(r"layer=(\d+)$")[0].astype("Int64")
+        return kept.assign(steps=kept["index"].astype(int), index=layer)
     table, rows = context.rows(metric, recipe=None), []
     for run in context.plan["runs"]:
         others = {key: value for key, value in run["training"].items() if key not in ("steps", "snapshots")}
@@ -29,7 +33,7 @@ def along_training(context: Context, metric: str) -> pd.DataFrame:
     if not several.any():
         raise context.needs(
             f"{metric} at two lengths of one training or more",
-            instead="add a block of `runs` with a `recipe` and fewer `training: {steps: ...}`",
+            instead="set `training: {snapshots: [...]}` and `measure: {along: {psnr: {}, attention: {}}}`",
         )
     return found[several]
 
