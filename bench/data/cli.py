@@ -210,8 +210,8 @@ def _state(name: str, row, sources: Path) -> list[str]:
         return [missing.sentence(gone[0], name, row, sources)]
     if files := missing.wanted(row, sources):
         by_hand = any(file.url is None for file in missing.absent(row, sources))
-        how = "put there by hand, then " if by_hand else ""
-        return [f"missing: {how}`bench data fetch {name}`{missing.home_of(row)}", *files]
+        how = "put there by hand, then checked and unpacked by " if by_hand else "downloaded by "
+        return [f"missing, {how}`bench data fetch {name}`{missing.home_of(row)}:", *files]
     if gone or missing.packed(row, sources):
         return [f"files are here, `bench data fetch {name}` checks and unpacks them"]
     return [f"source is here, `bench data build {name}` imports it"]

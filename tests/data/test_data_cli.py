@@ -69,10 +69,10 @@ def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
     for word in (
         "img_align_celeba.zip (1.44 GB, sha256 46fb89443c57",
         "into data/celeba",
-        "by hand, then `bench data fetch celeba` from https://mmlab.ie.cuhk.edu.hk",
+        "by hand, then checked and unpacked by `bench data fetch celeba` from https://mmlab.ie.cuhk.edu.hk",
     ):
         assert word in lines["celeba"]
-    assert "missing: `bench data fetch lsun-church`" in lines["lsun-church"]
+    assert "downloaded by `bench data fetch lsun-church`" in lines["lsun-church"]
     assert "put the 16000 images" in lines["scenes-32"]
     assert "Imagenet32_train_npz.zip (3.58 GB, sha256 94226337ecc1" in lines["imagenet-downsampled"]
     assert "draws it" in lines["disks-16"] and "a view of disks-16" in lines["disks-16-permuted"]
