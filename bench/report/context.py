@@ -128,14 +128,20 @@ class Context:
         """Return a dataset's name for readers."""
         return self.plan["datasets"][dataset]["title"]
 
-    def pairs(self, table: pd.DataFrame) -> list[tuple[str, str]]:
-        """Return (baseline, variant) of every variant whose baseline is in the table."""
+    def pairs(self, table: pd.DataFrame, local: bool = False) -> list[tuple[str, str]]:
+        """Return (baseline, variant) of every variant, or every one with windows, whose baseline is in the table."""
         present = set(table["model"])
         models = {m: self.plan["models"][m]["baseline"] for m in self.plan["models"] if m in present}
-        found = [(baseline, model) for model, baseline in models.items() if baseline in present]
+        found = [
+            (baseline, model)
+            for model, baseline in models.items()
+            if baseline in present and ("Local" in (self.plan["models"][model]["variant"] or "") or not local)
+        ]
         if not found:
+            kind = "a model with attention windows" if local else "a model"
             raise BenchError(
-                f"{self.item} of suite {self.suite!r} needs a model and its baseline (`baseline:` in models.yaml)."
+                f"{self.item} of suite {self.suite!r} needs {kind} and its baseline (`baseline:` in models.yaml), say "
+                f"dit-t16-local and dit-t16; add both under `runs` in config/suites/{self.suite}.yaml."
             )
         return found
 

@@ -43,6 +43,7 @@ def render(name: str, suite: str, kind: str) -> Path:
         table.caption = caption
         table.write(str(stem))
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
-    record = {"item": item.title, "suite": suite, "caption": caption, "from_baseline": context.from_baseline}
+    record = {"item": item.title, "subject": item.subject, "suite": suite, "caption": caption}
+    record["from_baseline"] = context.from_baseline
     write_json(f"{stem}.json", record | {"inputs": inputs})
     return stem

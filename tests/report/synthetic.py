@@ -57,20 +57,64 @@ def _rows(run, dataset):
         yield row(f"{metric}_mean", curve.mean(), split, protocol=protocol)
     for name in ("parameters", "macs"):
         yield row(name, 14_273_034 if name == "parameters" else 9.4e9)
-    measure = run.measure
+    for step in np.linspace(1, run.training.steps, 20).astype(int):
+        yield row("training_loss", 0.9 / (1 + step / 30) + strength_of(run) / 50, "train", "step", step)
+    yield from _measured(row, run, gap)
+
+
+def strength_of(run) -> float:
+    """How much a run memorises, 0 to 1: falls with N, less where windows are local."""
+    local = 0.8 if run.model.options.get("windows") else 1.0
+    return local / (1 + (run.train_size / 200) ** 0.8)
+
+
+def _measured(row, run, gap):
+    measure, strength = run.measure, strength_of(run)
     if measure.frechet is not None:
-        metric = "fid" if measure.frechet.features == "inception" else "frechet"
-        yield row(
-            metric, 2 + 9 * gap.mean() / (1 + gap.mean()), protocol=f"features={measure.frechet.features}"
-        )
+        inception = measure.frechet.features == "inception"
+        for metric, value in (
+            (("fid", 1), ("kid", 0.01)) if inception else (("frechet", 1), ("kernel_distance", 0.01))
+        ):
+            value *= 2 + 9 * gap.mean() / (1 + gap.mean())
+            yield row(metric, value, protocol=f"features={measure.frechet.features}")
+    if measure.memorization is not None:
+        for split, share in (("", strength), ("test", 0.01)):
+            protocol = "space=pixels;images=16;ratio=0.3333;mirrored=false"
+            yield row("memorized_share", share, split, protocol=protocol)
+            yield row("nearest_distance", 20 - 15 * share, split, protocol=protocol)
+            yield row("nearest_ratio", 1 - share, split, protocol=protocol)
+    if measure.halves is not None and run.half == "b":
+        for step in range(measure.halves.steps):
+            yield row("halves_x0_cosine", 1 - strength * step / 20, "test", "step", step)
+        yield row("halves_sample_cosine", 1 - strength)
+        yield row("halves_training_cosine", 0.3 + 0.6 * strength)
     if measure.jacobian is not None:
-        for operator in measure.jacobian.operators:
-            where = f"operator={operator};step=7;image=0"
-            yield from (row("jacobian_eigenvalue", 1 / (k + 1), "test", "k", k, where) for k in range(4))
+        yield from _jacobian(row, measure.jacobian, strength)
+    if measure.attention is not None and run.model.family in ("dit", "unet"):
+        for layer in range(1, run.model.options.get("depth", 1) + 1):
+            for metric, value in (
+                ("distance", 2 + strength),
+                ("entropy", 3.0),
+                ("mass_w3", 0.5 - strength / 3),
+            ):
+                yield row(f"attention_{metric}", value + layer / 20, "test", "layer", layer, "images=2")
+
+
+def _jacobian(row, options, strength):
+    """Spectra that fall, and shapes of the leading eight eigenvectors, at every noise level."""
+    for operator in options.operators:
+        for step in options.step_indices:
+            where = f"operator={operator};step={step};image=0;values=all;sigma={0.05 * (step + 1):.4g}"
+            k = np.arange(16)
+            values = np.exp(-k / (2 + step)) if operator != "eps" else 3 * (1 - np.exp((k - 16) / 4))
+            yield from (row("jacobian_eigenvalue", v, "test", "k", i, where) for i, v in enumerate(values))
             yield row("jacobian_asymmetry", 0.1, "test", protocol=where)
-    if measure.attention is not None and run.model.family == "dit":
-        for layer in range(1, run.model.options.get("depth", 12) + 1):
-            yield row("attention_distance", 2.0, "test", "layer", layer, "images=2")
+            for metric, value in (
+                ("participation", 0.4), ("frequency", 1.0), ("overlap_pca", 0.8), ("overlap_dct", 0.6),
+                ("train_share", strength),
+            ):  # fmt: skip
+                metric = f"jacobian_{metric}"
+                yield from (row(metric, value * (1 - 0.03 * i), "test", "k", i, where) for i in range(8))
 
 
 def _arrays(folder, run, dataset) -> None:
@@ -105,3 +149,10 @@ def _arrays(folder, run, dataset) -> None:
             folder / "attention.npz", maps=maps / maps.sum(-1, keepdims=True), layers=np.arange(1, depth + 1),
             windows=np.zeros(depth, int), grid=np.array([grid, grid]), token=np.array(grid * grid // 2 + grid // 3),
         )  # fmt: skip
+    if measure.psnr is not None:
+        steps = np.arange(measure.psnr.steps)
+        np.savez(folder / "psnr.npz", sigma=0.01 * np.exp(steps * 8 / len(steps)))
+    if measure.memorization is not None:
+        images = rng.integers(0, 256, (16, side, side, channels), dtype=np.uint8)
+        np.savez(folder / "samples.npz", samples=images)
+        np.savez(folder / "memorization.npz", nearest_samples_pixels=images[::-1])

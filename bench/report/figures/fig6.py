@@ -17,7 +17,7 @@ UNDER = "Under N: test PSNR (dB) of the left bar, then of the right bar"
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset and pair of models; a bar pair for each N."""
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
-    pairs = context.pairs(gaps)
+    pairs = context.pairs(gaps, local=True)
     panels = [(d, p) for p in pairs for d in context.ordered(context.paired(gaps, p), "dataset")]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)

@@ -12,7 +12,12 @@ from bench.report.style import count, legend, panels
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset and pair of models; colours are N, the local model is dashed."""
     rows = jacobian(context)
-    shown = [(d, p) for p in context.pairs(rows) for d in context.ordered(context.paired(rows, p), "dataset")]
+    rows = rows.assign(rank=rows["index"] + 1)
+    shown = [
+        (d, p)
+        for p in context.pairs(rows, local=True)
+        for d in context.ordered(context.paired(rows, p), "dataset")
+    ]
     figure, axes = panels(len(shown), 3, 1.7)
     sizes = context.ordered(rows, "train_size")
     for ax, (dataset, pair) in zip(axes, shown):
@@ -20,9 +25,10 @@ def draw(context: Context) -> tuple[Figure, str]:
             here = rows[(rows["dataset"] == dataset) & (rows["train_size"] == size)]
             for dash, model in enumerate(pair):
                 word = (context.plan["models"][model]["variant"] or "local") if dash else "baseline"
-                curve(ax, here[here["model"] == model], "index", f"N = {count(size)}, {word}", number, dash)
+                curve(ax, here[here["model"] == model], "rank", f"N = {count(size)}, {word}", number, dash)
         ax.set_title(f"{context.title(dataset)}, {context.label(pair[0])}")
-        ax.set_xlabel("k")
+        ax.set_xscale("log")
+        ax.set_xlabel("k + 1")
         ax.set_ylabel(r"eigenvalue $\lambda_k$")
     legend(figure)
     name = OPERATORS[rows["operator"].iloc[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
@@ -20,24 +21,31 @@ def draw(context: Context) -> tuple[Figure, str]:
         for model in context.ordered(runs, "model")
         for run in runs[runs["model"] == model].sort_values("train_size").itertuples()
     ]
-    figure = new_figure(0.93 * len(rows) + 0.1)
-    blocks = figure.subfigures(len(rows), 1, squeeze=False, hspace=0.0)[:, 0]
-    for block, (model, size, shuffle) in zip(blocks, rows):
-        block.suptitle(f"{context.label(model)}, N = {count(size)}", fontsize=7, x=0.02, ha="left")
+    figure = new_figure(1.12 * len(rows) + 0.1)
+    for ax, (model, size, shuffle) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows):
         samples = context.arrays("samples", dataset, model, size, shuffle).get("samples")
         nearest = context.arrays("memorization", dataset, model, size, shuffle)
         nearest = nearest.get("nearest_samples_pixels")
         if samples is None or nearest is None:
-            withheld(block.subplots())
-            continue
-        shown = min(SHOWN, len(samples), len(nearest))
-        axes = block.subplots(2, shown, squeeze=False)
-        for line, images, name in zip(axes, (samples, nearest), ("sample", "nearest")):
-            for ax, image in zip(line, images):
-                picture(ax, image, cmap="gray", vmin=0, vmax=255)
-            line[0].set_ylabel(name, fontsize=6)
+            withheld(ax)
+        else:
+            shown = min(SHOWN, len(samples), len(nearest))
+            picture(ax, mosaic([samples[:shown], nearest[:shown]]), cmap="gray", vmin=0, vmax=255)
+            ax.set_ylabel("nearest   sample", fontsize=6)
+            for spine in ax.spines.values():
+                spine.set_visible(False)
+        ax.set_title(f"{context.label(model)}, N = {count(size)}", fontsize=7, pad=2)
     return figure, (
         f"{context.title(dataset)}: samples and, beneath each, the training image nearest to it in pixels. All rows start "
         "from the same noise. A pair that agrees is a copy; samples that look alike between rows of large N have come from "
         f"networks that learned the same density. {context.scope}"
     )
+
+
+def mosaic(rows: list[np.ndarray]) -> np.ndarray:
+    """Return rows of images (n, H, W, C), uint8, as one picture with white lines between them."""
+    lines = []
+    for images in rows:
+        edged = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+        lines.append(np.concatenate(list(edged), axis=1))
+    return np.concatenate(lines)

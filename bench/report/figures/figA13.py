@@ -52,5 +52,6 @@ def _scatter(ax, context: Context, costs: pd.Series, table: pd.DataFrame, models
             costs[model], own.mean(), MARKERS[number % len(MARKERS)], markersize=4.5, linestyle="none",
             color="white" if variant else colour, markeredgecolor=colour, label=context.label(model),
         )  # fmt: skip
-    ax.set_xscale("log")
+    if costs.max() > 10 * costs[costs > 0].min():
+        ax.set_xscale("log")
     ax.margins(0.12)

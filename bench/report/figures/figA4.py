@@ -32,7 +32,8 @@ def draw(context: Context) -> tuple[Figure, str]:
             for number, size in enumerate(sizes):
                 here = table[(table["model"] == model) & (table["train_size"] == size)]
                 curve(ax, here, "index", f"N = {count(size)}", number, number, marker=number)
-            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+            ax.margins(x=0.1)
         line[0].set_ylabel(name)
     for ax, model in zip(axes[0], models):
         ax.set_title(context.label(model))

@@ -22,8 +22,11 @@ def draw(context: Context) -> tuple[Figure, str]:
             "a dataset and the same with its pixels permuted",
             instead="add disks-16-permuted beside disks-16 under `runs`",
         )
-    pairs = context.pairs(gaps)
-    shown = [(twin, pair) for twin in twins for pair in pairs]
+    pairs = context.pairs(gaps, local=True)
+    both = {(d, m) for d, m in gaps[["dataset", "model"]].itertuples(index=False)}
+    shown = [(t, p) for t in twins for p in pairs if all((d, m) in both for d in t for m in p)]
+    if not shown:
+        raise context.needs("a model and its baseline on both of them", instead="add both under `runs`")
     figure, axes = panels(2 * len(shown), 2, 1.75)
     for (twin, pair), left, right in zip(shown, axes[::2], axes[1::2]):
         _bars(left, context, gaps, twin, pair)

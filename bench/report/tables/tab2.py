@@ -13,7 +13,10 @@ from bench.report.variants import PLACEMENTS, is_paper_model, placements
 
 
 def build(context: Context) -> Table:
-    """Build a row for the baseline and each placement, a column for each dataset and N; bold is the best of a group."""
+    """Build a row for the baseline, each placement and networks of other families, a column for each dataset and N.
+
+    Bold is the best of a group.
+    """
     metric = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
     rows = context.rows(metric)
     groups = placements(context, set(rows["model"]))
@@ -30,6 +33,7 @@ def build(context: Context) -> Table:
         for place in PLACEMENTS
         if place in group
     ]
+    lines += [("", "", model) for model in others(context, rows)]
     values = [[mean_of(rows, dataset=d, model=m, train_size=n) for d, n in columns] for *_, m in lines]
     printed = [
         [_printed(context, metric, name, place, m, d, n) for d, n in columns] for name, place, m in lines
@@ -45,6 +49,13 @@ def build(context: Context) -> Table:
     return Table(
         frame, _numbers(metric, lines, columns, values, printed), _caption(context, metric, shown), bold
     )
+
+
+def others(context: Context, rows: pd.DataFrame) -> list[str]:
+    """Return the models of another family than transformers with windows, say a UNet, to stand beneath."""
+    models = context.plan["models"]
+    windowed = {models[m]["family"] for m in set(rows["model"]) if models[m]["baseline"]}
+    return [m for m in context.ordered(rows, "model") if models[m]["family"] not in windowed]
 
 
 def _cell(value: float) -> str:

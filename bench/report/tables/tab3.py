@@ -8,12 +8,16 @@ import pandas as pd
 
 from bench.report.context import Context
 from bench.report.tables.tab1 import mean_of, percent
+from bench.report.tables.tab2 import others
 from bench.report.tables.table import Table
 from bench.report.variants import comparisons, is_paper_model
 
 
 def build(context: Context) -> Table:
-    """Build a row for each comparison, dataset and N; bold marks the better of the two."""
+    """Build a row for each comparison, dataset and N, then the networks of other families.
+
+    Bold marks the better of two.
+    """
     metric = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
     rows = context.rows(metric)
     pairs = comparisons(context, set(rows["model"]))
@@ -30,6 +34,14 @@ def build(context: Context) -> Table:
                 bold.add((len(cells), 3 if values[0] < values[1] else 4))
                 cells.append(row)
                 numbers.append([name, dataset, *pair, size, *values, *printed])
+    for model in others(context, rows):
+        own = rows[rows["model"] == model]
+        for dataset, size in own[["dataset", "train_size"]].drop_duplicates().itertuples(index=False):
+            value = mean_of(own, dataset=dataset, train_size=size)
+            cells.append(
+                [context.label(model), context.title(dataset), f"{size:,}", f"{value:.4f}", "", "", ""]
+            )
+            numbers.append(["", dataset, model, "", size, value, *[math.nan] * 3])
     label = "FID" if metric == "fid" else "Fréchet"
     heads = ["Windows", "Dataset", "N", f"{label}, first", f"{label}, second", "Change", "Paper's FID"]
     frame = pd.DataFrame(cells, columns=heads)

@@ -1,0 +1,174 @@
+"""Our own appendix: every item is drawn from what a suite has, with the right numbers, or names what it lacks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make
+
+from bench import config, paths
+from bench.cli import main
+from bench.options import to_dict
+from bench.report.context import DEFAULTS, Context
+from bench.report.figures.figA5 import along_training
+from bench.report.figures.figA11 import mosaic
+from bench.report.items import ITEMS
+from bench.report.paired import difference, judged
+from bench.tidy import read_tidy
+
+DEMO = [
+    "figA1",
+    "figA2",
+    "figA3",
+    "figA4",
+    "figA6",
+    "figA8",
+    "figA10",
+    "figA11",
+    "figA12",
+    "figA13",
+    "figA14",
+]
+APPENDIX = ["figA5", "figA7", "figA9"]
+# item -> what its error must name where the suite has PSNR alone
+LACKING = {
+    "figA1": "jacobian_eigenvalue", "figA2": "jacobian_overlap_pca", "figA4": "attention_distance",
+    "figA5": "attention_distance", "figA7": "pixels permuted", "figA9": "halves_x0_cosine",
+    "figA10": "memorized_share", "figA11": "memorized_share", "figA12": "training_loss", "figA14": "jacobian_participation",
+    "tabA2": "two measures of samples", "tabA5": "dit-t16-in-context", "tabA6": "u-dit", "tabA7": "ascend-t16",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("appendix")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make("demo")
+        make("appendix", arrays=False)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+def table(name: str, suite: str) -> pd.DataFrame:
+    assert main(["table", name, "--suite", suite]) == 0
+    return pd.read_csv(paths.tables_folder(suite) / f"{name}.csv", keep_default_na=False)
+
+
+@pytest.mark.parametrize(
+    ("item", "suite"), [*((i, "demo") for i in DEMO), *((i, "appendix") for i in APPENDIX)]
+)
+def test_figures_are_drawn_and_say_what_to_see(item, suite):
+    assert main(["figure", item, "--suite", suite]) == 0
+    stem = paths.figures_folder(suite) / item
+    record = json.loads(stem.with_suffix(".json").read_text())
+    assert record["item"] == f"Figure {item[3:]}" and record["subject"] == ITEMS[item].subject
+    assert len(record["caption"]) > 150 and f"Suite {suite}" in record["caption"]
+    assert b"/FontFile2" in stem.with_suffix(".pdf").read_bytes()
+
+
+def test_a_figure_of_the_appendix_has_the_same_bytes_twice():
+    contents = []
+    for _ in range(2):
+        assert main(["figure", "figA10", "--suite", "demo"]) == 0
+        contents.append(
+            [(paths.figures_folder("demo") / f"figA10.{form}").read_bytes() for form in ("pdf", "png")]
+        )
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("item", LACKING)
+def test_what_a_suite_lacks_is_named_with_the_command(item, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make("demo", arrays=False)
+    tidy = paths.tidy_file("demo")
+    rows = read_tidy(tidy)
+    rows[rows["metric"].str.startswith("psnr")].to_csv(tidy, index=False)
+    assert main([ITEMS[item].kind, item, "--suite", "demo"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and LACKING[item] in error
+    assert "snakemake --cores 2 all --config suite=demo" in error
+    assert not list(tmp_path.rglob(f"{item}.*"))
+
+
+def test_every_model_of_the_suite_has_its_row_in_table_a1():
+    numbers = table("tabA1", "demo")
+    assert set(numbers["model"]) == {"dit-t16", "dit-t16-local", "unet-t16"} and len(numbers) == 8
+    rows = read_tidy(paths.tidy_file("demo"))
+    wanted = rows[(rows["metric"] == "psnr_mean") & (rows["split"] == "test") & (rows["model"] == "unet-t16")]
+    wanted = wanted[(wanted["dataset"] == "disks-16") & (wanted["train_size"] == 10)]["value"].item()
+    got = numbers[
+        (numbers["model"] == "unet-t16") & (numbers["dataset"] == "disks-16") & (numbers["train_size"] == 10)
+    ]
+    assert got["test_psnr_mean"].astype(float).item() == pytest.approx(wanted)
+
+
+def test_table_a1_keeps_recipes_apart_and_shows_the_spread_over_shuffles():
+    numbers = table("tabA1", "appendix")
+    assert {"", "half-b", "steps-100", "steps-300"} == set(numbers["recipe"])
+    text = (paths.tables_folder("appendix") / "tabA1.md").read_text()
+    assert " ± " in text and "DiT (steps-100)" in text
+
+
+def test_table_a2_names_measure_and_space():
+    text = "".join(table("tabA2", "demo").columns)
+    assert "frechet_random-conv" in text and "memorized_share_pixels" in text
+
+
+def test_equal_costs_compare_families_and_say_one_shuffle_has_no_interval():
+    numbers = table("tabA4", "demo")
+    assert set(numbers["first"]) == {"dit-t16"} and set(numbers["second"]) == {"unet-t16"}
+    assert set(numbers["equal_in"]) == {"parameters", "macs"} and (numbers["ratio"] == 1).all()
+    assert "too few shuffles" in (paths.tables_folder("demo") / "tabA4.md").read_text()
+
+
+def test_ablations_hold_their_own_variants_only():
+    numbers = table("tabA5", "appendix")
+    assert set(numbers["variant"]) == {"dit-t16-in-context", "dit-t16-cross-attention", "dit-t16-adaln"}
+
+
+def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
+    table("tabProtocol", "appendix")
+    text = (paths.tables_folder("appendix") / "tabProtocol.md").read_text()
+    assert "| training | steps | 750 or 100 or 300 | 400000 | paper |" in text
+    assert "| training | ema | 0.99 | 0.9999 | **assumed** |" in text
+    assert "| jacobian |" not in text  # not measured there
+
+
+def test_tables_1_and_the_permutation_control_take_local_variants_only():
+    numbers = table("tab1", "appendix")
+    assert set(numbers["variant"]) == {"dit-t16-local"}
+    text = (paths.tables_folder("appendix") / "tab1.md").read_text()
+    assert "| Difference | Verdict |" in text and "[" in text
+
+
+def test_shorter_trainings_are_points_along_the_longer_one():
+    rows = along_training(Context("appendix", "figA5"), "attention_distance")
+    assert set(rows["steps"]) == {100, 300, 750} and set(rows["dataset"]) == {"disks-16"}
+
+
+def test_differences_are_paired_by_shuffle():
+    rows = pd.DataFrame(
+        {"model": list("aaabbb"), "shuffle": [0, 1, 2, 0, 1, 3], "value": [1.0, 2.0, 9.0, 1.5, 2.7, 9.0]}
+    )
+    found = difference(rows, ("a", "b"))
+    assert found.mean == pytest.approx(0.6) and found.count == 2
+    (one,) = judged([found], "higher")
+    assert one.text().startswith("+0.60 [−0.67, +1.87]") and one.word == "no difference shown"
+    assert judged([difference(rows, ("a", "c"))], "higher")[0].text() == ""
+
+
+def test_a_mosaic_puts_rows_beneath_each_other():
+    first = np.zeros((3, 4, 4, 1), np.uint8)
+    assert mosaic([first, first + 9]).shape == (12, 18, 1)
+
+
+def test_an_item_that_is_not_listed_shows_all_by_the_defaults_of_the_suite_file():
+    assert to_dict(config.ItemOptions()) == DEFAULTS
