@@ -19,3 +19,10 @@ def fixtures() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference fixtures in {folder} (set BENCH_FIXTURES)")
     return folder
+
+
+@pytest.fixture
+def slow() -> None:
+    """Skip tests of more than ten seconds that are run by hand, unless BENCH_SLOW=1."""
+    if os.environ.get("BENCH_SLOW") != "1":
+        pytest.skip("slow; set BENCH_SLOW=1")

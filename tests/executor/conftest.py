@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,10 +22,3 @@ def workflow(tmp_path: Path) -> Iterator[Callable[..., harness.Workflow]]:
     yield make
     for one in made:
         one.end()
-
-
-@pytest.fixture
-def slow() -> None:
-    """Skip tests of more than ten seconds unless BENCH_SLOW=1."""
-    if os.environ.get("BENCH_SLOW") != "1":
-        pytest.skip("slow; set BENCH_SLOW=1")

@@ -44,6 +44,7 @@ class Workflow:
 
     def __init__(self, folder: Path, cluster: str, options: tuple[str, ...] = ()) -> None:
         self.folder, self.cluster, self.options = folder, cluster, options
+        self.target = "all"
         self.started: list[subprocess.Popen] = []
 
     def write(self, steps: int, seconds: float) -> None:
@@ -54,7 +55,7 @@ class Workflow:
 
     def start(self, *arguments: str, **config: object) -> subprocess.Popen:
         """Start Snakemake; its output goes to the file ``outer.log``."""
-        command = [sys.executable, "-m", "snakemake", "all", "--executor", "submitit", "--jobs", "20"]
+        command = [sys.executable, "-m", "snakemake", self.target, "--executor", "submitit", "--jobs", "20"]
         command += ["--submitit-cluster", self.cluster, "--seconds-between-status-checks", "1"]
         command += ["--rerun-incomplete", "--latency-wait", "5", *self.options, *arguments]
         if config:

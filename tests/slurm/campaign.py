@@ -1,10 +1,10 @@
 """A fault campaign on the one-node Slurm: random faults at random moments, then a look at what came out.
 
-    python tests/slurm/campaign.py --faults 60 --minutes 15 --seed 1
+    python tests/slurm/campaign.py --faults 60 --minutes 40 --seed 1
 
-Runs waves of a small workflow whose trainings are stand-ins with a chain of hashes as weights. A wave
-survives if all weights equal the undisturbed ones, no training ran twice at once, no more steps were
-repeated than the checkpoints allow, and no job is left in the queue. Exit status 1 if one does not.
+Runs waves of a small workflow of real trainings. A wave survives if all weights equal those of undisturbed
+trainings bit for bit, no training began before the newest checkpoint that lay there or ran twice at once, and no
+job or process is left. Exit status 1 if one does not.
 """
 
 from __future__ import annotations
@@ -20,71 +20,138 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "executor"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "executor")]
 
-from harness import Workflow  # noqa: E402
-from stand_in import EVERY, advance  # noqa: E402
+from trainings import Trainings, Witness, prepare, weights  # noqa: E402
 
-JOBS, STEPS, SECONDS = 4, 150, 0.1
 PER_WAVE = 12  # faults; afterwards the wave may end in peace
-PATIENCE = 240.0  # seconds for a wave after its last fault
-OPTIONS = ("--submitit-queue-interval", "1", "--submitit-signal-delay", "40", "--retries", "30")
+PATIENCE = 300.0  # seconds for a wave after its last fault
+OPTIONS = (
+    "--submitit-queue-interval",
+    "1",
+    "--submitit-signal-delay",
+    "15",
+    "--retries",
+    "50",
+    "--keep-going",
+)
+NODE = os.uname().nodename.split(".")[0]
+
+
+def quiet(*command: str) -> bool:
+    """Run a command without its output; return whether it succeeded."""
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def queue(*options: str) -> list[str]:
+    """Return the ids of the trainings in the queue, array members one by one."""
+    command = ["squeue", "-h", "-r", "-n", "train", "-o", "%i", *options]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
 class Wave:
-    """One workflow under fire."""
+    """One workflow under fire; ``calm`` holds the data, ``wanted`` maps runs to the weights they must have."""
 
-    def __init__(self, folder: Path, cluster: Path, rng: random.Random) -> None:
-        self.cluster, self.rng = cluster, rng
-        self.flow = Workflow(folder, "slurm", OPTIONS)
-        self.flow.write(STEPS, SECONDS)
-        self.outer = self.flow.start(jobs=JOBS)
+    def __init__(
+        self, folder: Path, cluster: Path, calm: Path, wanted: dict[str, str], rng: random.Random
+    ) -> None:
+        self.cluster, self.wanted, self.rng = cluster, wanted, rng
+        folder.mkdir()
+        # on a disk of its own, where that can be had, which can be filled
+        self.mounted = quiet("mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(folder))
+        self.flow = Trainings(folder, "slurm", OPTIONS)
+        self.flow.prepare(calm, list(wanted))
+        self.witness = Witness(folder)
+        self.outer = self.flow.start()
         self.injected: Counter[str] = Counter()
-        self.faults = {
+        self.faults: dict[str, Callable[[], bool]] = {
             "SIGKILL of the training": self.kill_training,
-            "SIGKILL of the job's processes": self.kill_tree,
+            "SIGKILL of the job's processes": lambda: self.tell("scancel", "--full", "--signal=KILL"),
             "SIGKILL of Snakemake": self.kill_snakemake,
             "SIGTERM of Snakemake": self.end_snakemake,
-            "scontrol requeue": self.requeue,
+            "scontrol requeue": lambda: self.tell("scontrol", "requeue"),
+            "pre-emption": self.preempt,
             "time-limit signal": self.warn,
-            "scancel": self.cancel,
+            "hung training": self.hang,
+            "scancel": lambda: self.tell("scancel"),
+            "node failure": self.fail_node,
             "slurmd stopped and started": self.restart_slurmd,
             "sacct fails": self.break_sacct,
             "checkpoint truncated": self.truncate,
+            "disk full": self.fill_disk,
         }
-
-    def job(self) -> str | None:
-        """Return a running training's job id, if there is one."""
-        command = ["squeue", "-h", "-r", "-t", "running", "-n", "train", "-o", "%i"]
-        ids = subprocess.run(command, capture_output=True, text=True).stdout.split()
-        return self.rng.choice(ids) if ids else None
 
     def tell(self, *command: str) -> bool:
         """Run a Slurm command on a running training; False where none runs."""
-        one = self.job()
-        return one is not None and subprocess.run([*command, one], capture_output=True).returncode == 0
+        ids = queue("-t", "running")
+        return bool(ids) and quiet(*command, self.rng.choice(ids))
 
-    def kill_training(self) -> bool:
-        pids = self.flow.processes()
+    def signal(self, number: int) -> bool:
+        pids = self.flow.training()
         if pids:
-            os.kill(self.rng.choice(pids), signal.SIGKILL)
+            os.kill(self.rng.choice(pids), number)
         return bool(pids)
 
-    def kill_tree(self) -> bool:
-        return self.tell("scancel", "--full", "--signal=KILL")
-
-    def requeue(self) -> bool:
-        return self.tell("scontrol", "requeue")
+    def kill_training(self) -> bool:
+        return self.signal(signal.SIGKILL)
 
     def warn(self) -> bool:
-        # only to a training that has its handlers: a second after its start, as from a real time limit
-        return bool(self.flow.processes()) and self.tell("scancel", "--signal=USR2")
+        return bool(self.flow.training()) and self.tell("scancel", "--signal=USR2")
 
-    def cancel(self) -> bool:
-        return self.tell("scancel")
+    def hang(self) -> bool:
+        # it answers nothing; the time limit that would end this is sent at once
+        pids = self.flow.training()
+        if len(pids) != len(queue("-t", "running")):
+            return False
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return bool(pids) and all(quiet("scancel", "--signal=USR2", one) for one in queue("-t", "running"))
+
+    def preempt(self) -> bool:
+        """Let a job of a partition that goes first ask for the whole node."""
+        return bool(queue("-t", "running")) and quiet(
+            "sbatch", "-p", "urgent", "-c", "8", "--mem=1", "-o", "/dev/null", "--wrap", "sleep 1"
+        )
+
+    def fail_node(self) -> bool:
+        if not queue("-t", "running"):
+            return False
+        quiet("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=campaign")
+        time.sleep(2)
+        return quiet("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+
+    def restart_slurmd(self) -> bool:
+        os.kill(int((self.cluster / "slurmd.pid").read_text()), signal.SIGTERM)
+        time.sleep(2)
+        return quiet("slurmd", "-N", NODE)
+
+    def break_sacct(self) -> bool:
+        mark = self.cluster / "sacct-broken"
+        if mark.exists():
+            return False
+        mark.touch()  # until the end of the wave
+        return True
+
+    def truncate(self) -> bool:
+        return self.kill_training() and self.witness.truncate()
+
+    def fill_disk(self) -> bool:
+        """Leave no byte for three seconds."""
+        if not self.mounted or not self.flow.training():
+            return False
+        filler = self.flow.folder / "filler"
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(2**20))
+            except OSError:
+                time.sleep(3)
+        filler.unlink()
+        return True
 
     def kill_snakemake(self) -> bool:
         self.outer.kill()
@@ -98,86 +165,71 @@ class Wave:
 
     def revive(self) -> None:
         """Start Snakemake again after it has ended, as a person would."""
-        self.outer.wait(60)
+        self.outer.wait(100)
         self.flow.unlock()
-        self.outer = self.flow.start(jobs=JOBS)
+        self.outer = self.flow.start()
 
-    def restart_slurmd(self) -> bool:
-        os.kill(int((self.cluster / "slurmd.pid").read_text()), signal.SIGTERM)
-        time.sleep(2)
-        name = subprocess.run(["hostname", "-s"], capture_output=True, text=True).stdout.strip()
-        return subprocess.run(["slurmd", "-N", name], capture_output=True).returncode == 0
-
-    def break_sacct(self) -> bool:
-        mark = self.cluster / "sacct-broken"
-        if mark.exists():
-            return False
-        mark.touch()  # until the end of the wave
-        return True
-
-    def truncate(self) -> bool:
-        files = list((self.flow.folder / "state").glob("*.last"))
-        if not files or not self.kill_training():
-            return False
-        file = self.rng.choice(files)
-        file.write_bytes(file.read_bytes()[:7])
-        return True
-
-    def inject(self) -> None:
-        name = self.rng.choice(list(self.faults))
-        if self.faults[name]():
+    def inject(self, name: str) -> bool:
+        """Inject one fault; False where there was nothing to hit."""
+        hit = self.faults[name]()
+        if hit:
             self.injected[name] += 1
             print(f"  {time.strftime('%H:%M:%S')} {name}", flush=True)
+        return hit
+
+    @property
+    def done(self) -> bool:
+        return (self.flow.folder / "last.txt").exists()
 
     def run(self, faults: int) -> None:
-        """Inject so many faults, then wait for the end; Snakemake is started again where it gave up."""
-        last = time.monotonic()
-        while not (self.flow.folder / "last.txt").exists() or self.outer.poll() is None:
-            self.outer.poll()
-            if self.injected.total() < faults:
-                time.sleep(self.rng.uniform(0.5, 5))
-                if not (self.flow.folder / "last.txt").exists():
-                    self.inject()
-                last = time.monotonic()
-            elif time.monotonic() - last > PATIENCE:
-                return
-            elif self.outer.poll() is not None:
+        """Inject so many faults at random from the first step on, then wait for the end."""
+        end = time.monotonic() + PATIENCE
+        while not self.flow.training() and time.monotonic() < end:
+            time.sleep(0.2)
+        while not self.done and self.injected.total() < faults:
+            time.sleep(self.rng.uniform(1, 7))
+            if self.outer.poll() is not None and not self.done:
+                self.revive()  # it gave up, on a full disk for instance
+            elif not self.done:
+                self.inject(self.rng.choice(list(self.faults)))
+        self.finish()
+
+    def run_through(self, names: Sequence[str]) -> None:
+        """Inject these in order, each as soon as there is something to hit, then wait for the end."""
+        for name in names:
+            end = time.monotonic() + PATIENCE
+            while not self.done and time.monotonic() < end and not self.inject(name):
+                time.sleep(0.2)
+            time.sleep(1)
+        self.finish()
+
+    def finish(self) -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and not (self.done and self.outer.poll() is not None):
+            if self.outer.poll() is not None and not self.done:
                 self.revive()
             time.sleep(0.2)
 
     def verdict(self) -> list[str]:
         """Return what is wrong, nothing if the wave survived."""
         wrong = []
-        weights = "start"
-        for step in range(STEPS):
-            weights = advance(weights, step)
-        for n in range(JOBS):
-            path = self.flow.folder / f"out/{n}.txt"
-            if not path.exists() or path.read_text().split()[1] != weights:
-                wrong.append(f"training {n} has other weights than the undisturbed one, or none")
-            wrong += self.repeated(n)
-        left = subprocess.run(["squeue", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True).stdout
-        if left.strip():
-            wrong.append(f"left in the queue: {left.split()}")
-        if self.flow.processes():
-            wrong.append("trainings still run")
+        for run, known in self.wanted.items():
+            if weights(self.flow.folder, run) != known:
+                wrong.append(f"{run} has other weights than the undisturbed one, or none")
+            wrong += self.witness.repeated(run, self.flow.attempts(run))
+        if left := queue("-t", "pending,running,suspended"):
+            wrong.append(f"left in the queue: {left}")
+        if left := [words[:6] for _, words in self.flow.commands()]:
+            wrong.append(f"still running: {left}")
         return wrong
 
-    def repeated(self, n: int) -> list[str]:
-        """Compare the journal of one training with what its starts allow."""
-        journal = self.flow.journal(n)
-        steps = [words for words in journal if words[0] == "step"]
-        starts = len(self.flow.starts(n))
-        # a start repeats at most one interval, two where the newest checkpoint was truncated
-        bound = STEPS + (starts - 1 + self.injected["checkpoint truncated"]) * EVERY
-        order = [words[2] for words in journal]
-        pids = list(dict.fromkeys(order))
-        wrong = []
-        if len(steps) > bound:
-            wrong.append(f"training {n}: {len(steps)} steps in {starts} starts, {bound} would do")
-        if order != sorted(order, key=pids.index):
-            wrong.append(f"training {n} ran twice at once")
-        return wrong
+    def end(self) -> None:
+        """Leave nothing behind but what was found out."""
+        self.witness.stop()
+        self.flow.end()
+        (self.cluster / "sacct-broken").unlink(missing_ok=True)
+        if self.mounted:
+            quiet("umount", "-l", str(self.flow.folder))
 
 
 def main() -> int:
@@ -186,9 +238,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--faults", type=int, default=60)
-    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--steps", type=int, default=300, help="of each training")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", action="store_true", help="keep the folders of the waves")
     options = parser.parse_args()
     rng, end = random.Random(options.seed), time.monotonic() + 60 * options.minutes
     folder = Path(tempfile.mkdtemp(prefix="bench-campaign-"))
@@ -196,34 +248,38 @@ def main() -> int:
     cluster = folder / "slurm"
     os.environ.update(SLURM_CONF=str(cluster / "slurm.conf"), PATH=f"{HERE / 'bin'}:{os.environ['PATH']}")
     total: Counter[str] = Counter()
-    lost = waves = 0
+    lost = waves = restarts = 0
     try:
+        wanted = prepare(folder, options.steps, [10, 100])
         subprocess.run([HERE / "cluster.sh", "start", cluster], check=True)
         while total.total() < options.faults and time.monotonic() < end:
             waves += 1
             print(f"wave {waves}", flush=True)
-            (folder / str(waves)).mkdir()
-            wave = Wave(folder / str(waves), cluster, rng)
+            wave = Wave(folder / str(waves), cluster, folder / "calm", wanted, rng)
             began = time.monotonic()
             try:
                 wave.run(min(PER_WAVE, options.faults - total.total()))
                 wrong = wave.verdict()
+                starts = sum(len(wave.flow.attempts(run)) for run in wanted)
+                if wrong:
+                    shutil.copy(wave.flow.folder / "outer.log", folder / f"wave{waves}.log")
             finally:
-                wave.flow.end()
-                (cluster / "sacct-broken").unlink(missing_ok=True)
+                wave.end()
             total += wave.injected
+            restarts += starts - len(wanted)
             lost += bool(wrong)
+            seconds = time.monotonic() - began
             print(
-                f"  {wave.injected.total()} faults, {time.monotonic() - began:.0f} s: {wrong or 'survived'}"
+                f"  {wave.injected.total()} faults, {starts} starts, {seconds:.0f} s: {wrong or 'survived'}",
+                flush=True,
             )
     finally:
-        subprocess.run(["scancel", "-u", str(os.getuid())], check=False)
+        quiet("scancel", "-u", str(os.getuid()))
         subprocess.run([HERE / "cluster.sh", "stop", cluster], check=False)
-        if not options.keep and not lost:
+        if not lost:
             shutil.rmtree(folder, ignore_errors=True)
-    print(
-        json.dumps({"faults": total.total(), "waves": waves, "waves lost": lost, "by kind": total}, indent=1)
-    )
+    found = {"faults": total.total(), "waves": waves, "waves lost": lost, "restarts of trainings": restarts}
+    print(json.dumps({**found, "by kind": total}, indent=1))
     return 1 if lost else 0
 
 

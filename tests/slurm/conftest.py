@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "executor"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "executor")]
 
 from harness import Workflow  # noqa: E402  (shared with the tests of the local cluster)
 

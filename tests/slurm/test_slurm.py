@@ -1,11 +1,17 @@
-"""What only a real Slurm shows: arrays, requeue, scancel, refusals, and accounting that does not answer."""
+"""What only a real Slurm shows. Stand-ins train, but for the handful of faults; BENCH_SLOW=1 adds the long tests."""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
 import subprocess
+import sys
 
 import pytest
+from campaign import NODE, Wave
 from harness import Workflow, wait_for
+from trainings import prepare
 
 pytestmark = pytest.mark.slurm
 
@@ -26,7 +32,43 @@ def running(flow: Workflow, count: int) -> list[str]:
     return queue("-t", "running")
 
 
-def test_requeue_of_an_array_member_goes_on_from_its_saved_step(workflow):
+def test_real_trainings_survive_a_handful_of_faults(slurm, tmp_path, monkeypatch):
+    """Same bits, nothing trained twice beyond the last checkpoint, no stray job; campaign.py does this by the dozen."""
+    monkeypatch.setenv("BENCH_CONFIG", "")  # both are set for the jobs, and set back here
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    wanted = prepare(tmp_path, 200, [10])
+    wave = Wave(tmp_path / "wave", slurm, tmp_path / "calm", wanted, random.Random(0))
+    names = ["SIGKILL of the training", "SIGKILL of Snakemake", "checkpoint truncated", "pre-emption"]
+    try:
+        wave.run_through(names)
+        assert wave.injected.total() >= 3  # a fast machine may be done before the last
+        assert wave.verdict() == [], wave.flow.log[-5000:]
+        exits = [start["exit"] for run in wanted for start in wave.flow.attempts(run)]
+        assert len(exits) >= 3 and exits[-1] == "done"
+    finally:
+        wave.end()
+
+
+OUT_OF_MEMORY = """
+rule big:
+    output: "big.txt"
+    log: "big.log"
+    shell: "PYTHON -c 'import time; x = bytearray(400 * 2**20); time.sleep(4)' > {log} 2>&1 && touch {output}"
+"""
+
+
+def test_out_of_memory_is_named_and_tried_again_with_more_up_to_a_bound(workflow):
+    flow = workflow()
+    (flow.folder / "Snakefile").write_text(OUT_OF_MEMORY.replace("PYTHON", sys.executable))
+    flow.target = "big.txt"
+    more = ["--default-resources", "mem_mb=min(attempt * 300, 900)", "--retries", "3"]
+    assert flow.run(*more, timeout=200) == 0, flow.log
+    assert flow.log.count("Error in rule big") == 1
+    assert "big: " in flow.log and "more memory than mem_mb allows" in flow.log
+    assert "mem_mb=300" in flow.log and "mem_mb=600" in flow.log and "mem_mb=900" not in flow.log
+
+
+def test_requeue_of_an_array_member_goes_on_from_its_saved_step(workflow, slow):
     flow = workflow(steps=60, seconds=0.1)
     outer = flow.start(jobs=2)
     ids = running(flow, 2)
@@ -88,3 +130,86 @@ def test_killed_snakemake_attaches_and_notices_a_scancel_without_accounting(work
     assert [len(one) for one in starts] == [1, 2]
     assert starts[1][1] > 0  # the retry went on from the saved step
     assert not queue()
+
+
+def test_arrays_are_split_at_the_sites_maximum_and_limited(workflow):
+    flow = workflow()
+    outer = flow.start("--submitit-array-limit", "2", "--set-resources", "train:slurm_extra='--hold'", jobs=8)
+    command = ["squeue", "-h", "-n", "train", "-o", "%K"]
+    wait_for(lambda: len(queue()) == 8, 40)
+    arrays = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert sorted(arrays) == ["0-1%2", "0-5%2"]  # the test cluster takes six
+    outer.terminate()
+    outer.wait(30)
+    assert not queue()
+
+
+def check_one_restart(flow, outer):
+    """Wait for the end; the training went on from a checkpoint, and Snakemake saw no error."""
+    assert outer.wait(120) == 0
+    assert "Error in rule" not in flow.log
+    assert len(flow.starts(0)) == 2 and flow.starts(0)[1] > 0
+    assert not queue()
+
+
+def test_a_hung_job_is_requeued_when_it_does_not_answer(workflow, slow):
+    flow = workflow(steps=60, seconds=0.1)
+    outer = flow.start("--submitit-signal-delay", "12", jobs=1)
+    running(flow, 1)
+    wait_for(lambda: len(flow.journal(0)) > 15)
+    os.kill(flow.processes()[0], signal.SIGSTOP)
+    tell("scancel", "--signal=USR2", *queue())
+    check_one_restart(flow, outer)
+
+
+def test_a_lost_node_costs_no_more_than_a_checkpoint(workflow, slow):
+    flow = workflow(steps=60, seconds=0.1)
+    outer = flow.start(jobs=1)
+    running(flow, 1)
+    wait_for(lambda: len(flow.journal(0)) > 15)
+    tell("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+    wait_for(lambda: not flow.processes())
+    tell("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+    check_one_restart(flow, outer)
+
+
+def test_preemption_by_a_job_that_goes_first(workflow, slow):
+    flow = workflow(steps=60, seconds=0.1)
+    outer = flow.start(jobs=1)
+    running(flow, 1)
+    wait_for(lambda: len(flow.journal(0)) > 15)
+    tell("sbatch", "-p", "urgent", "-c", "8", "--mem=1", "-o", "/dev/null", "--wrap", "sleep 1")
+    check_one_restart(flow, outer)
+
+
+def test_a_real_time_limit_saves_and_goes_on(workflow, slow):
+    """One minute; Slurm may warn up to a minute early, so there may be several restarts."""
+    flow = workflow(steps=700, seconds=0.1)
+    outer = flow.start(jobs=1, runtime=1)
+    assert outer.wait(300) == 0
+    starts = flow.starts(0)
+    assert "Error in rule" not in flow.log and len(starts) > 1 and starts == sorted(set(starts))
+    history = [sys.executable, "-m", "snakemake_executor_plugin_submitit.history"]
+    said = subprocess.run(history, cwd=flow.folder, capture_output=True, text=True, check=True).stdout
+    assert said.count("train n=0: warning signal, saved") == len(starts) - 1 and "train n=0: done" in said
+
+
+def test_a_full_disk_is_named_and_the_retry_goes_on(workflow, slow):
+    flow = workflow(steps=60, seconds=0.1)
+    state = flow.folder / "state"
+    state.mkdir()
+    tell("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(state))
+    try:
+        outer = flow.start("--retries", "30", jobs=1)
+        running(flow, 1)
+        wait_for(lambda: len(flow.journal(0)) > 15)
+        filler = state / "filler"
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(bytes(1024))
+        wait_for(lambda: "No space left on device" in flow.log, 60)
+        filler.unlink()
+        assert outer.wait(120) == 0
+        assert flow.log.count("train n=0: ") >= 1
+    finally:
+        tell("umount", "-l", str(state))
