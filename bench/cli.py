@@ -11,6 +11,7 @@ from bench.errors import BenchError
 
 # verb -> (module that has VERBS[verb], one line of help); a module is imported only for its own verbs
 VERBS = {
+    "doctor": ("bench.doctor", "say in one line each what works on this machine, and what to do"),
     "check": (
         "bench.commands",
         "build every model of a suite without memory, check all options, write the plan",

@@ -185,13 +185,13 @@ def show_list(arguments: argparse.Namespace) -> None:
     width = max(map(len, rows))
     for name, row in rows.items():
         size = f"{row.resolution}x{row.resolution}x{row.channels}"
-        state, *files = _state(name, row, sources_folder())
+        state, *files = dataset_state(name, row, sources_folder())
         print(f"{name:{width}} {size:8} {row.title:26} {state}")
         for file in files:
             print(f"    {file}")
 
 
-def _state(name: str, row, sources: Path) -> list[str]:
+def dataset_state(name: str, row, sources: Path) -> list[str]:
     """Return what is to be done for a dataset, and the files that are missing."""
     from bench.data import missing
 
