@@ -150,7 +150,9 @@ def data(suite: str) -> Iterator[Finding]:
         return
     for name, row in rows.items():
         yield Finding(
-            f"data {name}", _can_be_had(name, row, sources_folder()), "; ".join(dataset_state(name, row, sources_folder()))
+            f"data {name}",
+            _can_be_had(name, row, sources_folder()),
+            "; ".join(dataset_state(name, row, sources_folder())),
         )
 
 
