@@ -25,12 +25,13 @@ DEFAULTS = {
 MEASURED_BY = {
     "psnr": "psnr", "jacobian": "jacobian", "attention": "attention", "fid": "frechet", "frechet": "frechet",
     "kid": "frechet", "kernel": "frechet", "memorized": "memorization", "nearest": "memorization",
-    "halves": "halves",
+    "halves": "halves", "along": "along",
 }  # fmt: skip
 # what a measurement always gives
 SIGNS = {
     "psnr": ["psnr"], "jacobian": ["jacobian_eigenvalue"], "attention": ["attention_distance"],
     "frechet": ["fid", "frechet"], "memorization": ["memorized_share"], "halves": ["halves_x0_cosine"],
+    "along": ["along_psnr_mean"],
 }  # fmt: skip
 
 

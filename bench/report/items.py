@@ -135,7 +135,7 @@ _FIGURES = (
     ("Spectra over noise levels, against PCA and DCT", "jacobian", ()),
     ("Noise prediction against image estimate: Jacobians of one network", "jacobian", ()),
     ("Locality of attention in numbers, by layer and N", "attention", ()),
-    ("Locality of attention along training", "attention", ()),
+    ("Locality of attention along training", "along", ()),
     ("Sensitivity of Fig. 4 to its colour threshold", "attention", ("attention",)),
     ("Pixel-permutation control", "psnr", ()),
     ("PSNR against input noise, with C-alpha slopes", "psnr", ("psnr",)),

@@ -45,6 +45,16 @@ def _rows(run, dataset):
             "index": index, "protocol": protocol, "unit": METRICS[metric][0], "code": "c", "data_hash": "d",
         }  # fmt: skip
 
+    if run.measure.psnr is not None:
+        yield from _psnr(row, run)
+    for name in ("parameters", "macs"):
+        yield row(name, 14_273_034 if name == "parameters" else 9.4e9)
+    for step in np.linspace(1, run.training.steps, 20).astype(int):
+        yield row("training_loss", 0.9 / (1 + step / 30) + strength_of(run) / 50, "train", "step", step)
+    yield from _measured(row, run)
+
+
+def _psnr(row, run):
     train, test = _curves(run)
     gap = np.maximum(train - test, 0)
     protocol = f"images={run.measure.psnr.images};steps={len(train)};clip=true"
@@ -55,11 +65,6 @@ def _rows(run, dataset):
     ):
         yield from (row(metric, v, split, "step", i, protocol) for i, v in enumerate(curve))
         yield row(f"{metric}_mean", curve.mean(), split, protocol=protocol)
-    for name in ("parameters", "macs"):
-        yield row(name, 14_273_034 if name == "parameters" else 9.4e9)
-    for step in np.linspace(1, run.training.steps, 20).astype(int):
-        yield row("training_loss", 0.9 / (1 + step / 30) + strength_of(run) / 50, "train", "step", step)
-    yield from _measured(row, run, gap)
 
 
 def strength_of(run) -> float:
@@ -68,14 +73,15 @@ def strength_of(run) -> float:
     return local / (1 + (run.train_size / 200) ** 0.8)
 
 
-def _measured(row, run, gap):
+def _measured(row, run):
     measure, strength = run.measure, strength_of(run)
     if measure.frechet is not None:
+        gap = np.maximum(np.subtract(*_curves(run)), 0).mean()
         inception = measure.frechet.features == "inception"
         for metric, value in (
             (("fid", 1), ("kid", 0.01)) if inception else (("frechet", 1), ("kernel_distance", 0.01))
         ):
-            value *= 2 + 9 * gap.mean() / (1 + gap.mean())
+            value *= 2 + 9 * gap / (1 + gap)
             yield row(metric, value, protocol=f"features={measure.frechet.features}")
     if measure.memorization is not None:
         for split, share in (("", strength), ("test", 0.01)):
@@ -88,6 +94,20 @@ def _measured(row, run, gap):
             yield row("halves_x0_cosine", 1 - strength * step / 20, "test", "step", step)
         yield row("halves_sample_cosine", 1 - strength)
         yield row("halves_training_cosine", 0.3 + 0.6 * strength)
+    if measure.along is not None:
+        for step in (*run.training.snapshots, run.training.steps):
+            for split in ("train", "test"):
+                yield row("along_psnr_mean", 15 + step / 200, split, "training_step", step)
+            for layer in (1, 3):
+                where = f"images=2;layer={layer}"
+                yield row(
+                    "along_attention_distance",
+                    3 - step / 500 + layer / 9,
+                    "test",
+                    "training_step",
+                    step,
+                    where,
+                )
     if measure.jacobian is not None:
         yield from _jacobian(row, measure.jacobian, strength)
     if measure.attention is not None and run.model.family in ("dit", "unet"):

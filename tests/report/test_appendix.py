@@ -32,11 +32,11 @@ DEMO = [
     "figA13",
     "figA14",
 ]
-APPENDIX = ["figA5", "figA7", "figA9"]
+FAMILIES = ["figA5", "figA7", "figA9"]
 # item -> what its error must name where the suite has PSNR alone
 LACKING = {
     "figA1": "jacobian_eigenvalue", "figA2": "jacobian_overlap_pca", "figA4": "attention_distance",
-    "figA5": "attention_distance", "figA7": "pixels permuted", "figA9": "halves_x0_cosine",
+    "figA5": "along_attention_distance", "figA7": "pixels permuted", "figA9": "halves_x0_cosine",
     "figA10": "memorized_share", "figA11": "memorized_share", "figA12": "training_loss", "figA14": "jacobian_participation",
     "tabA2": "two measures of samples", "tabA5": "dit-t16-in-context", "tabA6": "u-dit", "tabA7": "ascend-t16",
 }  # fmt: skip
@@ -48,7 +48,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         make("demo")
-        make("appendix", arrays=False)
+        make("families", arrays=False)
     return folder
 
 
@@ -63,7 +63,7 @@ def table(name: str, suite: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("item", "suite"), [*((i, "demo") for i in DEMO), *((i, "appendix") for i in APPENDIX)]
+    ("item", "suite"), [*((i, "demo") for i in DEMO), *((i, "families") for i in FAMILIES)]
 )
 def test_figures_are_drawn_and_say_what_to_see(item, suite):
     assert main(["figure", item, "--suite", suite]) == 0
@@ -110,11 +110,11 @@ def test_every_model_of_the_suite_has_its_row_in_table_a1():
     assert got["test_psnr_mean"].astype(float).item() == pytest.approx(wanted)
 
 
-def test_table_a1_keeps_recipes_apart_and_shows_the_spread_over_shuffles():
-    numbers = table("tabA1", "appendix")
-    assert {"", "half-b", "steps-100", "steps-300"} == set(numbers["recipe"])
-    text = (paths.tables_folder("appendix") / "tabA1.md").read_text()
-    assert " ± " in text and "DiT (steps-100)" in text
+def test_table_a1_shows_the_spread_over_shuffles_and_controls():
+    numbers = table("tabA1", "families")
+    assert {"wiener", "memoriser", "bf-unet-t16", "vit-t16"} < set(numbers["model"])
+    text = (paths.tables_folder("families") / "tabA1.md").read_text()
+    assert " ± " in text and "3 shuffles" in text
 
 
 def test_table_a2_names_measure_and_space():
@@ -130,28 +130,38 @@ def test_equal_costs_compare_families_and_say_one_shuffle_has_no_interval():
 
 
 def test_ablations_hold_their_own_variants_only():
-    numbers = table("tabA5", "appendix")
+    numbers = table("tabA5", "families")
     assert set(numbers["variant"]) == {"dit-t16-in-context", "dit-t16-cross-attention", "dit-t16-adaln"}
 
 
+def test_encoder_and_decoder_are_variants_of_the_symmetric_network():
+    numbers = table("tabA7", "families")
+    assert set(numbers["baseline"]) == {"ascend-t16-symmetric"}
+    assert set(numbers["variant"]) == {"ascend-t16", "ascend-t16-decoder"}
+
+
 def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
-    table("tabProtocol", "appendix")
-    text = (paths.tables_folder("appendix") / "tabProtocol.md").read_text()
-    assert "| training | steps | 750 or 100 or 300 | 400000 | paper |" in text
-    assert "| training | ema | 0.99 | 0.9999 | **assumed** |" in text
-    assert "| jacobian |" not in text  # not measured there
+    table("tabProtocol", "families")
+    text = (paths.tables_folder("families") / "tabProtocol.md").read_text()
+    assert "| training | learning_rate | 0.002 or 0.001 or 0.004 or 0.003 | 0.0001 | **assumed** |" in text
+    assert "| training | steps | 600 | 400000 | paper |" in text
+    table("tabProtocol", "demo")
+    assert (
+        "| halves |" not in (paths.tables_folder("demo") / "tabProtocol.md").read_text()
+    )  # not measured there
 
 
-def test_tables_1_and_the_permutation_control_take_local_variants_only():
-    numbers = table("tab1", "appendix")
-    assert set(numbers["variant"]) == {"dit-t16-local"}
-    text = (paths.tables_folder("appendix") / "tab1.md").read_text()
+def test_table_1_takes_local_variants_and_networks_that_have_none():
+    numbers = table("tab1", "families")
+    assert set(numbers["variant"]) == {"dit-t16-local", ""}
+    assert "unet-t16" in set(numbers.loc[numbers["variant"] == "", "baseline"])
+    text = (paths.tables_folder("families") / "tab1.md").read_text()
     assert "| Difference | Verdict |" in text and "[" in text
 
 
-def test_shorter_trainings_are_points_along_the_longer_one():
-    rows = along_training(Context("appendix", "figA5"), "attention_distance")
-    assert set(rows["steps"]) == {100, 300, 750} and set(rows["dataset"]) == {"disks-16"}
+def test_kept_checkpoints_are_points_along_a_training():
+    rows = along_training(Context("families", "figA5"), "attention_distance")
+    assert set(rows["steps"]) == {60, 150, 300, 600} and set(rows["layer"]) == {1, 3}
 
 
 def test_differences_are_paired_by_shuffle():

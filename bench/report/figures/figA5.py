@@ -6,36 +6,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import band, curve
+from bench.report.curves import band, curve, field
 from bench.report.style import count, legend, new_figure
 
 MOST = 3  # models side by side
 
 
 def along_training(context: Context, metric: str) -> pd.DataFrame:
-    """Return a metric's rows with a column ``steps``: at kept checkpoints, or of runs that differ in steps alone.
-
-    A rate that stays constant and randomness by position make a shorter training the beginning of a longer one.
-    """
-    kept = context.tidy[(context.tidy["metric"] == f"along_{metric}") & (context.tidy["recipe"] == "")]
-    if len(kept):
-        layer = kept["protocol"].str.extract(r"layer=(\d+)$")[0].astype("Int64")
-        return kept.assign(steps=kept["index"].astype(int), index=layer)
-    table, rows = context.rows(metric, recipe=None), []
-    for run in context.plan["runs"]:
-        others = {key: value for key, value in run["training"].items() if key not in ("steps", "snapshots")}
-        key = (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"])
-        rows.append((*key, run["recipe"], run["training"]["steps"], str(others), run.get("half")))
-    keys = ["dataset", "model", "train_size", "shuffle"]
-    runs = pd.DataFrame(rows, columns=[*keys, "recipe", "steps", "others", "half"])
-    found = table.merge(runs, on=[*keys, "recipe"])
-    several = found.groupby([*keys, "others", "half"])["steps"].transform("nunique") > 1
-    if not several.any():
-        raise context.needs(
-            f"{metric} at two lengths of one training or more",
-            instead="set `training: {snapshots: [...]}` and `measure: {along: {psnr: {}, attention: {}}}`",
-        )
-    return found[several]
+    """Return a metric's rows at the kept checkpoints with columns ``steps`` and ``layer`` (NaN where it has none)."""
+    rows = context.rows(f"along_{metric}")
+    return rows.assign(steps=rows["index"].astype(int), layer=field(rows, "layer").astype(float))
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -48,10 +28,10 @@ def draw(context: Context) -> tuple[Figure, str]:
     axes = figure.subplots(2, len(models), squeeze=False, sharex=True, sharey="row", height_ratios=[1.3, 1])
     for (above, below), model in zip(axes.T, models):
         own, both = rows[rows["model"] == model], psnr[psnr["model"] == model]
-        ends = (own["index"].min(), own["index"].max())
+        ends = (own["layer"].min(), own["layer"].max())
         for number, size in enumerate(sizes):
             for dash, (layer, word) in enumerate(zip(ends, ("first", "last"))):
-                here = own[(own["train_size"] == size) & (own["index"] == layer)]
+                here = own[(own["train_size"] == size) & (own["layer"] == layer)]
                 curve(above, here, "steps", f"N = {count(size)}, {word} layer", number, dash, marker=number)
             for dash, split in enumerate(("train", "test")):
                 here = both[(both["train_size"] == size) & (both["split"] == split)]
