@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``bench models`` and ``bench models check``."""
     parser.add_argument("--json", action="store_true", help="machine-readable list")
     parser.set_defaults(run=list_models)
-    actions = parser.add_subparsers(dest="action", metavar="[check]")
+    actions = parser.add_subparsers(dest="action", metavar="[check | match]")
     check = actions.add_parser("check", help="run the conformance suite on a preset or on your own file")
     check.add_argument("model", help="a preset, or FILE.py, or FILE.py:NAME")
     check.add_argument("--image-size", type=int, help="side in pixels (default: the preset's; 16 for a file)")
     check.add_argument("--channels", type=int, help="image channels (default: the preset's; 1 for a file)")
     check.add_argument("--compile", action="store_true", help="also check torch.compile")
+    _add_set(check)
     check.set_defaults(run=check_model)
+    match = actions.add_parser(
+        "match", help="propose the width or depth that gives a model the cost of a preset"
+    )
+    match.add_argument("model", help="a preset, or FILE.py, or FILE.py:NAME")
+    match.add_argument("--to", required=True, metavar="PRESET", help="the preset whose size is wanted")
+    match.add_argument(
+        "--option", action="append", help="whole-number option to change (default: width, depth); repeatable"
+    )
+    match.add_argument("--json", action="store_true", help="machine-readable list")
+    _add_set(match)
+    match.set_defaults(run=match_model)
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the model, YAML; repeatable",
+    )
 
 
 VERBS = {"models": configure}
@@ -81,7 +104,7 @@ def check_model(arguments: argparse.Namespace) -> int:
     from bench.models import conformance
     from bench.models.registry import build
 
-    spec, side, channels = _target(arguments.model)
+    spec, side, channels = _target(arguments.model, arguments.set)
     side, channels = arguments.image_size or side, arguments.channels or channels
     torch.set_num_threads(min(torch.get_num_threads(), 4))
     results = conformance.run(lambda: build(spec, side, channels), side, channels, arguments.compile)
@@ -92,12 +115,73 @@ def check_model(arguments: argparse.Namespace) -> int:
     return int(failed > 0)
 
 
+def match_model(arguments: argparse.Namespace) -> None:
+    """Print, for the model as it stands and for each proposal, its size beside the target's."""
+    from bench.models.match import proposals, size_of
+
+    target, side, channels = _target(arguments.to, [])
+    spec, _, _ = _target(arguments.model, arguments.set)
+    wanted = size_of(target, side, channels)
+    own = size_of(spec, side, channels)
+    found = proposals(spec, wanted, side, channels, arguments.option)
+    rows = [
+        {"change": None, "equal": None, "size": own},
+        *({"change": {p.option: p.value}, "equal": p.by, "size": p.size} for p in found),
+    ]
+    for row in rows:
+        size = row.pop("size")
+        row |= size._asdict() | {
+            f"{by}_ratio": getattr(size, by) / getattr(wanted, by) for by in size._fields
+        }
+    if arguments.json:
+        print(json.dumps({"model": spec.name, "to": target.name, **wanted._asdict(), "rows": rows}, indent=1))
+        return
+    print(f"{target.name} ({side}x{side}x{channels}): {_size_text(wanted.parameters, wanted.macs)}")
+    for row in rows:
+        change = " ".join(
+            f"{key}: {value}" for key, value in (row["change"] or {"as it is": spec.name}).items()
+        )
+        print(
+            f"{change:24}  {_size_text(row['parameters'], row['macs'])}  "
+            f"parameters {row['parameters_ratio'] - 1:+.1%}, multiply-adds {row['macs_ratio'] - 1:+.1%}"
+            f"{'  <- equal ' + MEASURE_WORDS[row['equal']] if row['equal'] else ''}"
+        )
+
+
+MEASURE_WORDS = {"macs": "multiply-adds", "parameters": "parameters"}
+
+
+def _size_text(parameters: int, macs: int) -> str:
+    return f"{parameters / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC"
+
+
 def _spec(name: str, preset: Any) -> ModelSpec:
     return ModelSpec(name, preset.family, preset.options, preset.file)
 
 
-def _target(text: str) -> tuple[ModelSpec, int, int]:
-    """Return the preset, or the model of a file, that is checked, with image side and channels."""
+def _target(text: str, changes: list[str]) -> tuple[ModelSpec, int, int]:
+    """Return the preset or the model of a file, its options changed, with image side and channels."""
+    spec, side, channels = _named(text)
+    return dataclasses.replace(spec, options={**spec.options, **_values(changes)}), side, channels
+
+
+def _values(changes: list[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` texts as a mapping, values read as YAML; raises BenchError."""
+    import yaml
+
+    values = {}
+    for change in changes:
+        key, found, text = change.partition("=")
+        try:
+            values[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BenchError(f"--set {change}: {text!r} is not YAML; quote it.") from error
+        if not found:
+            raise BenchError(f"--set {change} lacks a value; write --set {change}=VALUE.")
+    return values
+
+
+def _named(text: str) -> tuple[ModelSpec, int, int]:
     path, _, name = text.partition(":")
     if path.endswith(".py"):
         from bench.models.registry import models_in_file
