@@ -10,15 +10,12 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from bench.errors import BenchError
-
-if TYPE_CHECKING:  # the report reads noise levels without torch
-    import torch
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,6 @@ class Schedule:
 
     def _on_device(self, values: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Return ``values`` as a tensor, kept: a copy to a GPU in every step would wait for the GPU."""
-        import torch
-
         key = values.tobytes(), dtype, device
         if key not in self._tables:
             with torch.inference_mode(False):  # else a table born in inference mode could not serve training

@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from bench.data import optima
-from bench.diffusion.schedule import make_schedule
 from bench.report.context import Context
 
 SIGMAS = 5.0
@@ -99,7 +98,8 @@ class Suite:
         return float(found.iloc[0]) if len(found) else math.nan
 
     def errors(self, run: str) -> dict[str, np.ndarray]:
-        """Return the mean squared error (K, S), peak 1, of single images by split; empty where none were kept."""
+        """Return the mean squared error (K, S), peak 1, of single images by split, and ``sigma`` (S,), the noise relative
+        to the image; empty where none were kept."""
         if run not in self._errors:
             folder = "arrays" if self.context.from_baseline else "runs"
             file = self.context.folder / folder / run / "psnr.npz"
@@ -107,6 +107,7 @@ class Suite:
             if file.exists():
                 with np.load(file, allow_pickle=False) as opened:
                     arrays = {split: 10 ** (-opened[split].astype(float) / 10) for split in ("train", "test")}
+                    arrays["sigma"] = opened["sigma"]
             self._errors[run] = arrays
         return self._errors[run]
 
@@ -187,10 +188,8 @@ def check_optimum(suite: Suite, run: str) -> Iterator[Finding]:
     optimum = _optimum(dataset)
     if own is None or optimum is None:
         return
-    schedule = make_schedule(spec["training"]["schedule"], spec["training"]["timesteps"])
-    grid = schedule.respace(own.shape[1])
     # the network sees [-1, 1]: peak 1 halves the noise
-    best = np.array([optimum(grid.sigma(step) / 2) for step in range(len(grid))])
+    best = np.array([optimum(sigma / 2) for sigma in suite.errors(run)["sigma"]])
     yield _against(
         run, "test optimum", own, np.broadcast_to(best, own.shape), f"the optimum of {dataset['title']}"
     )

@@ -33,7 +33,8 @@ items:
 RUN = "gaussian-16.unet-t16.n10.s0"
 PROTOCOL = "images=40;steps=5;clip=true"
 GRID = make_schedule("linear", 1000).respace(5)
-BEST = np.array([optima.gaussian_error(16, GRID.sigma(step) / 2) for step in range(5)])
+SIGMA = np.array([GRID.sigma(step) for step in range(5)])
+BEST = np.array([optima.gaussian_error(16, sigma / 2) for sigma in SIGMA])
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def place(tmp_path, monkeypatch):
             rng = np.random.default_rng(0)  # the same images and noise
             spread = np.exp(0.2 * rng.standard_normal((2, 40, 5)))
             psnr = [-10 * np.log10(f * BEST * s) for f, s in zip(factors[run.model.name], spread)]
-            save_arrays(paths.run_folder("checked", name) / "psnr.npz", train=psnr[0], test=psnr[1])
+            file = paths.run_folder("checked", name) / "psnr.npz"
+            save_arrays(file, train=psnr[0], test=psnr[1], sigma=SIGMA)
             rows += [row(run, "psnr_mean", v.mean(), s, PROTOCOL) for v, s in zip(psnr, ("train", "test"))]
         rows += [row(suite.runs[RUN], *one) for one in more]
         table = pd.DataFrame(rows, columns=COLUMNS).astype({"index": "Int64"})
