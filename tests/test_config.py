@@ -113,3 +113,6 @@ def test_conda_and_pip_name_the_same_packages():
     pip = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
     assert set(conda) - {"-e ."} == set(pip)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in extras["diffusers"]:
+        assert f"# - {line}  # optional" in (ROOT / "environment.yml").read_text()
