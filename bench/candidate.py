@@ -24,6 +24,13 @@ VARIABLE = "BENCH_MODEL"
 KEYS = ("model", "options", "training")
 
 
+def to_environment(settings: dict[str, Any]) -> str:
+    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' where there is none."""
+    if "model" in settings:
+        os.environ[VARIABLE] = json.dumps({key: settings[key] for key in KEYS if key in settings})
+    return os.environ.get(VARIABLE, "")
+
+
 def from_environment() -> dict[str, Any] | None:
     """Return the candidate that ``BENCH_MODEL`` describes, or None; raises BenchError where it cannot be read."""
     text = os.environ.get(VARIABLE, "")

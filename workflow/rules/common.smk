@@ -1,8 +1,6 @@
 """The suite's plan, and the small functions that rules ask it. Nothing here imports torch."""
 
 import functools
-import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,17 +13,11 @@ from bench.provenance import fingerprint
 from bench.report.cli import item_code as code_of_item
 from bench.report.items import ITEMS
 
-# `--config model=my_model.py:name` adds an architecture to the suite; the commands read it from the environment.
-if "model" in config:
-    os.environ["BENCH_MODEL"] = json.dumps(
-        {key: config[key] for key in candidate.KEYS if key in config}
-    )
-
-# The commands of the rules are those of the environment that runs Snakemake; braces are doubled for its formatting.
-model = shlex.quote(os.environ.get("BENCH_MODEL", ""))
+# The commands of the rules are those of the environment that runs Snakemake, and know the model of
+# `--config model=my_model.py:name`; braces are doubled for Snakemake's formatting.
+model = shlex.quote(candidate.to_environment(config)).replace("{", "{{").replace("}", "}}")
 shell.prefix(
-    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
-    f"export BENCH_MODEL={model.replace('{', '{{').replace('}', '}}')}; "
+    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; export BENCH_MODEL={model}; "
 )
 
 try:
