@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import paths, planned
 from bench.arguments import add_device, add_run, torch_device
 from bench.console import say
+from bench.errors import BenchError
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +39,17 @@ def check(arguments: argparse.Namespace) -> None:
         check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
         known = costs.setdefault(run.model.name, {})
         if (image := f"{row.resolution}x{row.resolution}x{row.channels}") not in known:
-            count = (
-                macs(model, row.resolution, row.channels).total if getattr(model, "trains", True) else None
-            )
+            try:
+                trains = getattr(model, "trains", True)
+                count = macs(model, row.resolution, row.channels).total if trains else None
+            except Exception as error:
+                if run.model.file is None:
+                    raise
+                said = next(iter(str(error).splitlines()), "")
+                raise BenchError(
+                    f"{run.model.file}: the forward pass of {run.model.name} fails for {image} images "
+                    f"({type(error).__name__}: {said}); mend the file, `bench models check` says more."
+                ) from error
             known[image] = {"parameters": parameters(model), "macs": count}
     suite.write(costs)
     say(

@@ -97,8 +97,8 @@ def describe(name: str, preset: Any) -> dict[str, Any]:
     }
 
 
-def check_model(arguments: argparse.Namespace) -> int:
-    """Print one line per check; return 1 when one fails."""
+def check_model(arguments: argparse.Namespace) -> None:
+    """Print one line per check; raises BenchError that names the first where some fail."""
     import torch
 
     from bench.models import conformance
@@ -110,9 +110,14 @@ def check_model(arguments: argparse.Namespace) -> int:
     results = conformance.run(lambda: build(spec, side, channels), side, channels, arguments.compile)
     for result in results:
         print(f"{result.status}  {result.check}{': ' + result.reason if result.reason else ''}")
-    failed = sum(result.status == "fail" for result in results)
-    print(f"{spec.name}: {len(results) - failed} of {len(results)} checks passed or do not apply.")
-    return int(failed > 0)
+    failed = [result for result in results if result.status == "fail"]
+    print(f"{spec.name}: {len(results) - len(failed)} of {len(results)} checks passed or do not apply.")
+    if failed:
+        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise BenchError(
+            f"{spec.file or 'config/models.yaml'}: {spec.name} fails the check {failed[0].check} for "
+            f"{side}x{side}x{channels} images: {failed[0].reason.splitlines()[0]}{more}; mend the model."
+        )
 
 
 def match_model(arguments: argparse.Namespace) -> None:
