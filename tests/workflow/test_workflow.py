@@ -200,3 +200,9 @@ def test_samples_and_the_python_door(project):
         subprocess.run([sys.executable, "-c", code], cwd=project.folder, env=project.environment).returncode
         == 0
     )
+
+
+def test_the_rules_are_lint_clean():
+    snakemake = Path(sys.executable).parent / "snakemake"
+    done = subprocess.run([snakemake, "--lint"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
