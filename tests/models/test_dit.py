@@ -7,7 +7,7 @@ import copy
 import parity
 import pytest
 import torch
-from torch import nn
+from pinned import patterned
 
 from bench.models.attention import AttentionCore
 from bench.models.capture import capture_attention
@@ -234,15 +234,6 @@ def test_copies_are_independent():
     other = perturb(copy.deepcopy(model))
     x, t = torch.randn(1, 1, 8, 8), torch.tensor([3])
     assert other.raw(x, t).any() and not model.raw(x, t).any()
-
-
-def patterned(model: nn.Module) -> nn.Module:
-    """Fill a network with values that no random generator has a part in."""
-    with torch.no_grad():
-        for i, parameter in enumerate(model.parameters()):
-            places = torch.arange(parameter.numel(), dtype=torch.float64)
-            parameter.copy_((0.3 * torch.sin(1.7 * places + i)).view(parameter.shape))
-    return model.eval()
 
 
 PINNED = {

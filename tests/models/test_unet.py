@@ -6,8 +6,12 @@ import pytest
 import torch
 from parity import error, load_in_order, read
 
+from bench.config import load_models
+from bench.models.costs import macs, parameters
 from bench.models.registry import build
 from bench.options import ModelSpec
+
+PRESETS = load_models()
 
 
 def reference_options(config: dict) -> tuple[str, dict]:
@@ -54,31 +58,31 @@ def test_equals_the_official_network(fixtures, name):
     assert error(out, arrays["out"]) < 1e-5
 
 
-def parameters(family: str, size: int, channels: int, **options) -> int:
+@pytest.mark.parametrize(
+    ("name", "count", "gmac"),
+    [
+        ("unet-an2024", 109.554, 9.461),  # 109.55M in the paper's Fig. 3
+        ("unet-iddpm-cifar", 52.546, 8.387),
+        ("unet-iddpm-imagenet64", 121.064, 39.736),
+        ("unet-iddpm-imagenet64-class", 273.049, 89.086),
+        ("unet-iddpm-lsun256", 113.677, 248.740),
+        ("adm-imagenet64", 295.904, 109.678),  # 296M; 110 Gflops in the DiT paper's table
+        ("adm-imagenet128", 421.530, 306.928),  # 422M, 307
+        ("adm-imagenet256", 553.838, 1119.833),  # 554M, 1120
+        ("adm-imagenet512", 558.998, 1982.335),  # 559M, 1983: that paper's tool also counts norms
+        ("adm-lsun256", 552.814, 1119.833),
+        ("unet-s32", 4.750, 1.077),
+        ("unet-t32", 2.491, 0.430),
+        ("adm-s32", 5.661, 1.301),
+        ("adm-t32", 2.007, 0.479),
+    ],
+)
+def test_published_sizes(name, count, gmac):
+    preset = PRESETS[name]
     with torch.device("meta"):
-        model = build(ModelSpec("x", family, options), size, channels)
-    return sum(p.numel() for p in model.parameters())
-
-
-def test_published_sizes():
-    an2024 = {"width": 128, "blocks": 3, "multipliers": [1, 2, 3, 4]}
-    assert parameters("unet", 32, 3, **an2024) == 109_554_051  # 109.55M in the paper's Fig. 3
-    cifar = {
-        "width": 128,
-        "blocks": 3,
-        "multipliers": [1, 2, 2, 2],
-        "attention": [2, 4],
-        "learned_sigma": True,
-    }
-    assert round(parameters("unet", 32, 3, **cifar) / 1e6, 3) == 52.546
-    adm64 = {
-        "width": 192,
-        "blocks": 3,
-        "multipliers": [1, 2, 3, 4],
-        "attention": [2, 4, 8],
-        "num_classes": 1000,
-    }
-    assert round(parameters("adm", 64, 3, **adm64) / 1e6, 3) == 295.904
+        model = build(ModelSpec(name, preset.family, preset.options), preset.image_size, preset.channels)
+    assert round(parameters(model) / 1e6, 3) == count
+    assert round(macs(model, preset.image_size, preset.channels).total / 1e9, 3) == gmac
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import functools
 import parity
 import pytest
 import torch
-from torch import nn
+from pinned import patterned
 
 from bench.config import load_models
 from bench.models.capture import attention_cores, capture_attention
@@ -248,15 +248,6 @@ def test_maps_of_each_layer(family):
 def test_windows_are_given_in_the_order_in_which_blocks_act():
     model = u_vit(16, 1, depth=4, **TINY, windows=[3, 5, 7, 9, 11])
     assert [core.window for core in attention_cores(model).values()] == [3, 5, 7, 9, 11]
-
-
-def patterned(model: nn.Module) -> nn.Module:
-    """Fill a network with values that no random generator has a part in."""
-    with torch.no_grad():
-        for i, parameter in enumerate(model.parameters()):
-            places = torch.arange(parameter.numel(), dtype=torch.float64)
-            parameter.copy_((0.3 * torch.sin(1.7 * places + i)).view(parameter.shape))
-    return model.eval()
 
 
 PINNED = {

@@ -1,0 +1,115 @@
+"""What holds for every family: pinned behaviour without fixtures, degenerate sizes, presets at the common tiers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pinned import inputs, numbers, patterned
+
+from bench.config import load_models
+from bench.errors import BenchError
+from bench.models.families import FAMILIES
+from bench.models.registry import build
+from bench.options import ModelSpec
+
+PRESETS = load_models()
+CONTROLS = {"identity", "wiener", "memoriser", "local-score"}
+CLASSES = {"num_classes": 2}
+LAYERS = {"width": 8, "heads": 2, "patch": 2}
+UNET = {"width": 8, "blocks": 1, "multipliers": [1, 2], "groups": 4}
+TINY = {
+    "dit": {**LAYERS, "depth": 1},
+    "vit": {**LAYERS, "depth": 1},
+    "u-vit": {**LAYERS, "depth": 2},
+    "iu-vit": {**LAYERS, "depth": 2},
+    "ascend": {**LAYERS, "encoder": 1, "decoder": 1},
+    "unet": {**UNET, "heads": 2},
+    "adm": {**UNET, "attention": [2], "head_width": 8, "learned_sigma": False},
+    "bf-unet": {"width": 4, "levels": 1},
+    "bf-cnn": {"width": 4, "depth": 3},
+    "u-dit": {"width": 8, "heads": 2, "depths": [1, 1, 1, 1, 1]},
+}  # one layer, or one block per level
+CONDITIONAL = {family: options for family, options in TINY.items() if not family.startswith("bf-")}
+SIDES = {
+    "bf-unet": 6,
+    "bf-cnn": 7,
+    "unet": 6,
+    "adm": 6,
+    "u-dit": 12,
+}  # odd grids inside; others: odd numbers of patches
+
+PINNED = {
+    "dit": [-0.58989, -0.08957, 0.88963, 0.64293],
+    "vit": [-0.11388, -0.30887, -0.25222, 0.29339],
+    "u-vit": [-0.57195, 0.12391, 0.20529, 0.2644],
+    "iu-vit": [-0.57195, 0.12391, 0.20529, 0.2644],
+    "ascend": [0.443, 0.14321, 0.01116, 0.27494],
+    "unet": [0.20881, -0.24676, -0.2535, 0.25803],
+    "adm": [-0.43134, 0.08328, 0.16801, 0.26021],
+    "bf-unet": [0.14211, -0.52499, -0.00283, 0.14616],
+    "bf-cnn": [-2.83917, 2.3824, 0.0325, 1.44062],
+    "u-dit": [-0.36128, -0.7869, -0.25345, 0.62298],
+}
+
+
+def model(family: str, side: int, channels: int, **options):
+    return build(ModelSpec("tiny", family, TINY[family] | options), side, channels)
+
+
+def test_every_family_is_here():
+    assert TINY.keys() | CONTROLS == FAMILIES.keys()
+
+
+@pytest.mark.parametrize("family", TINY)
+@torch.no_grad()
+def test_behaviour_is_pinned(family):
+    x, t, _ = inputs()
+    assert numbers(patterned(model(family, 8, 2))(x, t)) == pytest.approx(PINNED[family], rel=1e-4, abs=2e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("family", TINY)
+@torch.no_grad()
+def test_odd_grids_one_channel_and_latents(family, channels):
+    side = SIDES.get(family, 6)
+    x, t = torch.randn(1, channels, side, side), torch.tensor([500])
+    out = model(family, side, channels).eval()(x, t)
+    assert out.shape == x.shape and out.isfinite().all()
+
+
+@pytest.mark.parametrize("family", CONDITIONAL)
+@torch.no_grad()
+def test_labels(family):
+    """One class needs no label; two do; with label dropout a missing label is the null label."""
+    x, t, y = inputs()
+    one = patterned(model(family, 8, 2, num_classes=1))
+    assert torch.equal(one(x, t), one(x, t, torch.zeros_like(y)))
+    two = patterned(model(family, 8, 2, num_classes=2))
+    assert not torch.equal(two(x, t, y), two(x, t, 1 - y))
+    with pytest.raises(ValueError, match="give y"):
+        two(x, t)
+    dropped = patterned(model(family, 8, 2, num_classes=2, label_dropout=0.5))
+    assert torch.equal(dropped(x, t), dropped(x, t, torch.full_like(y, 2)))
+    states = {tuple(dropped.train()(x[:1], t[:1], y[:1]).flatten().tolist()) for _ in range(16)}
+    assert len(states) == 2, "in training a label is kept or dropped"
+
+
+@pytest.mark.parametrize("tier", ["t16", "t32", "s32"])
+@pytest.mark.parametrize("family", TINY)
+def test_tiers(family, tier):
+    """Every family stands in every tier: 16x16 grey near 0.02 GMAC, 32x32 colour at 0.4 and at 1.0 to 1.3."""
+    from bench.models.costs import macs
+
+    preset = PRESETS[f"{family}-{tier}"]
+    with torch.device("meta"):
+        network = build(ModelSpec(family, preset.family, preset.options), preset.image_size, preset.channels)
+    low, high = {"t16": (0.009, 0.025), "t32": (0.35, 0.5), "s32": (0.95, 1.31)}[tier]
+    assert (preset.image_size, preset.channels) == ((16, 1) if tier == "t16" else (32, 3))
+    assert low <= macs(network, preset.image_size, preset.channels).total / 1e9 <= high
+
+
+def test_bad_options_of_every_family_are_one_sentence():
+    for family, options in TINY.items():
+        with pytest.raises(BenchError, match="'width' must be int") as caught:
+            build(ModelSpec("tiny", family, options | {"width": "8"}), 8, 2)
+        assert "\n" not in str(caught.value)
