@@ -1,0 +1,134 @@
+"""Spectra of a Jacobian against one gradient call per pixel and a dense SVD.
+
+``python benchmarks/jacobian.py [--models unet-s32 dit-s32] [--leading 16] [--rows 64]`` prints Markdown. The method
+compared with is that of the repository of Kadkhodaie et al. 2024: one forward pass, one gradient call for each pixel,
+one SVD; its gradient calls are timed on ``--rows`` pixels and scaled to all.  Processor time on a CPU, so that a busy
+machine changes little; each part runs in a fresh process, whose peak memory is given.  Weights are random, which is
+hard on the leading values: a trained network's spectrum decays and needs fewer products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.config import load_models
+from bench.metrics.spectra import Function, dense_jacobian, leading_spectra, spectra
+from bench.models.registry import build
+from bench.options import ModelSpec
+
+PLAIN = {"eps": (0.0, 1.0)}
+
+
+def network(name: str, device: str) -> tuple[Function, Tensor]:
+    """Return a network with perturbed weights as a function of images, and one image of noise."""
+    preset = load_models()[name]
+    torch.manual_seed(0)
+    model = build(ModelSpec(name, preset.family, preset.options), preset.image_size, preset.channels)
+    for parameter in model.parameters():  # last layers start at zero
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    model = model.to(device).eval().requires_grad_(False)
+    x = torch.randn(1, preset.channels, preset.image_size, preset.image_size).to(device)
+    return lambda z: model(z, torch.full((len(z),), 500, device=device)), x
+
+
+def clock(device: str) -> float:
+    """Return seconds: of the processor on a CPU, of the wall once the device is done elsewhere."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def by_pixel(name: str, device: str, rows: int, _leading: int) -> float:
+    """Return the seconds of a gradient call for each pixel, scaled from ``rows`` calls, and of the dense SVD."""
+    function, x = network(name, device)
+    began = clock(device)
+    x.requires_grad_()
+    out = function(x).flatten()
+    forward = clock(device) - began
+    began = clock(device)
+    for i in range(rows):
+        torch.autograd.grad(out[i * len(out) // rows], x, retain_graph=True)
+    gradients = (clock(device) - began) * len(out) / rows
+    matrix = np.random.default_rng(0).standard_normal((len(out), len(out))).astype(np.float32)
+    began = time.process_time() if device == "cpu" else time.perf_counter()
+    np.linalg.svd(matrix)
+    ended = time.process_time() if device == "cpu" else time.perf_counter()
+    return forward + gradients + ended - began
+
+
+def full(name: str, device: str, _rows: int, _leading: int) -> float:
+    """Return the seconds of the complete spectrum: eigenvalues, eigenvectors and singular values."""
+    function, x = network(name, device)
+    began = clock(device)
+    spectra(dense_jacobian(function, x), PLAIN)
+    return clock(device) - began
+
+
+def leading(name: str, device: str, _rows: int, count: int) -> float:
+    """Return the seconds of the leading eigenpairs and singular values."""
+    function, x = network(name, device)
+    began = clock(device)
+    leading_spectra(function, x, count, PLAIN)
+    return clock(device) - began
+
+
+PARTS = {"pixel": by_pixel, "full": full, "leading": leading}
+
+
+def _alone(queue, part: str, arguments: tuple) -> None:
+    torch.set_num_threads(1)
+    network(arguments[0], arguments[1])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = PARTS[part](*arguments)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    queue.put((seconds, (after - before) / 1024))
+
+
+def timed(part: str, *arguments) -> tuple[float, float]:
+    """Return seconds and additional peak memory, MiB, of a part in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_alone, args=(queue, part, arguments))
+    process.start()
+    found = queue.get()
+    process.join()
+    return found
+
+
+def main() -> None:
+    """Parse the arguments and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=["unet-s32", "dit-s32"])
+    parser.add_argument("--leading", type=int, default=16)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
+    arguments = parser.parse_args()
+    words = {
+        "pixel": "a gradient call per pixel, dense SVD",
+        "full": "complete spectrum",
+        "leading": f"{arguments.leading} leading values",
+    }
+    print(
+        "| network | what | seconds | speed-up | peak memory added, MiB |\n| --- | --- | --- | --- | --- |",
+        flush=True,
+    )
+    for name in arguments.models:
+        reference = None
+        for part in arguments.parts:
+            seconds, memory = timed(part, name, arguments.device, arguments.rows, arguments.leading)
+            reference = seconds if part == "pixel" else reference
+            ratio = f"{reference / seconds:.1f}" if reference else ""
+            print(f"| {name} | {words[part]} | {seconds:.1f} | {ratio} | {memory:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
