@@ -6,11 +6,17 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import paths, planned
 from bench.arguments import add_device, add_run, torch_device
 from bench.console import say
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bench.options import RunSpec
 
 
 def configure_check(parser: argparse.ArgumentParser) -> None:
@@ -37,24 +43,41 @@ def check(arguments: argparse.Namespace) -> None:
         with torch.device("meta"):
             model = build(run.model, row.resolution, row.channels)
         check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
+        if getattr(model, "trains", True):
+            _try(model, run, row.resolution, row.channels)
         known = costs.setdefault(run.model.name, {})
         if (image := f"{row.resolution}x{row.resolution}x{row.channels}") not in known:
-            try:
-                trains = getattr(model, "trains", True)
-                count = macs(model, row.resolution, row.channels).total if trains else None
-            except Exception as error:
-                if run.model.file is None:
-                    raise
-                said = next(iter(str(error).splitlines()), "")
-                raise BenchError(
-                    f"{run.model.file}: the forward pass of {run.model.name} fails for {image} images "
-                    f"({type(error).__name__}: {said}); mend the file, `bench models check` says more."
-                ) from error
+            count = (
+                macs(model, row.resolution, row.channels).total if getattr(model, "trains", True) else None
+            )
             known[image] = {"parameters": parameters(model), "macs": count}
     suite.write(costs)
     say(
         f"{arguments.suite}: {len(suite.runs)} runs, {len(pairs)} pairs of model and dataset, all can be built"
     )
+
+
+def _try(model: nn.Module, run: RunSpec, side: int, channels: int) -> None:
+    """Pass one image without memory; raises BenchError where the network cannot take the dataset's images."""
+    import torch
+
+    x = torch.zeros(1, channels, side, side, device="meta")
+    image, whose = f"{side}x{side}x{channels}", run.model.file or "The network"
+    try:
+        with torch.no_grad():
+            shape = model.eval()(x, torch.zeros(1, dtype=torch.int64, device="meta")).shape
+    except Exception as error:
+        said = next(iter(str(error).splitlines()), "")
+        raise BenchError(
+            f"{whose}: the forward pass of {run.model.name} fails for {image} images "
+            f"({type(error).__name__}: {said}); mend the file, `bench models check` says more, or choose another dataset "
+            f"than {run.dataset}."
+        ) from error
+    if shape != x.shape:
+        raise BenchError(
+            f"{whose}: {run.model.name} returns {tuple(shape)} for {image} images, {tuple(x.shape)}; its forward must "
+            "return the predicted noise, of the images' own shape."
+        )
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
