@@ -91,6 +91,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=60)
     options = parser.parse_args()
+    if os.geteuid() != 0 or not (shutil.which("slurmctld") and shutil.which("munged")):
+        print("skipped: needs root and the Debian packages slurm-wlm and munge")
+        return
     folder = Path(tempfile.mkdtemp(prefix="bench-load-"))
     folder.chmod(0o755)
     os.environ |= {"SLURM_CONF": str(folder / "slurm" / "slurm.conf"), "SLURM_TEST_ARRAY": "1001"}

@@ -40,10 +40,15 @@ class Start:
 
     def end(self, exit_reason: str) -> None:
         """Say how it ended; ``peak_memory_mib`` is that of the largest process below this one."""
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
-        work = round(time.time() - self.line["began"], 1)
+        below = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._write(
-            {**self.line, "compute_seconds": work, "peak_memory_mib": round(peak), "exit": exit_reason}
+            {
+                **self.line,
+                "compute_seconds": round(time.time() - self.line["began"], 1),
+                "cpu_seconds": round(below.ru_utime + below.ru_stime, 1),
+                "peak_memory_mib": round(below.ru_maxrss / 2**10),
+                "exit": exit_reason,
+            }
         )
 
     def _write(self, line: dict) -> None:

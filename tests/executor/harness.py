@@ -73,7 +73,7 @@ class Workflow:
         self.started.append(process)
         return process
 
-    def run(self, *arguments: str, timeout: float = 60, **config: object) -> int:
+    def run(self, *arguments: str, timeout: float = 200, **config: object) -> int:
         """Run Snakemake and return its exit status."""
         return self.start(*arguments, **config).wait(timeout)
 
@@ -116,7 +116,7 @@ class Workflow:
         return found
 
 
-def wait_for(what: Callable[[], object], seconds: float = 30) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 120) -> None:
     """Wait until ``what()`` is true; fail with its text otherwise."""
     end = time.monotonic() + seconds
     while not what():

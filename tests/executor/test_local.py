@@ -25,7 +25,7 @@ def test_sigterm_cancels_and_leaves_no_process(workflow):
     outer = flow.start(jobs=2)
     wait_for(lambda: len(flow.processes()) == 2)
     outer.send_signal(signal.SIGTERM)
-    outer.wait(20)
+    outer.wait(100)
     wait_for(lambda: not flow.processes(), 5)
     assert not list((flow.folder / ".snakemake/submitit/running").iterdir())
 
@@ -35,7 +35,7 @@ def test_sigint_cancels_and_leaves_no_process(workflow, slow):
     outer = flow.start(jobs=2)
     wait_for(lambda: len(flow.processes()) == 2)
     outer.send_signal(signal.SIGINT)
-    outer.wait(20)
+    outer.wait(100)
     wait_for(lambda: not flow.processes(), 5)
     assert not list((flow.folder / ".snakemake/submitit/running").iterdir())
 
