@@ -146,7 +146,7 @@ def workers(pid):
 
 
 def wait_for(condition):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120  # a busy machine
     while not condition():
         if time.monotonic() > end:
             return False
