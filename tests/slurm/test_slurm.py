@@ -183,9 +183,9 @@ def test_preemption_by_a_job_that_goes_first(workflow, slow):
 
 
 def test_a_real_time_limit_saves_and_goes_on(workflow, slow):
-    """One minute; Slurm may warn up to a minute early, so there may be several restarts."""
-    flow = workflow(steps=700, seconds=0.1)
-    outer = flow.start(jobs=1, runtime=1)
+    """Two minutes, warned 40 s before the end; Slurm may warn up to a minute early."""
+    flow = workflow(steps=1000, seconds=0.1)
+    outer = flow.start(jobs=1, runtime=2)
     assert outer.wait(600) == 0
     starts = flow.starts(0)
     assert "Error in rule" not in flow.log and len(starts) > 1 and starts == sorted(set(starts))
