@@ -86,9 +86,10 @@ def _origin(record: dict, status: dict) -> str:
     devices = sorted({e["cpu"] if e["device"] == "cpu" else e["device"] for e in record["environments"]})
     stale = sum(word != baselines.CURRENT for word in status.values())
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    hours = sum(run["seconds"] for run in record["runs"].values()) / 3600
     return (
-        f"{len(record['runs'])} runs of {when} on {', '.join(devices)}; {len(status)} measurements, "
-        f"{stale or 'none'} stale."
+        f"{len(record['runs'])} runs of {when} on {', '.join(devices)}, trained in {hours:.2g} hours together; "
+        f"{len(status)} measurements, {stale or 'none'} stale."
     )
 
 
