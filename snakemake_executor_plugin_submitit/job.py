@@ -19,6 +19,7 @@ from types import FrameType
 from snakemake_executor_plugin_submitit.history import ENDING, Start, submitted_again
 
 HOLD = 600.0  # seconds; Slurm's KillWait is 30 by default, sites raise it to a few minutes
+UNANSWERED = 3  # warning signals in a row; then a job hangs or cannot save, and another start would not help
 MARGIN = 10.0  # seconds of the signal delay that checkpoint() leaves for the requeue itself
 
 
@@ -49,6 +50,7 @@ class InnerRun:
         self.folder = str(Path.cwd())
         self.submitted = time.time()
         self.finished = False
+        self.unanswered = 0
         self.terminated = False
         self.process: subprocess.Popen | None = None
         self.start: Start | None = None
@@ -132,19 +134,27 @@ class InnerRun:
             path.write_text(json.dumps({"external_jobid": None}))
 
     def checkpoint(self):
-        """After SIGUSR2: wait until the training has saved and ended, then ask for a second start."""
+        """After SIGUSR2: wait until the training has saved and ended, then ask for a second start.
+
+        Raises InnerFailed at the third warning in a row that the command did not answer.
+        """
         from submitit.core.utils import DelayedSubmission
 
         if self.process is not None:
             if self.cluster == "local":  # there the signal comes to this process alone
                 self._signal_session(signal.SIGUSR2)
-            if not self._ended_within(self.signal_delay - MARGIN) and self.cluster == "local":
+            ended = self._ended_within(self.signal_delay - MARGIN)
+            if not ended and self.cluster == "local":
                 self.stop()
-            self.finished = self._status() == 0
+            self.finished = ended and self._status() == 0
             if self.start is not None:
-                self.start.end(
-                    "warning signal, saved" if self._status() is not None else "warning signal, hung"
-                )
+                self.start.end("warning signal, saved" if ended else "warning signal, no answer")
+            self.unanswered = 0 if ended else self.unanswered + 1
+        if self.unanswered >= UNANSWERED:
+            raise InnerFailed(
+                f"{self.unanswered} warning signals in a row were not answered: it hangs, or it needs more time than "
+                "its limit and cannot save; raise runtime"
+            )
         self.submitted = time.time()
         return DelayedSubmission(self)
 

@@ -128,6 +128,20 @@ def test_a_job_that_ended_well_under_the_signal_is_not_run_again(tmp_path):
     assert marker.read_text() == "start\n"
 
 
+def test_a_job_that_never_answers_the_warning_is_not_started_for_ever(tmp_path):
+    run = InnerRun("sleep 60", "slurm", [], 10)
+    run.process = run._start()
+    try:
+        for _ in range(2):
+            again = run.checkpoint().function
+            assert pickle.loads(pickle.dumps(again)).unanswered == run.unanswered
+        with pytest.raises(InnerFailed, match="3 warning signals in a row .* raise runtime"):
+            run.checkpoint()
+    finally:
+        run.process.kill()
+        run.process.wait()
+
+
 def test_stop_ends_the_whole_session(tmp_path):
     run = InnerRun("sleep 61 & sleep 62", "debug", [], 30)
     run.process = run._start()
