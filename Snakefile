@@ -9,6 +9,9 @@ snakemake --profile slurm all                  the suite `paper` on a cluster
 """
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"

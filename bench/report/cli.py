@@ -32,7 +32,7 @@ def _render(kind: str, arguments: argparse.Namespace) -> None:
     if arguments.item in ITEMS:  # render names the nearest where it is not
         planned.check(arguments, item_code(arguments.item))
     stem = render(arguments.item, arguments.suite, kind)
-    forms = ".pdf and .png" if kind == "figure" else ".csv, .md and .tex"
+    forms = ".pdf and .png" if kind == "figure" else ".csv, .md, .tex and .html"
     say(f"{stem}{forms}")
 
 
@@ -70,7 +70,7 @@ def _configure_quality(parser: argparse.ArgumentParser) -> None:
 
 
 def _quality(arguments: argparse.Namespace) -> None:
-    """Write quality.csv, .md and .tex of a suite; raises BenchError where something is impossible."""
+    """Write quality.csv, .md, .tex and .html of a suite; raises BenchError where something is impossible."""
     from bench.report.context import Context
     from bench.report.quality import FAIL, NOTE, judge
     from bench.report.tables.quality import table_of

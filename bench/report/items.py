@@ -162,3 +162,11 @@ ITEMS |= {
     f"tab{n}": Item("table", f"Table {n}", subject, f"bench.report.tables.{module}", measure=measure)
     for n, subject, module, measure in _TABLES
 }
+
+
+def category(name: str) -> str:
+    """Return the heading that an item stands under in the report and on the site."""
+    if name in ("tabClaims", "tabQuality", "tabProtocol"):
+        return "Claims, quality, protocol"
+    kind = f"{ITEMS[name].kind}s"
+    return f"Appendix {kind}" if name[3] in "AC" else f"Paper {kind}"

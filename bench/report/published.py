@@ -35,6 +35,8 @@ def published() -> pd.DataFrame:
     tables = [_long(path) for path in sorted(ROOT.glob("*/numbers.csv"))]
     folder = ROOT / "an2024"
     tables += [_wide(path) for path in sorted(folder.glob("*.csv")) if path.stem != "numbers"]
+    if not tables:
+        raise BenchError(f"{ROOT} holds no printed numbers; restore it with `git checkout {ROOT}`.")
     table = pd.concat(tables, ignore_index=True)
     # Figs. 6 to 8 and Tables 1 to 3 share cells
     key = [c for c in COLUMNS if c != "value"]

@@ -1,4 +1,4 @@
-"""Draw one item and write it with a sidecar: caption, inputs and their hashes. The same inputs give the same bytes."""
+"""Draw one item and write it with sidecars: caption, inputs and their hashes. The same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bench import paths
 from bench.errors import BenchError, nearest
-from bench.files import sha256, write_json
+from bench.files import sha256, write_json, write_text
 from bench.report.context import Context
+from bench.report.html import restructured
 from bench.report.items import ITEMS
 from bench.report.staleness import stale_note
 
@@ -45,5 +46,6 @@ def render(name: str, suite: str, kind: str) -> Path:
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
     record = {"item": item.title, "subject": item.subject, "suite": suite, "caption": caption}
     record["from_baseline"] = context.from_baseline
+    write_text(f"{stem}.rst", restructured(caption))
     write_json(f"{stem}.json", record | {"inputs": inputs})
     return stem

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -162,6 +164,23 @@ def test_table_1_takes_local_variants_and_networks_that_have_none():
 def test_kept_checkpoints_are_points_along_a_training():
     rows = along_training(Context("families", "figA5"), "attention_distance")
     assert set(rows["steps"]) == {60, 150, 300, 600} and set(rows["layer"]) == {1, 3}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_all_tables_compile(tmp_path):
+    bodies = []
+    for suite, names in (
+        ("families", ("tab1", "tabA1", "tabA4", "tabA5", "tabA7", "tabProtocol", "tabClaims")),
+        ("demo", ("tabA2",)),
+    ):
+        for name in names:
+            table(name, suite)
+            bodies.append((paths.tables_folder(suite) / f"{name}.tex").read_text() + r"\clearpage")
+    head = r"\documentclass{article}\usepackage[landscape]{geometry}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "t.tex").write_text(head + "\n".join(bodies) + r"\end{document}")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_differences_are_paired_by_shuffle():

@@ -98,7 +98,7 @@ def test_every_item_is_drawn_twice_with_the_same_bytes(place, item):
     hashes = []
     for _ in range(2):
         assert main([ITEMS[item].kind, item, "--suite", SUITE]) == 0
-        assert len(files(item)) == (3 if ITEMS[item].kind == "figure" else 4)
+        assert len(files(item)) == (4 if ITEMS[item].kind == "figure" else 6)
         hashes.append([hashlib.sha256(f.read_bytes()).hexdigest() for f in files(item)])
         for file in files(item):
             file.unlink()

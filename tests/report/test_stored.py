@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -96,4 +97,15 @@ def test_snakemake_draws_one_item_and_trains_nothing(stored, tmp_path):
     assert "rule figure" in planned and "rule table" in planned and "rule train" not in planned
     snakemake("fig2")
     assert sidecar("fig2")["from_baseline"] and not (tmp_path / "results" / SUITE).exists()
+    snakemake("tabProtocol")
+    snakemake("--report", "report.zip", "fig2", "tabProtocol")
+    with zipfile.ZipFile(tmp_path / "report.zip") as file:
+        page = file.read("report/report.html").decode()
+    for words in (
+        "Paper figures",
+        "Claims, quality, protocol",
+        "PSNR of the one-step x0 estimate",
+        "stored baseline",
+    ):
+        assert words in page
     assert "rule train" in snakemake("-n", "all")  # the whole suite is run, not looked up

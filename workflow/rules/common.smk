@@ -11,7 +11,7 @@ from bench.files import digest
 from bench.options import to_dict
 from bench.provenance import fingerprint
 from bench.report.cli import item_code as code_of_item
-from bench.report.items import ITEMS
+from bench.report.items import ITEMS, category
 
 # The commands of the rules are those of the environment that runs Snakemake, and know the model of
 # `--config model=my_model.py:name`; braces are doubled for Snakemake's formatting.
@@ -193,10 +193,6 @@ def item_code(wildcards):
     return code_of_item(wildcards.item)
 
 
-def caption_of(wildcards):
-    return f"../report/{wildcards.item}.rst"
-
-
 def items_of(kind):
     """Return all figures or tables; what a suite does not list can still be asked for by name."""
     return [item for item in ITEMS if ITEMS[item].kind == kind]
@@ -215,10 +211,21 @@ def files_of(item):
 
 
 def made_with(item):
-    """Return the sidecar of an item."""
+    """Return the other files that are written with an item: sidecar, caption, the table as a page."""
     if ITEMS[item].kind == "figure":
-        return [paths.figures_folder(PLAN.suite) / f"{item}.json"]
-    return [paths.tables_folder(PLAN.suite) / f"{item}.json"]
+        folder, forms = paths.figures_folder(PLAN.suite), ("json", "rst")
+    else:
+        folder, forms = paths.tables_folder(PLAN.suite), ("json", "rst", "html")
+    return [folder / f"{item}.{form}" for form in forms]
+
+
+def category_of(wildcards):
+    return category(wildcards.item)
+
+
+def labels_of(wildcards):
+    item = ITEMS[wildcards.item]
+    return {"item": item.title, "shows": item.subject, "suite": wildcards.suite}
 
 
 def item_files():

@@ -5,11 +5,12 @@ rule figure:
         report(
             "figures/{suite}/{item}.png",
             caption="../report/item.rst",
-            category="Figures",
-            labels={"item": "{item}", "suite": "{suite}"},
+            category=category_of,
+            labels=labels_of,
         ),
         "figures/{suite}/{item}.pdf",
         "figures/{suite}/{item}.json",
+        caption="figures/{suite}/{item}.rst",
     log:
         "logs/{suite}/{item}.log",
     benchmark:

@@ -20,14 +20,16 @@ rule table:
         stored_of_item,
     output:
         report(
-            "results/{suite}/tables/{item}.md",
+            "results/{suite}/tables/{item}.html",
             caption="../report/item.rst",
-            category="Tables",
-            labels={"item": "{item}", "suite": "{suite}"},
+            category=category_of,
+            labels=labels_of,
         ),
         "results/{suite}/tables/{item}.csv",
+        "results/{suite}/tables/{item}.md",
         "results/{suite}/tables/{item}.tex",
         "results/{suite}/tables/{item}.json",
+        caption="results/{suite}/tables/{item}.rst",
     log:
         "logs/{suite}/{item}.log",
     benchmark:

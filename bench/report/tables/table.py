@@ -1,12 +1,14 @@
-"""A table with computed bold and signs, as CSV, Markdown and LaTeX (booktabs)."""
+"""A table with computed bold and signs, as CSV, Markdown, LaTeX (booktabs) and HTML."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
 from bench.files import write_text
+from bench.report.html import page, table
 
 
 @dataclass
@@ -31,7 +33,11 @@ class Table:
     def latex(self) -> str:
         """Return a booktabs table with its caption."""
         columns = self.columns or "l" * 2 + "r" * (self.frame.shape[1] - 2)
-        lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.caption)}}}"]
+        lines = [
+            r"\begin{table}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{_escape(self.caption)}}}",
+        ]
         lines.append(rf"\begin{{tabular}}{{{columns}}}")
         lines += [r"\toprule", " & ".join(map(_escape, self.frame.columns)) + r" \\", r"\midrule"]
         for i, row in enumerate(self.frame.itertuples(index=False)):
@@ -42,16 +48,18 @@ class Table:
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
 
     def write(self, stem: str) -> None:
-        """Write STEM.csv, STEM.md and STEM.tex."""
+        """Write STEM.csv, STEM.md, STEM.tex and STEM.html."""
         write_text(f"{stem}.csv", self.numbers.to_csv(index=False))
         write_text(f"{stem}.md", self.markdown())
         write_text(f"{stem}.tex", self.latex())
+        write_text(f"{stem}.html", page(Path(stem).name, table(self.frame, self.bold), self.caption))
 
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "é": r"\'e", "†": r"$\dagger$", "−": "$-$", "→": r"$\to$",
-    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "Δ": r"$\Delta$", "λ": r"$\lambda$", "α": r"$\alpha$", "≤": r"$\le$", "≥": r"$\ge$", "×": r"$\times$",
+    "±": r"$\pm$", "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}",
 }  # fmt: skip
 
 
