@@ -225,6 +225,7 @@ class Wave:
 
     def end(self) -> None:
         """Leave nothing behind but what was found out."""
+        quiet("scancel", "-u", str(os.getuid()))
         self.witness.stop()
         self.flow.end()
         (self.cluster / "sacct-broken").unlink(missing_ok=True)
