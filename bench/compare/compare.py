@@ -157,17 +157,10 @@ def _word(interval: Interval, p: float, better: str) -> str:
 
 def _notes(suite: Plan, new: pd.DataFrame, old: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """Return sentences on what is not matched between candidate and baselines, and on stale baselines."""
-    budget = budget_table(suite).set_index("model")
-    mine, notes = budget.loc[suite.candidate], []
-    for model, row in budget.drop(index=suite.candidate).iterrows():
-        for key, word in (
-            ("parameters", "parameters"),
-            ("macs", "multiply-adds"),
-            ("images", "training images"),
-        ):
-            ratio = mine[key] / row[key] if row[key] else math.inf
-            if not 1 / MATCHED <= ratio <= MATCHED:
-                notes.append(f"Not matched: {suite.candidate} has {ratio:.2f} times the {word} of {model}.")
+    notes = []
+    for model, ratios in unmatched(budget_table(suite).set_index("model"), suite.candidate).items():
+        words = ", ".join(f"{ratio:.3g} times the {word}" for word, ratio in ratios.items())
+        notes.append(f"Not matched with {model}: {suite.candidate} has {words}.")
     if stale := int((table["stale"] != "").sum()):
         first = table[table["stale"] != ""].iloc[0]
         notes.append(
@@ -175,6 +168,24 @@ def _notes(suite: Plan, new: pd.DataFrame, old: pd.DataFrame, table: pd.DataFram
             f"not give again, the first: {first['metric']} of {first['baseline']} ({first['stale']})."
         )
     return notes
+
+
+def unmatched(budget: pd.DataFrame, candidate: str) -> dict[str, dict[str, float]]:
+    """Return baseline -> what -> ratio where the candidate is larger or smaller by more than ``MATCHED``.
+
+    Controls, which have no parameters to match, are left out.
+    """
+    mine, found = budget.loc[candidate], {}
+    for model, row in budget.drop(index=candidate).iterrows():
+        for key, word in (
+            ("parameters", "parameters"),
+            ("macs", "multiply-adds"),
+            ("images", "training images"),
+        ):
+            ratio = mine[key] / row[key] if row["parameters"] and row[key] else 1.0
+            if not 1 / MATCHED <= ratio <= MATCHED:
+                found.setdefault(model, {})[word] = ratio
+    return found
 
 
 def budget_table(suite: Plan) -> pd.DataFrame:

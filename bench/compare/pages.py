@@ -45,7 +45,20 @@ def summary(suite: Plan, table: pd.DataFrame) -> list[str]:
         words = [f"{word} in {counts[word]} of {len(part)} cells" for word in counts]
         stale = " (stale baseline †)" if (part["stale"] != "").any() else ""
         lines.append(f"- {JUDGED[metric].name} against {_label(suite, baseline)}{stale}: {', '.join(words)}.")
-    return lines
+    return lines + [
+        f"- **A smaller gap is no merit** against {_label(suite, baseline)} in {count} cells: test PSNR is worse there, "
+        "which can be underfitting."
+        for baseline, count in underfitted(table).items()
+    ]
+
+
+def underfitted(table: pd.DataFrame) -> dict[str, int]:
+    """Return baseline -> number of cells in which the gap is better and the test PSNR worse."""
+    words = table.pivot(index=["dataset", "train_size", "baseline"], columns="metric", values="verdict")
+    if not {"psnr_gap", "test_psnr"} <= set(words.columns):
+        return {}
+    found = words[(words["psnr_gap"] == "better") & (words["test_psnr"] == "worse")]
+    return found.groupby("baseline", sort=False).size().to_dict()
 
 
 def _readable(suite: Plan, table: pd.DataFrame) -> pd.DataFrame:
@@ -100,10 +113,14 @@ def _interval(low: float, high: float) -> str:
 def _caption(suite: Plan, table: pd.DataFrame, notes: list[str]) -> str:
     low, high = table["count"].min(), table["count"].max()
     shuffles = f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"
+    sizes = sum(note.startswith("Not matched") for note in notes)
+    rest = [note for note in notes if not note.startswith("Not matched")]
+    if sizes:
+        rest.append(f"Size or budget is not matched with {sizes} of the baselines.")
     return (
         f"{suite.candidate} against the stored baselines of suite {suite.suite}: paired differences, candidate minus "
         f"baseline, over {shuffles}; paired t intervals, verdicts at 5 % after Holm's correction over "
         f"{int(table['p'].notna().sum())} comparisons. The interval over images (of the signed gap, for the gap) is for "
         "these very networks and says nothing of other seeds. "
-        f"A smaller gap with a smaller test PSNR can be underfitting. {' '.join(notes)}"
+        f"A smaller gap with a smaller test PSNR can be underfitting. {' '.join(rest)}"
     ).strip()

@@ -67,7 +67,16 @@ def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypat
 
 def test_notes_on_what_is_not_matched(suite, monkeypatch, tmp_path):
     _, notes = compare(compared(suite, monkeypatch, tmp_path, training={"steps": 50}))
-    assert "Not matched: mine has 0.50 times the training images of dit-t16." in notes
+    assert "Not matched with dit-t16: mine has 0.5 times the training images." in notes
+
+
+def test_a_smaller_gap_of_an_underfitted_network_is_no_merit(suite, monkeypatch, tmp_path):
+    found = compared(suite, monkeypatch, tmp_path)
+    for name in candidate_runs(found):
+        finish(found, name, 0.1, test=15.0 + 0.01 * found.run(name).shuffle)
+    table, _ = compare(found)
+    assert pages.underfitted(table) == {"dit-t16": 2, "unet-t16": 2}
+    assert "- **A smaller gap is no merit** against UNet in 2 cells" in "\n".join(pages.summary(found, table))
 
 
 def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):

@@ -58,7 +58,7 @@ def test_the_page_from_empty_file_to_verdict(project):
         done = subprocess.run(command.split(), env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{(done.stdout + done.stderr)[-3000:]}"
     text = Path("results/demo/compare/plain.md").read_text()
-    assert "- PSNR gap (dB) against DiT: " in text and "Not matched: plain has" in text
+    assert "- PSNR gap (dB) against DiT: " in text and "Not matched with dit-t16: plain has" in text
     assert "| Disks | UNet | 10 | test PSNR (dB) |" in text
     for file in (
         "results/demo/compare/plain.csv",
