@@ -76,7 +76,7 @@ def _configure_import(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", required=True, help="folder, zip, tar, .npy, .npz or LMDB")
     parser.add_argument("--test-source", help="the same for the test pool")
     parser.add_argument("--resolution", type=int, required=True, help="side in pixels")
-    parser.add_argument("--channels", type=int, help="1 (grey) or 3 (colour, the default)")
+    parser.add_argument("--channels", type=int, help="1 (grey), 3 (colour, the default) or 4 (latents)")
     parser.add_argument("--test", type=int, help="test images, drawn at random")
     parser.add_argument(
         "--train", type=int, help="training images, drawn at random (default: all that is not test)"

@@ -31,14 +31,19 @@ def decode(data: bytes | np.ndarray, options: DatasetOptions) -> np.ndarray:
     """Return one image as uint8 (resolution, resolution, channels): converted, cropped, resized.
 
     Palette, CMYK and grey images become RGB (or luma, ITU-R 601), alpha is left out, of an animation the
-    first frame is taken, 16 bits become the upper 8, EXIF orientation is not applied.  Raises BenchError for
+    first frame is taken, 16 bits become the upper 8, EXIF orientation is not applied.  Four channels (latents)
+    must be an array of that very shape, and stay as they are.  Raises BenchError for
     too many pixels, a format without a fixed range and a crop that does not fit; Pillow's errors otherwise.
     """
     side, shape = options.resolution, (options.resolution, options.resolution, options.channels)
     if isinstance(data, np.ndarray):
         if data.shape == shape and isinstance(options.crop, str):
             return data
+        if 4 in (options.channels, *data.shape[2:]):
+            raise BenchError(f"is {data.shape}, not {shape}; four channels (latents) are taken as they are")
         image = Image.fromarray(data[..., 0] if data.ndim == 3 and data.shape[2] == 1 else data)
+    elif options.channels == 4:
+        raise BenchError("is an image; four channels (latents) come from an array")
     else:
         image = _open(data)
     mode = "L" if options.channels == 1 else "RGB"

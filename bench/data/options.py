@@ -48,7 +48,7 @@ class DatasetOptions:
     base: str | None = option(
         None, "dataset of which this is a variant: its pools, seen otherwise, with no second copy on disk"
     )
-    channels: int = option(3, "1 (grey) or 3 (colour)")
+    channels: int = option(3, "1 (grey), 3 (colour) or 4 (latents: an array of the very size)")
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
     parameters: dict[str, float] = option({}, "parameters of the family: beta (gaussian), alpha (contours)")
     seed: int = option(0, "seed of the family, or of the draw of the pools")
@@ -100,7 +100,8 @@ class DatasetOptions:
 
     def __post_init__(self) -> None:
         check(self.resolution >= 2, f"resolution must be at least 2, not {self.resolution}")
-        check(self.channels in (1, 3), f"channels must be 1 or 3, not {self.channels}")
+        allowed = (1, 3, 4) if self.family is None else (1, 3)
+        check(self.channels in allowed, f"channels must be 1 or 3 (an array's also 4), not {self.channels}")
         check((self.family is None) != (self.source is None), "give either family or source")
         check(self.train is None or self.train >= 1, f"train must be at least 1, not {self.train}")
         check(self.test >= 0, f"test must not be negative, not {self.test}")

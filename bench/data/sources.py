@@ -267,9 +267,9 @@ def _npy(path: Path) -> Source:
 def _array(path: Path, shape: tuple[int, ...], dtype: np.dtype, reader: Reader) -> Source:
     if dtype != np.uint8:
         raise BenchError(f"{path} has the dtype {dtype}; images must be uint8, 0 to 255.")
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)) or 0 in shape:
+    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)) or 0 in shape:
         raise BenchError(
-            f"{path} has the shape {tuple(shape)}; images must be (n, height, width, 1 or 3), channels last."
+            f"{path} has the shape {tuple(shape)}; images must be (n, height, width, 1, 3 or 4), channels last."
         )
     return Source(path, [f"image {i}" for i in range(shape[0])], range(shape[0]), reader)
 

@@ -269,6 +269,19 @@ def test_crops():
         decode(data, options(**grey, crop=[9, 0, 21, 12]))
 
 
+def test_latents_are_arrays_of_four_channels_and_stay_as_they_are(tmp_path):
+    latents = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 4), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", latents)
+    build_dataset("x", options(source=str(tmp_path / "a.npy"), channels=4, test=5), tmp_path / "x")
+    both = np.concatenate([np.load(tmp_path / "x" / f"{pool}.npy") for pool in ("train", "test")])
+    assert sorted(map(bytes, both)) == sorted(map(bytes, latents))
+    for row, words in (({"channels": 4, "resolution": 4}, "taken as they are"), ({}, "taken as they are")):
+        with pytest.raises(BenchError, match=words):
+            decode(latents[0], options(**row))
+    with pytest.raises(BenchError, match="come from an array"):
+        decode(png(latents[0]), options(channels=4))
+
+
 def test_a_grey_array_becomes_colour_and_back(tmp_path):
     grey = images(6)[..., 0]
     np.save(tmp_path / "a.npy", grey)
