@@ -38,18 +38,17 @@ class Start:
         """Say that it began: a start that is killed leaves no more than this."""
         self._write(self.line)
 
-    def end(self, exit_reason: str) -> None:
-        """Say how it ended; ``peak_memory_mib`` is that of the largest process below this one."""
-        below = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self._write(
-            {
-                **self.line,
-                "compute_seconds": round(time.time() - self.line["began"], 1),
-                "cpu_seconds": round(below.ru_utime + below.ru_stime, 1),
-                "peak_memory_mib": round(below.ru_maxrss / 2**10),
-                "exit": exit_reason,
-            }
-        )
+    def end(self, exit_reason: str, waited: bool = True) -> None:
+        """Say how it ended; ``peak_memory_mib`` is that of the largest process below this one.
+
+        Neither memory nor CPU time is known of a command that nobody has ``waited`` for, as after a warning signal.
+        """
+        work = {"compute_seconds": round(time.time() - self.line["began"], 1)}
+        if waited:
+            below = resource.getrusage(resource.RUSAGE_CHILDREN)
+            work["cpu_seconds"] = round(below.ru_utime + below.ru_stime, 1)
+            work["peak_memory_mib"] = round(below.ru_maxrss / 2**10)
+        self._write({**self.line, **work, "exit": exit_reason})
 
     def _write(self, line: dict) -> None:
         if self.file is not None:

@@ -148,7 +148,7 @@ class InnerRun:
                 self.stop()
             self.finished = ended and self._status() == 0
             if self.start is not None:
-                self.start.end("warning signal, saved" if ended else "warning signal, no answer")
+                self.start.end(f"warning signal, {'saved' if ended else 'no answer'}", waited=False)
             self.unanswered = 0 if ended else self.unanswered + 1
         if self.unanswered >= UNANSWERED:
             raise InnerFailed(
