@@ -26,7 +26,7 @@ def test_sigterm_cancels_and_leaves_no_process(workflow):
     wait_for(lambda: len(flow.processes()) == 2)
     outer.send_signal(signal.SIGTERM)
     outer.wait(100)
-    wait_for(lambda: not flow.processes(), 5)
+    wait_for(lambda: not flow.processes(), 60)
     assert not list((flow.folder / ".snakemake/submitit/running").iterdir())
 
 
@@ -36,7 +36,7 @@ def test_sigint_cancels_and_leaves_no_process(workflow, slow):
     wait_for(lambda: len(flow.processes()) == 2)
     outer.send_signal(signal.SIGINT)
     outer.wait(100)
-    wait_for(lambda: not flow.processes(), 5)
+    wait_for(lambda: not flow.processes(), 60)
     assert not list((flow.folder / ".snakemake/submitit/running").iterdir())
 
 

@@ -111,7 +111,7 @@ def test_the_shell_ignores_the_warning_signal_and_the_training_need_not(tmp_path
     began = time.monotonic()
     run.cluster = "local"
     delayed = run.checkpoint()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 25
     thread.join()
     assert failed
     assert run.process.returncode == 75
@@ -146,7 +146,7 @@ def test_stop_ends_the_whole_session(tmp_path):
     run = InnerRun("sleep 61 & sleep 62", "debug", [], 30)
     run.process = run._start()
     run.stop()
-    wait_for(lambda: not subprocess.run(["pgrep", "-g", str(run.process.pid)], capture_output=True).stdout, 5)
+    wait_for(lambda: not subprocess.run(["pgrep", "-g", str(run.process.pid)], capture_output=True).stdout)
 
 
 def test_the_callable_imports_no_snakemake():
