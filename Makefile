@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CORES ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test bench lint format clean unlock report
+.PHONY: setup demo test bench lint format clean unlock site
 
 setup: $(VENV)/installed
 
@@ -18,6 +18,13 @@ $(VENV)/installed: pyproject.toml
 demo: setup
 	$(BIN)/snakemake --cores $(CORES) all
 	@echo "Figures are in figures/demo, tables in results/demo/tables."
+
+# Draws the items of all suites that have measurements, then builds site/index.html, which opens without a server.
+site: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/bench items
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "Open site/index.html."
 
 test: setup
 	$(BIN)/python -m pytest -n $(CORES) --dist loadfile

@@ -42,6 +42,7 @@ VERBS = {
     "leaderboard": ("bench.compare.cli", "write the leaderboard from the stored baselines"),
     "figure": ("bench.report.cli", "draw one figure from stored measurements"),
     "table": ("bench.report.cli", "write one table from stored measurements"),
+    "items": ("bench.report.cli", "draw all items of suites from stored measurements"),
     "quality": ("bench.report.cli", "check a suite's measurements: what is impossible, what is undertrained"),
     "claims": ("bench.report.cli", "judge the papers' claims on printed numbers and on a suite's"),
 }

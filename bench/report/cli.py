@@ -1,4 +1,4 @@
-"""The verbs ``bench figure``, ``bench table``, ``bench claims`` and ``bench quality``."""
+"""The verbs ``bench figure``, ``bench table``, ``bench items``, ``bench claims`` and ``bench quality``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,37 @@ def _render(kind: str, arguments: argparse.Namespace) -> None:
     stem = render(arguments.item, arguments.suite, kind)
     forms = ".pdf and .png" if kind == "figure" else ".csv, .md, .tex and .html"
     say(f"{stem}{forms}")
+
+
+def _configure_items(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        help="suites whose listed items are drawn; without any, all that have measurements",
+    )
+    parser.set_defaults(run=_items)
+
+
+def _items(arguments: argparse.Namespace) -> None:
+    """Draw all listed items from what is stored; raises BenchError at the end where some lack measurements."""
+    from bench.report.context import Context
+    from bench.report.render import render
+
+    suites = arguments.suites or sorted(
+        {p.parent.name for pattern in ("*", "baselines/*") for p in paths.RESULTS.glob(f"{pattern}/tidy.csv")}
+    )
+    lacking = []
+    for suite in suites:
+        for item in Context(suite, "").plan["items"]:
+            try:
+                say(f"{render(item, suite, ITEMS[item].kind)}")
+            except BenchError as error:
+                lacking.append(f"{suite}: {item}")
+                say(str(error))
+    if lacking:
+        raise BenchError(f"{len(lacking)} items lack measurements: {', '.join(lacking)}.")
+    if not suites:
+        raise BenchError("No suite was measured here and none is stored; run `snakemake --cores 2 all`.")
 
 
 def _configure_claims(parser: argparse.ArgumentParser) -> None:
@@ -90,6 +121,6 @@ def _quality(arguments: argparse.Namespace) -> None:
         )
 
 
-VERBS = {"claims": _configure_claims, "quality": _configure_quality} | {
+VERBS = {"claims": _configure_claims, "items": _configure_items, "quality": _configure_quality} | {
     kind: functools.partial(_configure, kind) for kind in ("figure", "table")
 }
