@@ -111,7 +111,7 @@ class _Places:
         """
         found = dict(made.get("provenance") or {})
         git = found.get("git") or {}
-        if git.get("commit") is None and same_code and found:
+        if git and git.get("commit") is None and same_code:
             found["git"] = git = self._here | {"found_by": "fingerprint"}
         if not git.get("commit") or git.get("dirty") is not False:
             raise BenchError(
