@@ -40,7 +40,7 @@ class Session:
     """One call: the suite, until when, on which device, and what it did."""
 
     suite: Plan
-    deadline: float  # time.monotonic()
+    deadline: float  # time.time(), which other processes share
     device: str
     small: Path | None = None
     side_by_side: int = 1
@@ -52,7 +52,7 @@ class Session:
     @property
     def left(self) -> float:
         """Seconds left."""
-        return self.deadline - time.monotonic()
+        return self.deadline - time.time()
 
     def work(self) -> None:
         """Do runs until the time is used, or nothing is left that this process could do."""
@@ -293,7 +293,7 @@ def _claim(suite: str, run: str) -> Iterator[bool]:
 def helpers(session: Session, count: int) -> list[subprocess.Popen]:
     """Start ``count`` more processes of this call, which take other runs."""
     command = [sys.executable, "-m", "bench.cli", "pieces", session.suite.suite, "--device", session.device]
-    command += ["--minutes", str(session.left / 60), "--helper", str(session.side_by_side)]
+    command += ["--until", str(session.deadline), "--helper", str(session.side_by_side)]
     if session.small is not None:
         command += ["--small", str(session.small)]
     command += [f"--matrix-rate={key}={value}" for key, value in session.rates.items()]
@@ -315,6 +315,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_device(parser)
     parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # started by --side-by-side
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)  # the starting process's deadline
     parser.add_argument("--matrix-rate", action="append", default=[], help=argparse.SUPPRESS)
     parser.set_defaults(run=run_pieces)
 
@@ -326,7 +327,7 @@ def run_pieces(arguments: argparse.Namespace) -> int:
 
     if arguments.minutes <= 0 or arguments.side_by_side < 1:
         raise BenchError("--minutes must be positive and --side-by-side at least 1.")
-    deadline = time.monotonic() + 60 * arguments.minutes
+    deadline = arguments.until or time.time() + 60 * arguments.minutes
     suite = plan.read(arguments.suite)
     session = Session(suite, deadline, torch_device(arguments.device, 1), arguments.small)
     session.side_by_side = arguments.helper or arguments.side_by_side

@@ -116,7 +116,7 @@ def test_a_run_that_another_process_does_is_left_alone(tiny):
 def test_what_does_not_fit_waits(tiny, monkeypatch):
     seconds = {RUNS[0]: 100.0, RUNS[1]: 5.0}
     monkeypatch.setattr(pieces, "estimate", lambda suite, run: seconds[run])
-    session = pieces.Session(plan.read("tiny"), pieces.time.monotonic() + 50, "cpu")
+    session = pieces.Session(plan.read("tiny"), time.time() + 50, "cpu")
     assert session._next() == RUNS[1], "the next whole run that fits"
     session.failed.append(RUNS[1])
     assert session._next() == RUNS[0], "nothing was done yet: it stops in between, saved"
@@ -133,6 +133,18 @@ def test_the_alarm_waits_until_a_training_listens(monkeypatch):
         time.sleep(0.05)
     signal.signal(signal.SIGUSR2, before)
     assert heard == [1] and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_helpers_share_deadline_rates_and_folder(tiny, monkeypatch):
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", started.append)
+    session = pieces.Session(plan.read("tiny"), 1e18, "cpu", Path("small"), 3, {"float32": 2e9})
+    pieces.helpers(session, 2)
+    assert len(started) == 2
+    words = ["pieces", "tiny", "--device", "cpu", "--until", "1e+18", "--helper", "3", "--small", "small"]
+    assert started[0][3:] == [*words, "--matrix-rate=float32=2000000000.0"]
+    monkeypatch.setattr(pieces, "lacking", lambda suite, run: [])  # a helper that finds nothing to do
+    assert main(started[0][3:]) == 0
 
 
 def test_a_plan_that_was_never_written(tiny, capsys):
