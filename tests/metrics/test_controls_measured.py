@@ -22,6 +22,8 @@ measure:
   jacobian: {step_indices: [1], steps: 4, vectors: [0, 7]}
   attention: {images: 1, step_indices: [1], steps: 4}
   frechet: {samples: 8, sampler: ddpm, steps: 3, features: random-conv}
+  memorization: {features: null}
+  along: {psnr: {images: 2, steps: 2}}
 runs:
   - {datasets: [disks-8], models: [identity, wiener, memoriser, local-score], train_sizes: [10]}
 """
@@ -64,6 +66,7 @@ def test_every_metric_is_there_and_finite(tidy):
     for model in ("identity", "wiener", "memoriser", "local-score"):
         metrics = set(tidy[tidy["model"] == model]["metric"])
         assert {"psnr", "psnr_mean", "psnr_gap_mean", "frechet", "jacobian_eigenvalue", "macs"} <= metrics
+        assert {"memorized_share", "jacobian_trace"} <= metrics
         assert np.isfinite(tidy[tidy["model"] == model]["value"]).all()
         assert value(tidy, model, "parameters").item() == 0
 

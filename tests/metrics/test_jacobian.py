@@ -15,7 +15,8 @@ from bench.errors import BenchError
 from bench.metrics import jacobian, shapes
 from bench.metrics.spectra import dense_jacobian, leading_spectra, spectra
 from bench.models.attention import AttentionCore
-from bench.options import JacobianOptions
+from bench.models.registry import build
+from bench.options import JacobianOptions, ModelSpec
 from bench.randomness import generator
 
 SCHEDULE = make_schedule("linear", 1000)
@@ -251,6 +252,32 @@ def test_a_residual_network_has_i_minus_its_own_jacobian():
     np.testing.assert_allclose(
         series(found, "jacobian_singular_value", "denoiser"), expected.singular_values, atol=1e-5
     )
+
+
+def test_bias_free_networks_give_the_operator_of_their_paper():
+    """Kadkhodaie et al. decompose I - J_res at the noisy image in [0, 1], J_res of the residual network itself."""
+    torch.manual_seed(0)
+    spec = ModelSpec("bf", "bf-unet", {"width": 8, "levels": 1})
+    model = build(spec, 4, 1).train()
+    model.residual(torch.rand(16, 1, 4, 4))  # deviations that are not those of silence
+    model.double().eval().requires_grad_(False)
+    picture, step = pool(1, 0), 10
+
+    def measured(x, t, y=None):
+        return model(x.double(), t).to(x.dtype)
+
+    net = torch.nn.Module()
+    net.forward = measured
+    found = jacobian.measure(
+        fake_run(net, picture, picture),
+        JacobianOptions(step_indices=[step], operators=["denoiser"], vectors=[0]),
+    )
+    noisy = torch.from_numpy(noisy_input(picture, step)).view(1, 1, 4, 4)
+    unit = (noisy / GRID.alphas_cumprod[step] ** 0.5 + 1) / 2
+    own = torch.autograd.functional.jacobian(model.residual, unit).view(16, 16).numpy()
+    expected = spectra(np.eye(16) - own, PLAIN)["eps"].singular_values
+    np.testing.assert_allclose(series(found, "jacobian_singular_value", "denoiser"), expected, rtol=1e-4)
+    assert np.abs(own).max() > 1e-3
 
 
 def test_shapes_of_known_vectors():
