@@ -54,6 +54,9 @@ class ExecutorSettings(ExecutorSettingsBase):
     queue_interval: int = field(
         default=30, metadata={"help": "Seconds between two questions to squeue", "type": int}
     )
+    no_check: bool = field(
+        default=False, metadata={"help": "Do not let Slurm judge the plan first; for when nodes are down"}
+    )
     setup: str = field(
         default="", metadata={"help": "Shell line that Slurm jobs run first, such as module load"}
     )
@@ -113,7 +116,8 @@ class Executor(RemoteExecutor):
         if self.settings.cluster == "slurm":
             submission.forget_outer_allocation()
             self.array_size = submission.largest_array()
-            self._ask_before()
+            if not self.settings.no_check:
+                self._ask_before()
 
     def _ask_before(self) -> None:
         """Let Slurm judge each kind of job of the whole plan before the first is submitted."""
@@ -128,7 +132,11 @@ class Executor(RemoteExecutor):
             if (text := submission.refusal(self.settings, wanted))
         ]
         if refused:
-            raise WorkflowError("Slurm would refuse jobs of this plan; mend the profile.", *refused)
+            raise WorkflowError(
+                "Slurm would refuse jobs of this plan; mend the profile. (Are nodes down, and the profile is right? "
+                "--submitit-no-check submits all the same.)",
+                *refused,
+            )
 
     def _attach_or_submit(self, jobs: Sequence[JobExecutorInterface]) -> None:
         verdict = sort_out(jobs, self.records, self.settings.cluster)

@@ -10,12 +10,15 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 DEFAULT_MINUTES = 60  # where no `runtime` is given at all
+# What Slurm says of a request that no node can meet, and also while the only nodes that can are restarting
+UNAVAILABLE, ASKED, PAUSE = "configuration is not available", 3, 5.0
 
 
 def kind_of(job: JobExecutorInterface) -> str:
@@ -130,7 +133,19 @@ def submit(settings, wanted: dict[str, object], calls: Sequence) -> list:
 
 
 def refusal(settings, wanted: dict[str, object]) -> str:
-    """Ask Slurm whether it would accept such a job; return its text if not, without submitting anything."""
+    """Ask Slurm whether it would accept such a job; return its text if not, without submitting anything.
+
+    Asks again, seconds later, where nodes may only be restarting.
+    """
+    for left in reversed(range(ASKED)):
+        text = _judged(settings, wanted)
+        if not left or UNAVAILABLE not in text:
+            break
+        time.sleep(PAUSE)
+    return text
+
+
+def _judged(settings, wanted: dict[str, object]) -> str:
     made = executor(settings, wanted)
     script = made._executor._make_submission_file_text("true", "test")
     with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:

@@ -69,6 +69,17 @@ def test_jobs_of_one_kind_become_arrays_up_to_the_limit():
     assert [len(one) for one in submission.batches(jobs, False, 3)] == [1] * 7
 
 
+def test_slurm_is_asked_again_while_nodes_may_be_restarting(monkeypatch):
+    answers = ["Requested node configuration is not available", ""]
+    monkeypatch.setattr(submission, "PAUSE", 0.0)
+    monkeypatch.setattr(submission, "_judged", lambda *_: answers.pop(0))
+    assert submission.refusal(None, {}) == ""
+    answers = ["Requested node configuration is not available"] * 5
+    assert "not available" in submission.refusal(None, {}) and len(answers) == 2
+    answers = ["invalid partition", ""]
+    assert submission.refusal(None, {}) == "invalid partition"
+
+
 def test_a_refusal_shows_what_sbatch_said():
     error = RuntimeError("Command failed:\nsbatch: error: no such partition\nTraceback\n  File x")
     assert submission.sbatch_text(error) == "sbatch: error: no such partition"

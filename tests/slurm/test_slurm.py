@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from campaign import NODE, Wave
@@ -111,6 +112,17 @@ def test_refused_submission_is_said_before_anything_runs(workflow, arguments, te
     assert flow.run(*arguments, jobs=2) == 1
     assert text in flow.log and "mend the profile" in flow.log
     assert not (flow.folder / "first.txt").exists()
+
+
+def test_a_node_that_restarts_is_waited_for(workflow):
+    """Slurm would refuse, and says the same of a request that no node can ever meet."""
+    tell("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
+    flow = workflow()
+    outer = flow.start(jobs=1)
+    wait_for(lambda: "Select jobs to execute" in flow.log)
+    time.sleep(1)
+    tell("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
+    assert outer.wait(200) == 0
 
 
 def test_killed_snakemake_attaches_and_notices_a_scancel_without_accounting(workflow, slurm):
