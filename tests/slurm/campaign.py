@@ -125,8 +125,11 @@ class Wave:
         return quiet("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
 
     def restart_slurmd(self) -> bool:
-        os.kill(int((self.cluster / "slurmd.pid").read_text()), signal.SIGTERM)
-        time.sleep(2)
+        pid = int((self.cluster / "slurmd.pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + 60
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+            time.sleep(0.5)
         return quiet("slurmd", "-N", NODE)
 
     def break_sacct(self) -> bool:
