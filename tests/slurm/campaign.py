@@ -174,11 +174,19 @@ class Wave:
 
     def inject(self, name: str) -> bool:
         """Inject one fault; False where there was nothing to hit."""
+        self.heal()
         hit = self.faults[name]()
         if hit:
             self.injected[name] += 1
             print(f"  {time.strftime('%H:%M:%S')} {name}", flush=True)
         return hit
+
+    def heal(self) -> None:
+        """Give the node back that Slurm drained, as the people of a site would."""
+        state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout
+        if "drain" in state or "down" in state:
+            print("  the node was drained", flush=True)
+            quiet("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
 
     @property
     def done(self) -> bool:
@@ -192,6 +200,7 @@ class Wave:
         while not self.done and self.injected.total() < faults:
             time.sleep(self.rng.uniform(1, 7))
             if self.outer.poll() is not None and not self.done:
+                self.heal()
                 self.revive()  # it gave up, on a full disk for instance
             elif not self.done:
                 self.inject(self.rng.choice(list(self.faults)))
@@ -210,6 +219,7 @@ class Wave:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and not (self.done and self.outer.poll() is not None):
             if self.outer.poll() is not None and not self.done:
+                self.heal()
                 self.revive()
             time.sleep(0.2)
 
