@@ -18,6 +18,7 @@ PANELS = (
 )
 
 LEAST_STEPS = 20  # for an inset
+PLACE = (0.53, 0.29, 0.45, 0.28)  # of the inset in its panel
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -80,7 +81,13 @@ def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int], split: str) -> None:
     if steps < LEAST_STEPS:
         return
     low, high = int(0.12 * steps), int(0.3 * steps)
-    inset = ax.inset_axes((0.53, 0.29, 0.45, 0.28))
+    behind = (
+        table[table["index"] >= (PLACE[0] - 0.05) * steps].groupby(["train_size", "index"])["value"].mean()
+    )
+    bottom, top = ax.get_ylim()
+    if behind.max() > bottom + PLACE[1] * (top - bottom):
+        return  # it would lie on the curves
+    inset = ax.inset_axes(PLACE)
     near = table[table["index"].between(low - 1, high + 1)]
     for position, size in enumerate(sizes):
         values = near[near["train_size"] == size].groupby("index")["value"]
@@ -109,8 +116,8 @@ def _caption(context: Context, table: pd.DataFrame) -> str:
     images = table["protocol"].iloc[0].split(";")[0].removeprefix("images=")
     caption = (
         f"PSNR of the one-step x0 estimate on {images} train and {images} test images and the gap between them "
-        f"(clipped at 0 per step), {context.shuffles(table)}, {band}; insets enlarge the framed steps. "
-        "A gap that shrinks with N while test PSNR rises is generalization; "
+        f"(clipped at 0 per step), {context.shuffles(table)}, {band}; insets, where there is room, enlarge the "
+        "framed steps. A gap that shrinks with N while test PSNR rises is generalization; "
         f"a gap that shrinks with low test PSNR is underfitting. {context.scope}"
     )
     printed = context.printed("psnr_unet_vs_dit")
