@@ -79,9 +79,11 @@ def _configure_claims(parser: argparse.ArgumentParser) -> None:
 
 def _claims(arguments: argparse.Namespace) -> None:
     from bench.report.context import Context
+    from bench.report.staleness import stale_note
     from bench.report.tables.claims import judged, numbers
 
-    rows = judged(Context(arguments.suite, "tabClaims") if arguments.suite else None)
+    context = Context(arguments.suite, "tabClaims") if arguments.suite else None
+    rows = judged(context)
     if arguments.json:
         print(numbers(rows).to_json(orient="records", indent=1))
         return
@@ -91,6 +93,8 @@ def _claims(arguments: argparse.Namespace) -> None:
             if verdict.cells:
                 print(f"  {side}: {verdict.text()}")
     say(f"{len(rows)} claims; printed numbers first, then those of {arguments.suite or 'no suite'}")
+    if context and (note := stale_note(context, ITEMS["tabClaims"])):
+        say(note.strip())
 
 
 def _configure_quality(parser: argparse.ArgumentParser) -> None:
@@ -104,11 +108,13 @@ def _quality(arguments: argparse.Namespace) -> None:
     """Write quality.csv, .md, .tex and .html of a suite; raises BenchError where something is impossible."""
     from bench.report.context import Context
     from bench.report.quality import FAIL, NOTE, judge
+    from bench.report.staleness import stale_note
     from bench.report.tables.quality import table_of
 
     context = Context(arguments.suite, "tabQuality")
     findings = judge(context)
     table, stem = table_of(context, findings), paths.suite_folder(arguments.suite) / "quality"
+    table.caption += stale_note(context, ITEMS["tabQuality"])
     table.write(str(stem))
     for finding in findings:
         if finding.verdict in (FAIL, NOTE):

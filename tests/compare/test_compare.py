@@ -95,7 +95,7 @@ def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):
     assert "- PSNR gap (dB) against UNet (stale baseline †): better in 2 of 2 cells." in text
 
 
-def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path):
+def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path, capsys):
     baselines.promote(suite)
     shutil.rmtree(paths.suite_folder("grid"))
     context, item = Context("grid", "fig2"), ITEMS["fig2"]
@@ -108,6 +108,8 @@ def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path):
     )
     file.write_text(json.dumps(record))
     assert "STALE: 1 of 12 stored measurements" in stale_note(context, item)
+    assert main(["claims", "grid"]) == 0
+    assert "STALE: 2 of 60 stored measurements" in capsys.readouterr().err
     file.unlink()
     assert "cannot be said: Suite 'grid' has no stored baselines" in stale_note(context, item)
 
