@@ -76,12 +76,9 @@ def _panel(ax: Axes, table: pd.DataFrame, sizes: list[int], word: str) -> None:
 
 
 def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int], split: str) -> None:
-    """Enlarge the steps that the paper enlarges, around the curve of the largest N (of the gap: the one before).
-
-    The gap's inset is there for the band, so one shuffle has none.
-    """
+    """Enlarge the steps that the paper enlarges, around the curve of the largest N (of the gap: the one before)."""
     steps = table["index"].max() + 1
-    if steps < LEAST_STEPS or (split == "train-test" and table["shuffle"].nunique() == 1):
+    if steps < LEAST_STEPS:
         return
     low, high = int(0.12 * steps), int(0.3 * steps)
     behind = (
