@@ -32,7 +32,7 @@ def sort_out(jobs: Sequence[JobExecutorInterface], records: Records, cluster: st
             verdict.submit.append(job)
         elif record.cluster == cluster and _goes_on(job, record, states):
             verdict.follow.append((job, record))
-        elif record.result() is None and _may_live(record, states):
+        elif not _succeeded(record) and _may_live(record, states):
             stale.append((job, record))
         else:
             records.remove(record.key)
@@ -61,10 +61,14 @@ def _may_live(record: Record, states: dict[str, dict[str, State] | None]) -> boo
 def _goes_on(job: JobExecutorInterface, record: Record, states: dict[str, dict[str, State] | None]) -> bool:
     if record.fingerprint != fingerprint_of(job):
         return False
-    result = record.result()
-    if result is None:
+    if not _succeeded(record):  # also after an error: Slurm may have requeued it
         return _may_live(record, states)
-    return result[0] == "success" and all(Path(path).exists() for path in outputs(job))
+    return all(Path(path).exists() for path in outputs(job))
+
+
+def _succeeded(record: Record) -> bool:
+    result = record.result()
+    return result is not None and result[0] == "success"
 
 
 def _end(records: Sequence[Record]) -> list[Record]:

@@ -63,6 +63,8 @@ class InnerRun:
         if self.finished or (self.cluster != "debug" and _succeeded_before()):
             self._mark()  # requeued after its work was done: the outputs must not be made again
             return
+        if self.cluster == "slurm":  # an error of a start that Slurm took back is not this job's last word
+            _job_file("result.pkl").unlink(missing_ok=True)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._on_term)
         self.start = self._begin()

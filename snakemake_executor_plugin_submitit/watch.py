@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Watcher:
-    """Knows which jobs have ended, from result files first and from the queue at most every ``interval`` s.
+    """Knows which jobs have succeeded from their result files, and asks the queue for others every ``interval`` s.
 
     A job that is gone from the queue and has no result is declared lost after two looks, or, where
     accounting gives no final state for it either, after four: a shared file system shows a result late.
@@ -69,7 +69,8 @@ class Watcher:
 
     def ended(self, records: Sequence[Record]) -> dict[str, Outcome]:
         """Return the outcome of each job that has ended, by the record's key."""
-        outcomes = {record.key: _outcome(result) for record in records if (result := record.result())}
+        results = {record.key: result for record in records if (result := record.result())}
+        outcomes = {key: Outcome(True) for key, (kind, _) in results.items() if kind == "success"}
         waiting = [record for record in records if record.key not in outcomes]
         if waiting and self.clock() - self.asked >= self.interval:
             self.asked = self.clock()
@@ -79,6 +80,10 @@ class Watcher:
         return outcomes
 
     def _lost(self, records: Sequence[Record]) -> dict[str, Outcome]:
+        """Return the outcomes of those that will bring no success.
+
+        An error counts only when the queue has let the job go: it may have been requeued at that very moment.
+        """
         states = self.queue.states(records)
         if states is None:
             self._complain()
@@ -92,8 +97,10 @@ class Watcher:
                 self.looks.pop(record.key, None)
                 continue
             self.looks[record.key] = self.looks.get(record.key, 0) + 1
-            if self.looks[record.key] >= 2 and (reason := self._reason(record, state)):
-                found[record.key] = _outcome(record.result() or ("error", reason))
+            if result := record.result():
+                found[record.key] = _outcome(result)
+            elif self.looks[record.key] >= 2 and (reason := self._reason(record, state)):
+                found[record.key] = Outcome(False, reason)
         return found
 
     def _reason(self, record: Record, state: State | None) -> str:

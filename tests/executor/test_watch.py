@@ -46,13 +46,26 @@ def world(tmp_path: Path):
     return world
 
 
-def test_results_are_seen_without_asking_the_queue(world):
-    for result, success in ((("success", None), True), (("error", "Trace\nValueError: no"), False)):
-        world.record.path("result.pkl").write_bytes(pickle.dumps(result))
-        outcome = world.look(0.1)
-        assert outcome.success is success
-        assert outcome.message == ("" if success else "ValueError: no")
-    assert world.queue.asked == 0
+def test_a_success_is_seen_without_asking_the_queue(world):
+    world.record.path("result.pkl").write_bytes(pickle.dumps(("success", None)))
+    outcome = world.look(0.1)
+    assert outcome.success and outcome.message == "" and world.queue.asked == 0
+
+
+def test_an_error_counts_when_the_queue_has_let_the_job_go(world):
+    """A job may fail at the very moment in which Slurm requeues it: it must not be submitted a second time."""
+    error = world.record.path("result.pkl")
+    error.write_bytes(pickle.dumps(("error", "Trace\nValueError: no")))
+    world.queue.answer = {"7_1": State("PENDING")}
+    assert world.look() is None
+    error.unlink()  # its next start
+    world.queue.answer = {"7_1": State("RUNNING")}
+    assert world.look() is None
+    error.write_bytes(pickle.dumps(("error", "Trace\nValueError: no")))
+    for gone in ({}, {"7_1": State("FAILED")}):
+        world.queue.answer = gone
+        outcome = world.look()
+        assert not outcome.success and outcome.message == "ValueError: no"
 
 
 def test_the_queue_is_asked_once_per_interval(world):
