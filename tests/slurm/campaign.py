@@ -218,10 +218,10 @@ class Wave:
     def finish(self) -> None:
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and not (self.done and self.outer.poll() is not None):
+            self.heal()
             if self.outer.poll() is not None and not self.done:
-                self.heal()
                 self.revive()
-            time.sleep(0.2)
+            time.sleep(1)
 
     def verdict(self) -> list[str]:
         """Return what is wrong, nothing if the wave survived."""
