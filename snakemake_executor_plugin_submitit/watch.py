@@ -28,8 +28,10 @@ STUCK = {
     "PartitionNodeLimit",
     "PartitionTimeLimit",
     "QOSResourceLimit",
-    "launch failed requeued held",
 }
+HELD = (
+    "launch failed requeued held"  # by Slurm, after a node could not start it: only a person would let it go
+)
 # Words that name what happened, for states of Slurm's own
 MEANING = {
     "CANCELLED": "it was cancelled from outside",
@@ -93,6 +95,10 @@ class Watcher:
         found = {}
         for record in records:
             state = states.get(record.job_id)
+            if state is not None and state.reason == HELD:
+                self.queue.cancel([record])
+                found[record.key] = Outcome(False, f"Job {record.job_id}: no node could start it ({HELD}).")
+                continue
             if state is not None and state.alive:
                 self.looks.pop(record.key, None)
                 continue

@@ -27,6 +27,9 @@ class FakeQueue:
     def last_state(self, record):
         return self.accounting
 
+    def cancel(self, records):
+        self.cancelled = [record.job_id for record in records]
+
 
 @pytest.fixture
 def world(tmp_path: Path):
@@ -134,6 +137,12 @@ def test_a_job_that_can_never_start_is_named_once(world):
     for _ in range(3):
         world.look()
     assert len(world.warnings) == 1 and "train n=1" in world.warnings[0]
+
+
+def test_a_job_that_slurm_holds_after_a_failed_launch_is_a_failed_attempt(world):
+    world.queue.answer = {"7_1": State("PENDING", "launch failed requeued held")}
+    assert "no node could start it" in world.look().message
+    assert world.queue.cancelled == ["7_1"]
 
 
 def test_records_come_back_and_broken_ones_do_not(world, tmp_path):
