@@ -106,7 +106,8 @@ def test_the_marks_return_after_a_success_only(tmp_path):
 def test_the_shell_ignores_the_warning_signal_and_the_training_need_not(tmp_path):
     """checkpoint() returns as soon as the inner run has ended, and the new start has no process."""
     code = "import signal, time; signal.signal(12, lambda *a: exit(75)); print(flush=True); time.sleep(60)"
-    run = InnerRun(f'{sys.executable} -c "{code}"; exit $?', "local", [], 40)
+    ready = tmp_path / "ready"
+    run = InnerRun(f'{sys.executable} -c "{code}" > {ready}; exit $?', "local", [], 40)
     run.cluster = "debug"  # without a submitit environment, but with a session of its own
     failed = []
 
@@ -117,8 +118,7 @@ def test_the_shell_ignores_the_warning_signal_and_the_training_need_not(tmp_path
 
     thread = threading.Thread(target=call)
     thread.start()
-    wait_for(lambda: run.process is not None)
-    time.sleep(0.5)
+    wait_for(lambda: ready.exists() and ready.stat().st_size)  # its handler is there
     began = time.monotonic()
     run.cluster = "local"
     delayed = run.checkpoint()
