@@ -56,6 +56,20 @@ def test_controls_are_not_ranked_and_stale_rows_are_marked(suite):
     assert "60 measurements, 60 stale" in leaderboard.page()
 
 
+def test_the_gap_of_an_undertrained_network_is_not_ranked(suite, monkeypatch):
+    for name in suite.runs:
+        finish(suite, name, 1.0 + (".dit-t16." in name), 19.0 if ".unet-t16." in name else 20.0)
+        if ".dit-t16." in name:  # stands for the control
+            file = paths.run_folder("grid", name) / "cost.csv"
+            file.write_text(file.read_text().replace("1000.0", "0.0"))
+    baselines.promote(suite)
+    monkeypatch.setattr(leaderboard, "LINEAR", "dit-t16")
+    page = leaderboard.page()
+    gap = page.split("### PSNR gap")[1].split("###")[0]
+    assert "| UNet (`unet-t16`) | 1 ± 0 (19.00) ‡ |" in gap and "**" not in gap
+    assert "| UNet (`unet-t16`) | **19.00** ± 0 |" in page.split("### Test PSNR")[1].split("###")[0]
+
+
 def test_one_shuffle_has_an_interval_over_images(suite):
     for name in [n for n in suite.runs if not n.endswith("s0")]:
         del suite.runs[name]
