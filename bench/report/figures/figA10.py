@@ -16,6 +16,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     rows = rows[field(rows, "space") == "pixels"]
     datasets, models = context.ordered(rows, "dataset"), context.ordered(rows, "model")
     figure, axes = panels(len(datasets), 3, 1.9)
+    top = min(100.0, max(10.0, 120 * float(rows["value"].max())))
     for ax, dataset in zip(axes, datasets):
         here = rows[rows["dataset"] == dataset]
         sizes = context.ordered(here, "train_size")
@@ -33,7 +34,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             range(len(sizes)), 100 * control, color="0.4", linestyle=DASHES[2], label="test images (chance)"
         )
         ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
-        ax.set_ylim(-4, 104)
+        ax.set_ylim(-0.04 * top, 1.04 * top)
         ax.margins(x=0.15)
         ax.set_title(context.title(dataset))
     for ax in axes[::3]:

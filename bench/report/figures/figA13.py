@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from bench.report.context import Context
 from bench.report.style import MARKERS, PALETTE, count, legend, new_figure
 
+MARKS = (*MARKERS, "X", "*", "<", ">", "p")  # more than colours, so that no two models share both
 COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))
 
 
@@ -49,7 +50,7 @@ def _scatter(ax, context: Context, costs: pd.Series, table: pd.DataFrame, models
         colour = PALETTE[family % len(PALETTE)]
         variant = bool(context.plan["models"][model]["baseline"])
         ax.plot(
-            costs[model], own.mean(), MARKERS[number % len(MARKERS)], markersize=4.5, linestyle="none",
+            costs[model], own.mean(), MARKS[number % len(MARKS)], markersize=4.5, linestyle="none",
             color="white" if variant else colour, markeredgecolor=colour, label=context.label(model),
         )  # fmt: skip
     if costs.max() > 10 * costs[costs > 0].min():
