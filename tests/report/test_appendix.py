@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench import config, paths
+from bench import config, paths, plan
 from bench.cli import main
 from bench.options import to_dict
 from bench.report.context import DEFAULTS, Context
@@ -146,7 +146,8 @@ def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
     table("tabProtocol", "families")
     text = (paths.tables_folder("families") / "tabProtocol.md").read_text()
     assert "| training | learning_rate | 0.002 or 0.001 or 0.004 or 0.003 | 0.0001 | **assumed** |" in text
-    assert "| training | steps | 600 | 400000 | paper |" in text
+    steps = plan.load("families").options.training.steps
+    assert f"| training | steps | {steps} | 400000 | paper |" in text
     table("tabProtocol", "demo")
     assert (
         "| halves |" not in (paths.tables_folder("demo") / "tabProtocol.md").read_text()
@@ -163,7 +164,8 @@ def test_table_1_takes_local_variants_and_networks_that_have_none():
 
 def test_kept_checkpoints_are_points_along_a_training():
     rows = along_training(Context("families", "figA5"), "attention_distance")
-    assert set(rows["steps"]) == {60, 150, 300, 600} and set(rows["layer"]) == {1, 3}
+    training = plan.load("families").run("disks-16.dit-t16.n10.s0").training
+    assert set(rows["steps"]) == {*training.snapshots, training.steps} and set(rows["layer"]) == {1, 3}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

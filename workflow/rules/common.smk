@@ -1,6 +1,7 @@
 """The suite's plan, and the small functions that rules ask it. Nothing here imports torch."""
 
 import functools
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -242,3 +243,16 @@ def checked(wildcards):
 
 
 CHECKED = f"results/{PLAN.suite}/compare/{PLAN.candidate}.check.txt"
+
+
+def checks():
+    """Return the commands that check the candidate on every image shape that the suite trains it on."""
+    words = ["bench", "models", "check", config.get("model", "")]
+    for key, value in PLAN.run(candidate_runs()[0]).model.options.items():
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    rows = [PLAN.datasets[PLAN.runs[run].dataset] for run in candidate_runs()]
+    shapes = sorted({(row.resolution, row.channels) for row in rows})
+    return " && ".join(
+        f"{shlex.join(words)} --image-size {side} --channels {channels}"
+        for side, channels in shapes
+    )

@@ -1,16 +1,3 @@
-def checks():
-    """Return the commands that check the candidate on every image shape that the suite trains it on."""
-    words = ["bench", "models", "check", config.get("model", "")]
-    for key, value in PLAN.run(candidate_runs()[0]).model.options.items():
-        words += ["--set", f"{key}={json.dumps(value)}"]
-    rows = [PLAN.datasets[PLAN.runs[run].dataset] for run in candidate_runs()]
-    shapes = sorted({(row.resolution, row.channels) for row in rows})
-    return " && ".join(
-        f"{shlex.join(words)} --image-size {side} --channels {channels}"
-        for side, channels in shapes
-    )
-
-
 # A model of a user's file is checked before it is trained; its module is not imported here.
 rule conformance:
     output:
