@@ -91,8 +91,7 @@ def _rates(folder: Path) -> Iterator[Rate]:
     precision = {
         (*(r[k] for k in keys), r["model"]["name"]): r["training"]["precision"] for r in plan["runs"]
     }
-    whole = folder / "tidy.csv"
-    files = [whole] if whole.exists() else sorted(folder.glob("runs/*/cost.csv"))
+    files = sorted(folder.glob("tidy.csv*")) or sorted(folder.glob("runs/*/cost.csv"))
     for file in files:
         table = pd.read_csv(file, keep_default_na=False)
         table = table[table["metric"].isin(("macs", "images_per_second"))]

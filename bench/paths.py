@@ -54,8 +54,20 @@ def measured(suite: str) -> bool:
 
 def stored_folder(suite: str) -> Path:
     """Return where items read: the suite's own results, else its stored baseline, where there is one."""
-    baseline = baselines_folder(suite)
-    return baseline if not measured(suite) and (baseline / "tidy.csv").exists() else suite_folder(suite)
+    stored = not measured(suite) and baseline_table(suite).exists()
+    return baselines_folder(suite) if stored else suite_folder(suite)
+
+
+def stored_table(suite: str) -> Path:
+    """Return the tidy table that items read, in :func:`stored_folder`."""
+    own = stored_folder(suite) == suite_folder(suite)
+    return tidy_file(suite) if own else baseline_table(suite)
+
+
+def stored_run(suite: str, run: str) -> Path:
+    """Return the folder of a run's arrays that items read, in :func:`stored_folder`."""
+    own = stored_folder(suite) == suite_folder(suite)
+    return run_folder(suite, run) if own else baseline_arrays(suite, run)
 
 
 def run_folder(suite: str, run: str) -> Path:
@@ -81,6 +93,16 @@ def figures_folder(suite: str) -> Path:
 def baselines_folder(suite: str) -> Path:
     """Return the folder of a suite's stored baselines."""
     return RESULTS / "baselines" / suite
+
+
+def baseline_table(suite: str) -> Path:
+    """Return the tidy table of a suite's stored baselines: compressed, since it lies in git."""
+    return baselines_folder(suite) / "tidy.csv.gz"
+
+
+def baseline_arrays(suite: str, run: str) -> Path:
+    """Return the folder of a run's arrays among a suite's stored baselines."""
+    return baselines_folder(suite) / "arrays" / run
 
 
 def compare_stem(suite: str, model: str) -> Path:

@@ -25,6 +25,11 @@ class Interval:
     count: int
 
 
+def by_image(values: np.ndarray, size: int) -> np.ndarray:
+    """Return one value for each image, (min(N, K),), of K ``values`` on ``size`` = N images that repeat with fresh noise."""
+    return np.array([values[first::size].mean() for first in range(min(size, len(values)))])
+
+
 def paired_interval(differences: Sequence[float], level: float = LEVEL) -> Interval:
     """Return the mean of paired differences, its two-sided Student t interval and the p value of "no difference".
 

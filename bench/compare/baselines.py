@@ -1,6 +1,6 @@
 """Stored baselines: the measurements of a suite that are committed, with the provenance of every row. Torch-free.
 
-``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv``, ``provenance.json`` and, for the pictures,
+``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv.gz``, ``provenance.json`` and, for the pictures,
 ``arrays/RUN/METRIC.npz``.  Of a dataset that may not be passed on, numbers and attention maps are kept, and nothing
 that shows its images.
 """
@@ -17,7 +17,7 @@ import pandas as pd
 
 from bench import paths
 from bench.errors import BenchError
-from bench.files import digest, read_json, save_arrays, write_json, write_text
+from bench.files import atomic, digest, read_json, save_arrays, write_json
 from bench.options import RunSpec, from_dict, to_dict
 from bench.plan import Plan, training_options
 from bench.provenance import environment
@@ -49,8 +49,10 @@ def promote(suite: Plan) -> Path:
             tables.append(table)
             _keep_arrays(suite, run, new / "arrays" / run)
         table = pd.concat(tables, ignore_index=True)
-        write_text(new / "tidy.csv", table.to_csv(index=False))
-        read_tidy(new / "tidy.csv")
+        file = new / paths.baseline_table(suite.suite).name
+        with atomic(file) as temporary:  # no time stamp: the same numbers are the same bytes
+            table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
+        read_tidy(file)
         write_json(new / "plan.json", suite.summary())
         write_json(new / "provenance.json", {"environments": places.environments, "runs": records})
         if target.exists():
@@ -206,7 +208,7 @@ def _reasons(suite: Plan, run: str, metric: str, record: dict, made: dict, local
 def difference(suite: str) -> pd.DataFrame:
     """Compare ``results/SUITE/tidy.csv`` with the baselines: per metric the rows on either side and the largest change."""
     stored(suite)
-    old, new = (read_tidy(f) for f in (paths.baselines_folder(suite) / "tidy.csv", paths.tidy_file(suite)))
+    old, new = (read_tidy(f) for f in (paths.baseline_table(suite), paths.tidy_file(suite)))
     both = old.merge(new, on=KEY, how="outer", suffixes=("_old", "_new"), indicator=True)
     both["change"] = (both["value_new"] - both["value_old"]).abs()
     rows = [

@@ -19,7 +19,7 @@ from bench.compare.measures import JUDGED, Judged
 from bench.errors import BenchError
 from bench.files import read_json
 from bench.plan import Plan
-from bench.statistics import Interval, holm, nested_interval, paired_interval, verdict
+from bench.statistics import Interval, by_image, holm, nested_interval, paired_interval, verdict
 from bench.tidy import read_tidy
 
 MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
@@ -36,7 +36,7 @@ def compare(suite: Plan) -> tuple[pd.DataFrame, list[str]]:
     baseline is, else empty).  Raises BenchError where the baselines are of other data, or were measured otherwise.
     """
     candidate_runs(suite)  # a missing candidate is the first thing to say
-    old = read_tidy(_stored(suite, "tidy.csv"))
+    old = read_tidy(_stored(suite, paths.baseline_table(suite.suite).name))
     new = _measured(suite)
     _check_data(suite, new, old)
     status = baselines.status(suite)
@@ -131,21 +131,18 @@ def _over_images(suite: Plan, judged: Judged, cell: dict, shuffles: Iterable[int
     parts = []
     for shuffle in shuffles:
         sides = []
-        for folder, model in (
-            (paths.suite_folder(suite.suite) / "runs", suite.candidate),
-            (_stored(suite, "arrays"), cell["baseline"]),
+        for folder_of, model in (
+            (paths.run_folder, suite.candidate),
+            (paths.baseline_arrays, cell["baseline"]),
         ):
-            file = folder / _run(cell["dataset"], model, cell["train_size"], shuffle) / "psnr.npz"
+            run = _run(cell["dataset"], model, cell["train_size"], shuffle)
+            file = folder_of(suite.suite, run) / "psnr.npz"
             if not file.exists():
                 return math.nan, math.nan
             with np.load(file, allow_pickle=False) as arrays:
                 sides.append({split: arrays[split].mean(1) for split in ("test", "train")})
         test, train = (sides[0][split] - sides[1][split] for split in ("test", "train"))
-        # where N is smaller than the number of images, the N images repeat with fresh noise: one image, one value
-        own = [
-            train[first :: cell["train_size"]].mean() for first in range(min(cell["train_size"], len(train)))
-        ]
-        parts.append([test] if judged.key == "test_psnr" else [np.array(own), -test])
+        parts.append([test] if judged.key == "test_psnr" else [by_image(train, cell["train_size"]), -test])
     found = nested_interval(parts)
     return found.low, found.high
 
@@ -194,7 +191,7 @@ def budget_table(suite: Plan) -> pd.DataFrame:
     Columns: model, parameters, macs, steps, batch, images (steps times batch), learning_rate, images_per_second (mean)
     and device.  The baselines' recipe is that of the stored plan, with which they were trained.
     """
-    old, new = read_tidy(_stored(suite, "tidy.csv")), _measured(suite)
+    old, new = read_tidy(_stored(suite, paths.baseline_table(suite.suite).name)), _measured(suite)
     trained = {
         run["model"]["name"]: run["training"]
         for run in read_json(_stored(suite, "plan.json"))["runs"]

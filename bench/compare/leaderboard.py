@@ -18,7 +18,7 @@ from bench.compare import baselines
 from bench.compare.measures import JUDGED, Judged
 from bench.errors import BenchError
 from bench.files import read_json, write_text
-from bench.statistics import nested_interval, paired_interval
+from bench.statistics import by_image, nested_interval, paired_interval
 from bench.tidy import read_tidy
 
 LINEAR = "wiener"  # the control that a trained network should pass
@@ -68,7 +68,7 @@ def _suite(name: str) -> str:
     folder = paths.baselines_folder(name)
     stored, table, record = (
         read_json(folder / "plan.json"),
-        read_tidy(folder / "tidy.csv"),
+        read_tidy(paths.baseline_table(name)),
         baselines.stored(name),
     )
     try:
@@ -166,12 +166,12 @@ def _cell(judged: Judged, key: tuple, part: pd.DataFrame, status: dict) -> Cell:
 
 def _half_over_images(judged: Judged, suite: str, run: str, size: int) -> float:
     """Return half the interval of one run's mean over images, NaN where none is stored."""
-    file = paths.baselines_folder(suite) / "arrays" / run / "psnr.npz"
+    file = paths.baseline_arrays(suite, run) / "psnr.npz"
     if judged.measured != "psnr" or not file.exists():
         return math.nan
     with np.load(file, allow_pickle=False) as arrays:
         test, train = (arrays[split].mean(1) for split in ("test", "train"))
-    own = np.array([train[first::size].mean() for first in range(min(size, len(train)))])
+    own = by_image(train, size)
     found = nested_interval([[test] if judged.key == "test_psnr" else [own, -test]])
     return found.high - found.mean
 

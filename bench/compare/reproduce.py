@@ -70,7 +70,7 @@ def sample(suite: Plan, count: int, seed: int) -> list[str]:
 
 def reproduce(suite: Plan, runs: list[str], device: str | None = None) -> list[Agreement]:
     """Run these baseline runs again in a temporary folder and compare every row; raises BenchError where one fails."""
-    record, old = baselines.stored(suite.suite), read_tidy(paths.baselines_folder(suite.suite) / "tidy.csv")
+    record, old = baselines.stored(suite.suite), read_tidy(paths.baseline_table(suite.suite))
     with tempfile.TemporaryDirectory(prefix="bench-reproduce-") as folder:
         place = _Place(Path(folder), device)
         found = []

@@ -51,7 +51,11 @@ def _items(arguments: argparse.Namespace) -> None:
     from bench.report.render import render
 
     suites = arguments.suites or sorted(
-        {p.parent.name for pattern in ("*", "baselines/*") for p in paths.RESULTS.glob(f"{pattern}/tidy.csv")}
+        {
+            p.parent.name
+            for pattern in ("*", "baselines/*")
+            for p in paths.RESULTS.glob(f"{pattern}/tidy.csv*")
+        }
     )
     lacking = []
     for suite in suites:

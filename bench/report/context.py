@@ -74,7 +74,7 @@ class Context:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The whole tidy table."""
-        return read_tidy(self._read(self.folder / "tidy.csv"))
+        return read_tidy(self._read(paths.stored_table(self.suite)))
 
     @cached_property
     def tidy(self) -> pd.DataFrame:
@@ -163,7 +163,7 @@ class Context:
     ) -> dict[str, np.ndarray]:
         """Return the arrays of one run; none where its images may not be stored (``redistribute: false``)."""
         run = f"{dataset}.{model}.n{train_size}.s{shuffle}"
-        path = self.folder / ("arrays" if self.from_baseline else "runs") / run / f"{metric}.npz"
+        path = paths.stored_run(self.suite, run) / f"{metric}.npz"
         if self.from_baseline and not path.exists() and not self.plan["datasets"][dataset]["redistribute"]:
             return {}
         try:

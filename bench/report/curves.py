@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -42,6 +43,13 @@ def curve(
     )  # fmt: skip
     if spread.notna().any():
         ax.fill_between(mean.index.astype(float), mean - spread, mean + spread, color=shade, alpha=0.25, lw=0)
+
+
+def name_columns(context: Context, axes: np.ndarray, models: list[str], x: str) -> None:
+    """Write the models above the columns of a grid of axes, and what their common x is beneath."""
+    for top, bottom, model in zip(axes[0], axes[-1], models):
+        top.set_title(context.label(model))
+        bottom.set_xlabel(x)
 
 
 def band(table: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bench import paths
 from bench.data import optima
 from bench.report.context import Context
 
@@ -101,8 +102,7 @@ class Suite:
         """Return the mean squared error (K, S), peak 1, of single images by split, and ``sigma`` (S,), the noise relative
         to the image; empty where none were kept."""
         if run not in self._errors:
-            folder = "arrays" if self.context.from_baseline else "runs"
-            file = self.context.folder / folder / run / "psnr.npz"
+            file = paths.stored_run(self.context.suite, run) / "psnr.npz"
             arrays = {}
             if file.exists():
                 with np.load(file, allow_pickle=False) as opened:

@@ -20,7 +20,7 @@ RUN = "disks-8.dit-t16.n10.s0"
 
 def test_promotes_every_row_with_its_provenance_and_no_host(suite):
     folder = baselines.promote(suite)
-    table, record = read_tidy(folder / "tidy.csv"), baselines.stored("grid")
+    table, record = read_tidy(paths.baseline_table("grid")), baselines.stored("grid")
     assert len(table) == len(suite.runs) * 10 and set(record["runs"]) == set(suite.runs)
     made = record["runs"][RUN]
     assert made["train"]["code"] == suite.code("train", RUN) and made["train"]["date"] == PLACE["date"]
@@ -58,11 +58,12 @@ def test_a_machine_without_git_is_vouched_for_by_the_fingerprint(suite, monkeypa
 
 @pytest.mark.parametrize("git", [{"commit": "c", "dirty": True}, None])
 def test_refuses_uncommitted_code_and_keeps_what_was_there(suite, git):
-    before = (baselines.promote(suite) / "tidy.csv").read_bytes()
+    baselines.promote(suite)
+    before = paths.baseline_table("grid").read_bytes()
     finish(suite, RUN, 9.0, place=PLACE | {"git": git})
     with pytest.raises(BenchError, match="uncommitted code"):
         baselines.promote(suite)
-    assert (paths.baselines_folder("grid") / "tidy.csv").read_bytes() == before
+    assert paths.baseline_table("grid").read_bytes() == before
     assert [f.name for f in paths.baselines_folder("grid").parent.iterdir()] == ["grid"]
 
 

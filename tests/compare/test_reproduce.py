@@ -109,7 +109,7 @@ def test_runs_again_bit_for_bit_and_finds_a_changed_number(tmp_path, monkeypatch
     again = ["reproduce", "--suite", "one", "--sample", "1", "--device", "cpu"]
     assert main(again) == 0
     assert f"{RUN}: bit-equal" in capsys.readouterr().err
-    file = paths.baselines_folder("one") / "tidy.csv"
+    file = paths.baseline_table("one")
     table = read_tidy(file)
     table.loc[table["metric"] == "psnr_gap_mean", "value"] += 1e-7
     table.to_csv(file, index=False)

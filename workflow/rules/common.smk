@@ -161,7 +161,7 @@ def stored_of_item(wildcards):
             for metric in ITEMS[wildcards.item].arrays
             for path in sorted(folder.glob(f"arrays/*/{metric}.npz"))
         ]
-        return [folder / "plan.json", folder / "tidy.csv", *arrays]
+        return [folder / "plan.json", paths.stored_table(PLAN.suite), *arrays]
     return [
         paths.plan_file(PLAN.suite),
         paths.tidy_file(PLAN.suite),

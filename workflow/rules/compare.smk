@@ -21,7 +21,7 @@ rule conformance:
 rule compare:
     input:
         measurements(candidate_runs()),
-        f"results/baselines/{PLAN.suite}/tidy.csv" if PLAN.candidate else [],
+        paths.baseline_table(PLAN.suite) if PLAN.candidate else [],
         f"results/baselines/{PLAN.suite}/provenance.json" if PLAN.candidate else [],
     output:
         report(

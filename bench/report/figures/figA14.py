@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import OPERATORS, band, curve, jacobian, level
+from bench.report.curves import OPERATORS, band, curve, jacobian, level, name_columns
 from bench.report.style import count, legend, new_figure
 
 METRICS = (
@@ -35,10 +35,7 @@ def draw(context: Context) -> tuple[Figure, str]:
                 curve(ax, own[own["train_size"] == size], "index", f"N = {count(size)}", number, number)
         line[0].set_ylabel(name)
         line[0].set_ylim(0, None)
-    for ax, model in zip(axes[0], models):
-        ax.set_title(context.label(model))
-    for ax in axes[-1]:
-        ax.set_xlabel("k")
+    name_columns(context, axes, models, "k")
     legend(figure)
     return figure, (
         f"{context.title(dataset)}: the leading eigenvectors of the Jacobian of the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import OPERATORS, curve, jacobian
+from bench.report.curves import OPERATORS, curve, jacobian, name_columns
 from bench.report.style import count, legend, new_figure
 
 MOST = 4  # models side by side
@@ -35,10 +35,7 @@ def draw(context: Context) -> tuple[Figure, str]:
                     own = own.assign(value=own["value"] / own["value"].abs().max())
                     curve(ax, own, "index", OPERATORS[operator], number, number)
         line[0].set_ylabel(f"N = {count(size)}\n" + r"$\lambda_k\,/\,\max|\lambda|$")
-    for ax, model in zip(axes[0], models):
-        ax.set_title(context.label(model))
-    for ax in axes[-1]:
-        ax.set_xlabel("k")
+    name_columns(context, axes, models, "k")
     legend(figure)
     return figure, (
         f"{context.title(dataset)}: eigenvalues of the symmetric part of one network's Jacobian, read as noise prediction "

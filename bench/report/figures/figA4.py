@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
-from bench.report.curves import band, curve
+from bench.report.curves import band, curve, name_columns
 from bench.report.style import count, legend, new_figure
 
 METRICS = (
@@ -35,10 +35,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
             ax.margins(x=0.1)
         line[0].set_ylabel(name)
-    for ax, model in zip(axes[0], models):
-        ax.set_title(context.label(model))
-    for ax in axes[-1]:
-        ax.set_xlabel("layer")
+    name_columns(context, axes, models, "layer")
     legend(figure)
     return figure, (
         f"{context.title(dataset)}: how far a token looks, by layer: the mean distance of what it attends to, the share of "
