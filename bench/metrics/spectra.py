@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
-from torch.func import linearize
+from torch.func import functionalize, linearize
 
 from bench.errors import BenchError
 from bench.models.attention import exact_attention
@@ -24,14 +24,17 @@ Function = Callable[[Tensor], Tensor]
 Maps = dict[str, tuple[float, float]]  # operator -> (shift, slope)
 
 RESIDUAL = 1e-2  # |A v - lambda v| / max |lambda| that a leading pair may have
-TOLERANCES = (1e-3, 1e-6)  # asked of ARPACK, in turn, until the residual is kept
+TOLERANCE = 1e-3  # of the operator's size, asked of ARPACK
+RESTARTS = 1000  # of ARPACK, each of some twenty products; real spectra take tens
+ADJOINT = 1e-3  # |u J v - v J^T u| / (|J v| + |J^T u|) for random unit u and v that rounding may give
+ROUNDING = 1e-3  # of |shift| + |slope J|: an operator below it is zero, since float32 products cannot resolve it
 
 
 @dataclass(frozen=True)
 class Spectrum:
     """``eigenvalues`` (d or k,) of the symmetric part, descending, ``eigenvectors`` (d, d or k) as columns,
     ``singular_values`` descending; ``asymmetry`` |J - J^T| / |J| and ``trace``, NaN where only leading values
-    are known; ``residual`` max_k |A v_k - lambda_k v_k| / max |lambda|."""
+    are known; ``residual`` max_k |A v_k - lambda_k v_k| / max |lambda|, the latter at least ROUNDING of the terms of A."""
 
     eigenvalues: np.ndarray
     eigenvectors: np.ndarray
@@ -90,7 +93,11 @@ def spectra(jacobian: np.ndarray, maps: Maps) -> dict[str, Spectrum]:
 
 
 class Products:
-    """J v and J^T v of a function at one image (1, C, H, W), from one pass: vectors (d,) float64 to the same."""
+    """J v and J^T v of a function at one image (1, C, H, W), from one pass: vectors (d,) float64 to the same.
+
+    Raises BenchError where there is no forward-mode derivative, a product is not finite, or the two are not each
+    other's transpose.
+    """
 
     def __init__(self, function: Function, x: Tensor) -> None:
         def mapped(z: Tensor) -> Tensor:
@@ -101,7 +108,24 @@ class Products:
             with torch.enable_grad():
                 self._x = x.detach().contiguous().requires_grad_()
                 self._out = mapped(self._x)
-            _, self._push = linearize(mapped, x.detach().contiguous())
+            try:  # made functional: what the function changes in place, the second product would find changed
+                _, self._push = linearize(functionalize(mapped), x.detach().contiguous())
+            except RuntimeError as error:
+                raise BenchError(
+                    f"The network has no forward-mode derivative ({error}); set jacobian.leading to null."
+                ) from error
+        self._check()
+
+    def _check(self) -> None:
+        u, v = np.random.default_rng(1).standard_normal((2, self._x.numel())) / math.sqrt(self._x.numel())
+        self.forward(v)
+        image, adjoint = self.forward(v), self.backward(u)
+        bound = ADJOINT * (np.linalg.norm(image) + np.linalg.norm(adjoint))
+        if not abs(u @ image - v @ adjoint) <= bound:
+            raise BenchError(
+                "The network's forward-mode and backward derivatives disagree; set jacobian.leading to null for the "
+                "complete spectrum, which takes the backward ones only."
+            )
 
     def forward(self, v: np.ndarray) -> np.ndarray:
         """Return J v."""
@@ -118,6 +142,8 @@ class Products:
 
 def leading_spectra(function: Function, x: Tensor, count: int, maps: Maps) -> dict[str, Spectrum]:
     """Return the ``count`` leading values of ``shift I + slope J`` without forming J, for each operator.
+
+    Of a value that many directions share, fewer copies may be found than there are (one starting vector).
 
     Raises BenchError where ``count`` is not below the dimension, a product is not finite, or a pair does not
     satisfy its equation to RESIDUAL.
@@ -145,32 +171,39 @@ def _leading(products: Products, size: int, count: int, shift: float, slope: flo
         return shift * v + slope * products.backward(v)
 
     start = np.random.default_rng(0).standard_normal(size)
-    values, vectors, residual = _lanczos(lambda v: (forward(v) + backward(v)) / 2, start, count)
+    start /= np.linalg.norm(start)
+    floor = ROUNDING * (abs(shift) + float(np.linalg.norm(slope * products.forward(start))))
+    values, vectors, residual = _lanczos(lambda v: (forward(v) + backward(v)) / 2, start, count, floor)
     # the singular vectors of a nearly symmetric Jacobian lie near its eigenvectors: start among them
-    squares, _, second = _lanczos(lambda v: backward(forward(v)), vectors.sum(1), count)
+    mixed = vectors.sum(1) / math.sqrt(count)
+    squares, _, second = _lanczos(lambda v: backward(forward(v)), mixed, count, floor**2)
     singular = np.sqrt(np.maximum(squares, 0))
     return Spectrum(values, _signed(vectors), singular, residual=max(residual, second))
 
 
 def _lanczos(
-    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, count: int
+    product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, count: int, floor: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the largest eigenvalues, descending, their vectors, and the largest relative residual."""
-    if not product(start).any():  # the zero operator, which ARPACK cannot start from
+    """Return the largest eigenvalues, descending, their vectors, and the largest relative residual.
+
+    ``start`` has norm 1.  ARPACK's tolerance is relative to each eigenvalue, which one near zero never meets:
+    it is given the operator moved by its own size, at least ``floor``.
+    """
+    size = max(float(np.linalg.norm(product(start))), floor)
+    if size == 0:  # the zero operator of no terms
         return np.zeros(count), np.eye(len(start), count), 0.0
-    operator = LinearOperator((len(start),) * 2, product, dtype=np.float64)
-    residual = math.inf
-    for tolerance in TOLERANCES:
-        try:
-            values, vectors = eigsh(operator, count, which="LA", v0=start, tol=tolerance)
-        except ArpackNoConvergence:
-            continue
-        values, vectors = values[::-1], vectors[:, ::-1]
+    moved = LinearOperator((len(start),) * 2, lambda v: product(v) + size * v, dtype=np.float64)
+    try:
+        values, vectors = eigsh(moved, count, which="LA", v0=start, tol=TOLERANCE, maxiter=RESTARTS)
+    except ArpackNoConvergence:
+        residual = math.inf
+    else:
+        values, vectors = values[::-1] - size, vectors[:, ::-1]
         images = np.stack([product(v) for v in vectors.T], axis=1)
-        scale = max(np.abs(values).max(), 1e-12)
+        scale = max(np.abs(values).max(), floor)
         residual = float(np.linalg.norm(images - values * vectors, axis=0).max() / scale)
-        if residual <= RESIDUAL:
-            return values, vectors, residual
+    if residual <= RESIDUAL:
+        return values, vectors, residual
     raise BenchError(
         f"The {count} leading values did not converge (relative residual {residual:.1e}); "
         "set jacobian.leading to null."
