@@ -52,7 +52,11 @@ def trained(run: Run, step: int) -> tuple[Function, Tensor, Maps]:
     noise = torch.randn(clean.shape, generator=generator(0, "jacobian-noise", step)).to(run.device)
     t, model = int(grid.timesteps[step]), run.model
     maps = {"x0": operators(float(grid.alphas_cumprod[step]))["x0"]}
-    return lambda z: model(z, torch.full((len(z),), t, device=run.device)), grid.q_sample(clean, step, noise), maps
+    return (
+        lambda z: model(z, torch.full((len(z),), t, device=run.device)),
+        grid.q_sample(clean, step, noise),
+        maps,
+    )
 
 
 def clock(device: str) -> float:
@@ -142,10 +146,14 @@ def main() -> None:
     for name in arguments.networks:
         reference = None
         for part in arguments.parts:
-            seconds, memory = timed(part, name, arguments.device, arguments.step, arguments.rows, arguments.leading)
+            seconds, memory = timed(
+                part, name, arguments.device, arguments.step, arguments.rows, arguments.leading
+            )
             reference = seconds if part == "pixel" else reference
             ratio = f"{reference / seconds:.1f}" if reference else ""
-            print(f"| {Path(name).name} | {words[part]} | {seconds:.1f} | {ratio} | {memory:.0f} |", flush=True)
+            print(
+                f"| {Path(name).name} | {words[part]} | {seconds:.1f} | {ratio} | {memory:.0f} |", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ decomposition serves all of them.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
-from torch.func import functionalize, linearize
 
 from bench.errors import BenchError
 from bench.models.attention import exact_attention
@@ -24,10 +22,12 @@ Function = Callable[[Tensor], Tensor]
 Maps = dict[str, tuple[float, float]]  # operator -> (shift, slope)
 
 RESIDUAL = 1e-2  # |A v - lambda v| / max |lambda| that a leading pair may have
+ADJOINT = 1e-4  # |u J v - v J^T u| / (|u| |J v| + |v| |J^T u|) that rounding may give
 TOLERANCE = 1e-3  # of the operator's size, asked of ARPACK
 RESTARTS = 1000  # of ARPACK, each of some twenty products; real spectra take tens
-ADJOINT = 1e-3  # |u J v - v J^T u| / (|J v| + |J^T u|) for random unit u and v that rounding may give
-ROUNDING = 1e-3  # of |shift| + |slope J|: an operator below it is zero, since float32 products cannot resolve it
+ROUNDING = (
+    1e-3  # of |shift| + |slope J|: an operator below it is zero, since float32 products cannot resolve it
+)
 
 
 @dataclass(frozen=True)
@@ -95,45 +95,45 @@ def spectra(jacobian: np.ndarray, maps: Maps) -> dict[str, Spectrum]:
 class Products:
     """J v and J^T v of a function at one image (1, C, H, W), from one pass: vectors (d,) float64 to the same.
 
-    Raises BenchError where there is no forward-mode derivative, a product is not finite, or the two are not each
-    other's transpose.
+    J v is the derivative of J^T u by u, a backward pass through the backward pass: no slower than forward mode for
+    most networks, without its tracing, and open to whatever can be differentiated twice.  Raises BenchError where the
+    function cannot, or a product is not finite.
     """
 
     def __init__(self, function: Function, x: Tensor) -> None:
-        def mapped(z: Tensor) -> Tensor:
-            return function(z) + 0 * z
-
-        with exact_attention(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch.func warns of its own inner workings
-            with torch.enable_grad():
-                self._x = x.detach().contiguous().requires_grad_()
-                self._out = mapped(self._x)
-            try:  # made functional: what the function changes in place, the second product would find changed
-                _, self._push = linearize(functionalize(mapped), x.detach().contiguous())
-            except RuntimeError as error:
-                raise BenchError(
-                    f"The network has no forward-mode derivative ({error}); set jacobian.leading to null."
-                ) from error
+        with exact_attention(), torch.enable_grad():
+            self._x = x.detach().contiguous().requires_grad_()
+            self._out = function(self._x) + 0 * self._x
+            self._u = torch.zeros_like(self._out, requires_grad=True)
+            self._adjoint = self._grad(self._out, self._x, self._u, create_graph=True)
         self._check()
 
     def _check(self) -> None:
-        u, v = np.random.default_rng(1).standard_normal((2, self._x.numel())) / math.sqrt(self._x.numel())
-        self.forward(v)
+        """Raise BenchError where u J v is not v J^T u: an operation may drop its second derivative in silence."""
+        u, v = np.random.default_rng(1).standard_normal((2, self._x.numel()))
         image, adjoint = self.forward(v), self.backward(u)
-        bound = ADJOINT * (np.linalg.norm(image) + np.linalg.norm(adjoint))
-        if not abs(u @ image - v @ adjoint) <= bound:
+        size = np.linalg.norm(u) * np.linalg.norm(image) + np.linalg.norm(v) * np.linalg.norm(adjoint)
+        if not abs(u @ image - v @ adjoint) <= ADJOINT * size:
             raise BenchError(
-                "The network's forward-mode and backward derivatives disagree; set jacobian.leading to null for the "
-                "complete spectrum, which takes the backward ones only."
+                "The network cannot be differentiated twice: J v and J^T u disagree; set jacobian.leading to null."
             )
+
+    @staticmethod
+    def _grad(of: Tensor, by: Tensor, seed: Tensor, **options: bool) -> Tensor:
+        try:
+            return torch.autograd.grad(of, by, seed, **options)[0]
+        except RuntimeError as error:
+            raise BenchError(
+                f"The network cannot be differentiated twice ({error}); set jacobian.leading to null."
+            ) from error
 
     def forward(self, v: np.ndarray) -> np.ndarray:
         """Return J v."""
-        return _array(self._push(self._tensor(v)))
+        return _array(self._grad(self._adjoint, self._u, self._tensor(v), retain_graph=True))
 
     def backward(self, v: np.ndarray) -> np.ndarray:
         """Return J^T v."""
-        return _array(torch.autograd.grad(self._out, self._x, self._tensor(v), retain_graph=True)[0])
+        return _array(self._grad(self._out, self._x, self._tensor(v), retain_graph=True))
 
     def _tensor(self, v: np.ndarray) -> Tensor:
         x = self._x
@@ -144,7 +144,6 @@ def leading_spectra(function: Function, x: Tensor, count: int, maps: Maps) -> di
     """Return the ``count`` leading values of ``shift I + slope J`` without forming J, for each operator.
 
     Of a value that many directions share, fewer copies may be found than there are (one starting vector).
-
     Raises BenchError where ``count`` is not below the dimension, a product is not finite, or a pair does not
     satisfy its equation to RESIDUAL.
     """
