@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -214,7 +215,12 @@ class Context:
 
     def shuffles(self, table: pd.DataFrame) -> str:
         """Return how many shuffles stand behind a table, in words."""
-        count = table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
-        low, high = int(count.min()), int(count.max())
-        number = str(low) if low == high else f"{low} to {high}"
-        return f"{number} shuffle{'s' if high > 1 else ''}"
+        return shuffles_in_words(
+            table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
+        )
+
+
+def shuffles_in_words(counts: Iterable[int]) -> str:
+    """Return "3 shuffles" or "1 to 3 shuffles"."""
+    low, high = min(counts := [int(count) for count in counts]), max(counts)
+    return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.report.context import shuffles_in_words
 from bench.statistics import NO_DIFFERENCE, TOO_FEW, Interval, holm, paired_interval, verdict
 
+UNCORRECTED = "not after correction"  # the cell's own interval excludes 0, Holm over the table does not
+CLIPPED = "The PSNR gap is clipped at 0 per step."
 _NONE = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """``interval`` of second minus first; ``word`` as :func:`bench.statistics.verdict` has it, Holm over a table."""
+    """``interval`` of second minus first; ``word`` as :func:`bench.statistics.verdict` has it, Holm over a table.
+
+    ``word`` ends in ``UNCORRECTED`` where the interval alone would have said better or worse.
+    """
 
     interval: Interval
     word: str = ""
@@ -47,20 +53,29 @@ def difference(table: pd.DataFrame, pair: tuple[str, str]) -> Interval:
 def judged(intervals: list[Interval], better: str) -> list[Difference]:
     """Return the differences of one table with their words, corrected for their number (Holm)."""
     corrected = holm([interval.p for interval in intervals])
-    return [
-        Difference(i, verdict(i, p, better) if i.count else "")
-        for i, p in zip(intervals, corrected, strict=True)
-    ]
+    return [Difference(i, _word(i, p, better)) for i, p in zip(intervals, corrected, strict=True)]
+
+
+def _word(interval: Interval, corrected_p: float, better: str) -> str:
+    if not interval.count:
+        return ""
+    word = verdict(interval, corrected_p, better)
+    alone = verdict(interval, interval.p, better)
+    return word if word == alone else f"{word} ({UNCORRECTED})"
 
 
 def meaning(differences: list[Difference]) -> str:
     """Return what the brackets and words of a table mean, for its caption."""
-    counts = {d.interval.count for d in differences if d.interval.count}
-    if not counts:
+    known = [d for d in differences if d.interval.count]
+    if not known:
         return "No cell has both sides."
-    if max(counts) < 2:
-        return f"One shuffle: differences have no interval ({TOO_FEW})."
+    paired = f"Differences over {shuffles_in_words(d.interval.count for d in known)}"
+    cells = sum(d.interval.count > 1 for d in known)
+    if not cells:
+        return f"{paired}, without interval ({TOO_FEW})."
+    missed = any(UNCORRECTED in d.word for d in known)
+    more = f"; '{UNCORRECTED}': the bracket excludes 0, the corrected test does not" if missed else ""
     return (
-        "Brackets: paired 95 % t interval over shuffles; words after Holm's correction over the cells of this table "
-        f"('{NO_DIFFERENCE}' is not 'equal')."
+        f"{paired}, paired. Brackets: 95 % t interval of this cell alone; the word is the one after Holm's correction over "
+        f"the {cells} cells of this table ('{NO_DIFFERENCE}' is not 'equal'{more})."
     )

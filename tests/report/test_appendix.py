@@ -18,7 +18,8 @@ from bench.report.context import DEFAULTS, Context
 from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
-from bench.report.paired import difference, judged
+from bench.report.paired import difference, judged, meaning
+from bench.statistics import paired_interval
 from bench.tidy import read_tidy
 
 DEMO = [
@@ -127,8 +128,15 @@ def test_table_a2_names_measure_and_space():
 def test_equal_costs_compare_families_and_say_one_shuffle_has_no_interval():
     numbers = table("tabA4", "demo")
     assert set(numbers["first"]) == {"dit-t16"} and set(numbers["second"]) == {"unet-t16"}
-    assert set(numbers["equal_in"]) == {"parameters", "macs"} and (numbers["ratio"] == 1).all()
+    assert set(numbers["equal_in"]) == {"both"} and (numbers["macs_ratio"] == 1).all()
     assert "too few shuffles" in (paths.tables_folder("demo") / "tabA4.md").read_text()
+
+
+def test_a_comparison_at_equal_cost_stands_once_and_counts_once():
+    numbers = table("tabA4", "families")
+    assert not numbers.duplicated(["dataset", "train_size", "first", "second"]).any()
+    cells = numbers["test_psnr_low"].replace("", np.nan).notna().sum()
+    assert f"over the {cells} cells" in (paths.tables_folder("families") / "tabA4.md").read_text()
 
 
 def test_ablations_hold_their_own_variants_only():
@@ -194,6 +202,16 @@ def test_differences_are_paired_by_shuffle():
     (one,) = judged([found], "higher")
     assert one.text().startswith("+0.60 [−0.67, +1.87]") and one.word == "no difference shown"
     assert judged([difference(rows, ("a", "c"))], "higher")[0].text() == ""
+
+
+def test_a_word_says_where_only_the_correction_hides_a_difference():
+    clear, weak = paired_interval([1.0, 1.1, 1.05]), paired_interval([0.5, 0.6, 0.9])
+    words = [d.word for d in judged([clear, *[weak] * 9], "higher")]
+    assert words[:2] == ["better", "no difference shown (not after correction)"]
+    assert judged([weak], "lower")[0].word == "worse"
+    text = meaning(judged([clear, *[weak] * 9], "higher"))
+    assert "over the 10 cells" in text and "'not after correction'" in text
+    assert "not after correction" not in meaning(judged([weak], "higher"))
 
 
 def test_a_mosaic_puts_rows_beneath_each_other():
