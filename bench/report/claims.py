@@ -20,6 +20,7 @@ from bench.tidy import METRICS
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
 MORE = ("sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
+_PERMUTED = ", permuted"
 VERDICTS = ("holds", "fails", "mixed", NO_DIFFERENCE, TOO_FEW, "not run")
 
 
@@ -36,7 +37,7 @@ class Quantity:
     variant: str | None = option(None, "what differs from the baseline; '' is the baseline itself")
     train_size: int | Literal["smallest", "largest"] | None = option(None, "N, where the sides differ in it")
     index: int | Literal["first", "last"] | None = option(None, "step, k or layer; null averages over them")
-    permuted: bool | None = option(None, "datasets with permuted pixels, or their originals")
+    permuted: bool = option(False, "datasets with permuted pixels in place of their originals")
     times: float = option(1.0, "factor on the value")
 
     @property
@@ -57,9 +58,15 @@ class Scope:
     __pydantic_config__ = STRICT
 
     datasets: list[str] | None = option(None, "datasets by their readers' name; null takes all")
-    train_sizes: list[int] | None = option(None, "training sizes N; 0 is the whole dataset; null takes all")
-    protocol: str | None = option(None, "text that the protocol of the rows contains")
-    papers: list[str] | None = option(None, "folders of results/published that print numbers for it")
+    train_sizes: list[int] | Literal["few"] | None = option(
+        None, "training sizes N; 0 is the whole dataset; few is all but a dataset's largest; null takes all"
+    )
+    protocol: str | list[str] | None = option(
+        None, "text that the protocol of the rows contains; of a list, the first that has rows"
+    )
+    papers: list[str] | None = option(
+        None, "folders of results/published that print numbers for it; [] where these would meet themselves"
+    )
     any: bool = option(False, "the sentence says 'may' or 'some': one cell is enough")
 
 
@@ -95,13 +102,19 @@ class Claim:
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: where, the two means, the number of shuffles, and what it says."""
+    """One comparison: where, the two means, the number of shuffles, what it says, and the factor in ``right``."""
 
     where: str
     left: float
     right: float
     shuffles: int
     verdict: str
+    factor: float = 1.0
+
+    def text(self) -> str:
+        """Return the comparison in words."""
+        factor = "" if self.factor == 1 else f"{self.factor:.4g} × "
+        return f"{self.where}: {short(self.left)} against {factor}{short(self.right / self.factor)}"
 
 
 @dataclass(frozen=True)
@@ -111,18 +124,22 @@ class Verdict:
     word: str
     cells: list[Cell]
 
+    def summary(self) -> str:
+        """Return the word, with the share of its cells where it is not that of all."""
+        count = sum(cell.verdict == self.word for cell in self.cells)
+        return f"{self.word} ({count} of {len(self.cells)})" if 0 < count < len(self.cells) else self.word
+
     def text(self, most: int = 4) -> str:
-        """Return the cells in words, those against the claim first."""
-        if not self.cells:
-            return ""
+        """Return the counts and the cells in words; those that hold are named only where all do."""
         counts = Counter(cell.verdict for cell in self.cells)
-        parts = [f"{counts[word]} {word}" for word in VERDICTS if counts[word]]
-        named = [c for c in self.cells if c.verdict == "fails"] or self.cells[
-            : most if len(counts) == 1 else 0
-        ]
-        cells = "; ".join(f"{c.where}: {short(c.left)} against {short(c.right)}" for c in named[:most])
-        more = f"; and {len(named) - most} more" if len(named) > most else ""
-        return ", ".join(parts) + (f" ({cells}{more})" if cells else "")
+        parts = []
+        for word in VERDICTS:
+            found = [cell.text() for cell in self.cells if cell.verdict == word]
+            named = found[: 0 if word == "holds" and len(counts) > 1 else most]
+            more = f"; and {len(found) - most} more" if named and len(found) > most else ""
+            if found:
+                parts.append(f"{len(found)} {word}" + (f" ({'; '.join(named)}{more})" if named else ""))
+        return ", ".join(parts)
 
 
 def short(value: float) -> str:
@@ -162,27 +179,36 @@ def judge(claim: Claim, table: pd.DataFrame, repeated: bool) -> Verdict:
     ``table`` has the columns of :data:`bench.report.published.COLUMNS`; ``repeated``: its rows are measurements, so
     that a cell needs two shuffles or more and is decided by the paired interval over them; else they are printed.
     """
-    table = _scoped(claim, table)
+    table, protocol = _scoped(claim, table)
     pairs = _pairs(claim, table)
-    cells = [_cell(claim, where, left, right, repeated) for where, left, right in pairs]
+    named = f", {protocol.replace(';', ', ')}" if protocol and repeated else ""
+    cells = [_cell(claim, where + named, left, right, repeated) for where, left, right in pairs]
     return Verdict(_overall([cell.verdict for cell in cells], claim.scope.any), cells)
 
 
-def _scoped(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the rows that a claim is about, and the text of the protocol that was taken."""
     scope, keep = claim.scope, pd.Series(True, table.index)
-    for names, column in (
-        (scope.datasets, "dataset"),
-        (scope.train_sizes, "train_size"),
-        (scope.papers, "paper"),
-    ):
-        # a measured suite is no paper
-        if names is not None and not (column == "paper" and (table["paper"] == "").all()):
-            keep &= table[column].isin(names)
-    if scope.protocol is not None:
-        keep &= table["protocol"].str.contains(scope.protocol, regex=False) | (table["protocol"] == "")
+    if scope.datasets is not None:
+        keep &= table["dataset"].isin(scope.datasets)
+    if scope.papers is not None:  # a measured suite is no paper
+        keep &= table["paper"].isin(["", *scope.papers])
+    if scope.train_sizes == "few":
+        keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
+    elif scope.train_sizes is not None:
+        keep &= table["train_size"].isin(scope.train_sizes)
     if claim.version != "all":
         keep &= table["version"].isin(["", claim.version])
-    return table[keep]
+    return _of_protocol(claim, table[keep])
+
+
+def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    texts = [claim.scope.protocol] if isinstance(claim.scope.protocol, str) else claim.scope.protocol or []
+    for text in texts:
+        found = table[table["protocol"].str.contains(text, regex=False)]
+        if found["metric"].isin(claim.left.metrics).any():
+            return found, text
+    return (table[table["protocol"] == ""] if texts else table), ""  # printed numbers say no protocol
 
 
 def _select(side: Quantity, table: pd.DataFrame) -> pd.DataFrame:
@@ -199,9 +225,9 @@ def _select(side: Quantity, table: pd.DataFrame) -> pd.DataFrame:
         found = found[found["split"] == side.split]
     if side.variant is not None:
         found = found[found["variant"] == side.variant]
-    if side.permuted is not None:
-        found = found[found["dataset"].str.endswith(", permuted") == side.permuted]
-        found = found.assign(dataset=found["dataset"].str.removesuffix(", permuted"))
+    # an image with permuted pixels is evidence of permutation alone
+    found = found[found["dataset"].str.endswith(_PERMUTED) == side.permuted]
+    found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
     found = _at_size(side, _at_index(side, found))
     keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
     return (
@@ -279,15 +305,15 @@ def _words(where: dict) -> str:
 def _cell(claim: Claim, where: str, left: np.ndarray, right: np.ndarray, repeated: bool) -> Cell:
     means = float(left.mean()), float(right.mean())
     slack = claim.slack(means[1])
+    factor = claim.right.times if isinstance(claim.right, Quantity) else 1.0
     if not repeated or set(claim.left.metrics) <= set(EXACT):
-        difference = means[0] - means[1]
-        low = high = difference
+        low = high = means[0] - means[1]
     elif len(left) < 2:
-        return Cell(where, *means, len(left), TOO_FEW)
+        return Cell(where, *means, len(left), TOO_FEW, factor)
     else:
         interval = paired_interval(left - right)
         low, high = interval.low, interval.high
-    return Cell(where, *means, len(left), _decide(claim.relation, low, high, slack))
+    return Cell(where, *means, len(left), _decide(claim.relation, low, high, slack), factor)
 
 
 def _decide(relation: str, low: float, high: float, slack: float) -> str:
@@ -304,11 +330,17 @@ def _decide(relation: str, low: float, high: float, slack: float) -> str:
 
 
 def _overall(words: list[str], one_is_enough: bool) -> str:
+    """Return one word for all cells: undecided ones take nothing from those that are decided."""
     if not words:
         return "not run"
-    if one_is_enough and "holds" in words:
+    known = set(words)
+    if one_is_enough and "holds" in known:
         return "holds"
-    return words[0] if len(set(words)) == 1 else "mixed"
+    if {"holds", "fails"} <= known:
+        return "mixed"
+    if one_is_enough and len(known) > 1:
+        known -= {"fails"}  # an undecided cell may be the one
+    return next(word for word in VERDICTS if word in known)
 
 
 def _is_number(text: str) -> bool:

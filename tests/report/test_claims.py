@@ -60,8 +60,8 @@ def test_there_are_enough_claims_of_every_paper():
         ("an-tail-worse", "holds"),
         ("an-any-window-helps", "mixed"),  # CelebA at N = 10,000
         ("an-dit-smaller-gap", "holds"),
-        ("an-parameters-v1", "holds"),
-        ("an-parameters-neurips", "holds"),
+        ("an-parameters-v1", "not run"),  # a printed number is no evidence of itself
+        ("an-parameters-neurips", "not run"),
         ("an-attention-local", "not run"),
         ("udit-sixth", "fails"),  # 22.22 against 118.68 / 6 = 19.78
         ("udit-equal-cost", "holds"),
@@ -137,9 +137,55 @@ def test_sizes_and_indices():
     first = claim(left=SIDE | {"index": "first"}, right=SIDE | {"index": "last"})
     cell = claims.judge(first, layers, repeated=False).cells[0]
     assert (cell.left, cell.right) == (1, 3)
-    permuted = pd.concat([frame({("", 10, 0): 1.0}), frame({("", 10, 0): 2.0}, dataset="Disks, permuted")])
-    case = claim(left=SIDE | {"permuted": False}, right=SIDE | {"permuted": True})
-    assert claims.judge(case, permuted, repeated=False).word == "holds"
+
+
+def test_permuted_pixels_are_evidence_of_permutation_alone():
+    table = pd.concat([frame({("", 10, 0): 1.0}), frame({("", 10, 0): 2.0}, dataset="Disks, permuted")])
+    case = claim(left=SIDE, right=SIDE | {"permuted": True})
+    assert claims.judge(case, table, repeated=False).word == "holds"
+    (cell,) = claims.judge(claim(right=1.5), table, repeated=False).cells
+    assert cell.left == 1 and "permuted" not in cell.where
+
+
+def test_undecided_cells_take_nothing_from_decided_ones():
+    overall = claims._overall
+    undecided = ["no difference shown", "too few shuffles"]
+    assert overall(["fails", "fails", *undecided], False) == "fails"
+    assert overall(["holds", *undecided], False) == "holds"
+    assert overall(["holds", "fails", *undecided], False) == "mixed"
+    assert overall(undecided, False) == "no difference shown"
+    assert (
+        overall(["fails", "no difference shown"], True) == "no difference shown"
+    )  # that cell may be the one
+    assert overall(["fails", "holds"], True) == "holds"
+    cells = [claims.Cell("here", 1.0, 2.0, 3, word) for word in ("holds", "no difference shown")]
+    verdict = claims.Verdict("holds", cells)
+    assert verdict.summary() == "holds (1 of 2)"
+    assert verdict.text() == "1 holds, 1 no difference shown (here: 1 against 2)"
+
+
+def test_few_images_are_fewer_than_the_most_of_a_dataset():
+    table = pd.concat(
+        [frame({("", n, 0): 0.5 for n in (10, 1000)}), frame({("", 100, 0): 0.5}, dataset="Faces")]
+    )
+    (cell,) = claims.judge(claim(scope={"train_sizes": "few"}), table, repeated=False).cells
+    assert "Disks" in cell.where and "N = 10" in cell.where and "1,000" not in cell.where
+
+
+def test_a_factor_is_printed_as_one():
+    table = frame({("", 10, 0): 100.0, ("x", 10, 0): 115.0})
+    case = claim(left=SIDE | {"variant": "x"}, right=SIDE | {"times": 1.15}, relation="~", tolerance="1%")
+    verdict = claims.judge(case, table, repeated=False)
+    assert verdict.word == "holds" and "115 against 1.15 × 100" in verdict.text()
+
+
+def test_the_protocol_that_was_measured_is_taken_and_named():
+    values = {("", 10, s): 0.5 for s in range(2)}
+    table = frame(values, protocol="operator=x0;step=7;image=0")
+    wanted = ["operator=eps;step=7", "operator=x0;step=7"]
+    (cell,) = claims.judge(claim(scope={"protocol": wanted}), table, repeated=True).cells
+    assert cell.verdict == "holds" and cell.where.endswith("operator=x0, step=7")
+    assert claims.judge(claim(scope={"protocol": wanted[0]}), table, repeated=True).word == "not run"
 
 
 @pytest.mark.parametrize(

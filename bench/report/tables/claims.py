@@ -40,8 +40,8 @@ def build(context: Context) -> Table:
         [
             claim.sentence,
             claim.source + _VERSIONS[claim.version],
-            verdicts["printed"].word,
-            verdicts["measured"].word,
+            verdicts["printed"].summary(),
+            verdicts["measured"].summary(),
             _because(verdicts),
         ]
         for _, claim, verdicts in rows
@@ -78,6 +78,9 @@ def _caption(context: Context, rows: list) -> str:
     texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts]
     return (
         f"{len(rows)} claims that a number can refute. On the numbers that the papers print: {texts[0]}. On those of suite "
-        f"{context.suite}: {texts[1]}. A measured cell needs two shuffles or more and is decided by the paired 95 % "
-        f"interval over them; printed numbers come without one. {context.scope}"
+        f"{context.suite}: {texts[1]}. A claim holds or fails where its decided cells do, with their share of all cells; it "
+        "is mixed where they disagree. A measured cell needs two shuffles or more and is decided by its own paired 95 % "
+        "interval over them, uncorrected, so that its word may differ from a table's, which is corrected for its cells; "
+        "printed numbers come without an interval. A printed number is not compared with itself (not run). 'Few training "
+        f"images' are all N but the largest of a dataset. {context.scope}"
     )
