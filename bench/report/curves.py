@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from bench.report.context import Context
 from bench.report.style import MARKERS, PALETTE
 
+CONTROLS = ("identity", "wiener", "memoriser", "local-score")
+MARKS = (*MARKERS, "X", "*", "<", ">", "p")
 PAPER_STEP = 7  # of 50, recovered from the noise that the paper's Fig. 3 shows
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 
@@ -80,6 +82,34 @@ def jacobian(context: Context, metric: str = "jacobian_eigenvalue", every: bool 
 OPERATORS = {
     "eps": "noise prediction", "x0": "x0 estimate", "denoiser": "denoiser (x0 estimate by image plus noise)",
 }  # fmt: skip
+
+
+def size_of(context: Context, dataset: str) -> int:
+    """Return the dimension of a dataset's images."""
+    about = context.plan["datasets"][dataset]
+    return about["channels"] * about["resolution"] ** 2
+
+
+def looks(context: Context) -> dict[str, dict]:
+    """Return colour and marker of each model of the suite, the same in all figures; no two share both.
+
+    Colours are families, controls are grey; a variant of another model is hollow.
+    """
+    models, found = context.plan["models"], {}
+    controls = [m for m in models if models[m]["family"] in CONTROLS]
+    families = list(dict.fromkeys(models[m]["family"] for m in models if m not in controls))
+    for model, info in models.items():
+        same = controls if model in controls else [m for m in models if models[m]["family"] == info["family"]]
+        number = 0 if model in controls else families.index(info["family"])
+        colour = "0.35" if model in controls else PALETTE[number % len(PALETTE)]
+        place = (
+            same.index(model) + number // len(PALETTE) * 5
+        )  # families that share a colour differ in markers
+        found[model] = {
+            "color": "white" if info["baseline"] else colour, "markeredgecolor": colour,
+            "marker": MARKS[place % len(MARKS)], "line": colour,
+        }  # fmt: skip
+    return found
 
 
 def level(table: pd.DataFrame) -> str:

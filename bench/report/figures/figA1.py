@@ -12,7 +12,6 @@ from bench.report.style import count, legend, panels
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset and pair of models; colours are N, the local model is dashed."""
     rows = jacobian(context)
-    rows = rows.assign(rank=rows["index"] + 1)
     shown = [
         (d, p)
         for p in context.pairs(rows, local=True)
@@ -25,15 +24,16 @@ def draw(context: Context) -> tuple[Figure, str]:
             here = rows[(rows["dataset"] == dataset) & (rows["train_size"] == size)]
             for dash, model in enumerate(pair):
                 word = (context.plan["models"][model]["variant"] or "local") if dash else "baseline"
-                curve(ax, here[here["model"] == model], "rank", f"N = {count(size)}, {word}", number, dash)
+                curve(ax, here[here["model"] == model], "index", f"N = {count(size)}, {word}", number, dash)
         ax.set_title(f"{context.title(dataset)}, {context.label(pair[0])}")
-        ax.set_xscale("log")
-        ax.set_xlabel("k + 1")
+        ax.set_xlabel("k")
         ax.set_ylabel(r"eigenvalue $\lambda_k$")
     legend(figure)
-    name = OPERATORS[rows["operator"].iloc[0]]
+    name, values = OPERATORS[rows["operator"].iloc[0]], int(rows["index"].max()) + 1
+    drawn = rows[rows["model"].isin({m for _, pair in shown for m in pair})]
     return figure, (
-        f"Eigenvalues of the symmetric part of the Jacobian of the {name} at {level(rows)}, with and without local "
-        f"attention on the same images; {context.shuffles(rows)}, {band(rows)}. A spectrum that stays where it was means "
+        f"The {values} largest eigenvalues of the symmetric part of the Jacobian of the {name} at {level(rows)} and one "
+        f"test image, with and without local attention; {context.shuffles(drawn)}, {band(drawn)}. A spectrum that "
+        f"stays where it was means "
         f"that windows change the gap without changing how many directions the network keeps. {context.scope}"
     )

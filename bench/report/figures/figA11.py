@@ -37,8 +37,10 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.set_title(f"{context.label(model)}, N = {count(size)}", fontsize=7, pad=2)
     return figure, (
         f"{context.title(dataset)}: samples and, beneath each, the training image nearest to it in pixels. All rows start "
-        "from the same noise. A pair that agrees is a copy; samples that look alike between rows of large N have come from "
-        f"networks that learned the same density. {context.scope}"
+        "from the same noise, and the first samples are shown, unselected. A pair that agrees is a copy; samples that look "
+        "alike between rows of large N have come from networks that learned the same density. Rows of noise are alike for "
+        "another reason: the training was too short for sampling, and distances between such samples say little. "
+        f"{context.scope}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import band, curve
+from bench.report.curves import looks
 from bench.report.style import count, legend, panels
 
 
@@ -17,21 +17,25 @@ def draw(context: Context) -> tuple[Figure, str]:
         for d in context.ordered(rows, "dataset")
         for n in context.ordered(rows[rows["dataset"] == d], "train_size")
     ]
-    models = context.ordered(rows, "model")
-    figure, axes = panels(len(shown), 3, 1.7)
+    models, look = context.ordered(rows, "model"), looks(context)
+    figure, axes = panels(len(shown), 2 if len(shown) in (2, 4) else 3, 1.7)
     for ax, (dataset, size) in zip(axes, shown):
         here = rows[(rows["dataset"] == dataset) & (rows["train_size"] == size)]
-        for number, model in enumerate(models):
-            own = here[here["model"] == model]
-            curve(ax, own, "index", context.label(model), number, number // 6 + number % 3)
+        for model in models:
+            mean = here[here["model"] == model].groupby("index")["value"].mean()
+            ax.plot(
+                mean.index, mean, color=look[model]["line"], markerfacecolor=look[model]["color"], markevery=0.2,
+                markeredgecolor=look[model]["line"], marker=look[model]["marker"], label=context.label(model),
+            )  # fmt: skip
         ax.set_yscale("log")
+        ax.sharey(axes[0])
         ax.set_title(f"{context.title(dataset)}, N = {count(size)}")
         ax.set_xlabel("training step")
-    for ax in axes[::3]:
+    for ax in axes[:: 2 if len(shown) in (2, 4) else 3]:
         ax.set_ylabel("training loss ←")
     legend(figure)
     return figure, (
-        f"Mean training loss over the history intervals; {context.shuffles(rows)}, {band(rows)}. At small N the loss keeps "
-        "falling below what an image never seen would cost: memorising. A curve that still falls steeply at its end "
+        f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. A lower loss at "
+        "small N than at large N is memorising. A curve that still falls steeply at its end "
         f"belongs to a network that a longer training would change. {context.scope}"
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import OPERATORS, band, curve, jacobian, level, name_columns
-from bench.report.style import count, legend, new_figure
+from bench.report.curves import OPERATORS, band, curve, jacobian, level, name_columns, size_of
+from bench.report.style import PALETTE, count, legend, new_figure
 
 METRICS = (
     ("jacobian_participation", "share of pixels that\nvector k lives on"),
@@ -32,15 +32,21 @@ def draw(context: Context) -> tuple[Figure, str]:
         for ax, model in zip(line, models):
             own = table[(table["dataset"] == dataset) & (table["model"] == model)]
             for number, size in enumerate(sizes):
-                curve(ax, own[own["train_size"] == size], "index", f"N = {count(size)}", number, number)
+                here = own[own["train_size"] == size]
+                curve(ax, here, "index", f"N = {count(size)}", number, number)
+                if table is tables[-1][0] and len(tables) == len(METRICS) and len(here):
+                    chance = (size - 1) / size_of(context, dataset)
+                    ax.axhline(chance, color=PALETTE[number % len(PALETTE)], linestyle=":", linewidth=0.8)
         line[0].set_ylabel(name)
         line[0].set_ylim(0, None)
     name_columns(context, axes, models, "k")
     legend(figure)
     return figure, (
         f"{context.title(dataset)}: the leading eigenvectors of the Jacobian of the "
-        f"{OPERATORS[rows['operator'].iloc[0]]} at {level(rows)}, in numbers: how much of the image each covers, how "
-        f"fast it oscillates, and how much of it lies in "
-        f"the span of the N training images. Harmonic and adapted: wide, faster with k, outside the span. Memorised: "
+        f"{OPERATORS[rows['operator'].iloc[0]]} at {level(rows)}, in numbers: how much of the image each covers (the "
+        f"participation ratio of its pixels; white noise has 1/3), how fast it oscillates (the mean frequency of its "
+        f"power), and how much of it lies in the span of the differences of the N training images (dotted: a random "
+        f"vector; no curve where they span everything). Harmonic and adapted: wide, faster with k, outside the span. "
+        f"Memorised: "
         f"inside it. {context.shuffles(rows)}, {band(rows)}. {context.scope}"
     )

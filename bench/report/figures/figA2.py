@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import OPERATORS, curve, jacobian
+from bench.report.curves import OPERATORS, curve, jacobian, size_of
 from bench.report.style import count, legend, new_figure
 
 MOST = 4  # models side by side
@@ -39,8 +40,11 @@ def draw(context: Context) -> tuple[Figure, str]:
             curve(above, here[0], "index", name, shade)
             curve(below, here[1], "index", "", shade)
             curve(below, here[2], "index", "", shade, dash=1)
+        ranks = np.sort(pca["index"].unique())
+        below.plot(ranks, (ranks + 1) / size_of(context, dataset), color="0.5", linestyle=":", label="chance")
         above.set_title(context.label(model))
-        below.set_xlabel("k")
+        for ax in (above, below):
+            ax.set_xlabel("k")
         below.set_ylim(0, 1)
     axes[0, 0].set_ylabel(r"eigenvalue $\lambda_k$")
     axes[1, 0].set_ylabel("overlap of k + 1\nleading vectors")
@@ -52,5 +56,6 @@ def draw(context: Context) -> tuple[Figure, str]:
         f"noise levels (standard deviation relative to the image's scale); beneath, the mean squared cosine between the "
         f"k + 1 leading eigenvectors and as many principal components of the train pool (solid) or fixed cosines of largest "
         f"variance (dashed). Overlap near 1 means that the basis is linear, not adapted to the image; it falls where "
-        f"the network adapts. {len(steps)} noise level{'s' if len(steps) > 1 else ''} measured. {context.scope}"
+        f"the network adapts, down to the dotted line of random vectors. {len(steps)}"
+        f" noise level{'s' if len(steps) > 1 else ''} measured. {context.scope}"
     )

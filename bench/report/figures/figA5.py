@@ -25,7 +25,9 @@ def draw(context: Context) -> tuple[Figure, str]:
     rows, psnr = (t[t["dataset"] == dataset] for t in (rows, psnr))
     models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
     figure = new_figure(3.4)
-    axes = figure.subplots(2, len(models), squeeze=False, sharex=True, sharey="row", height_ratios=[1.3, 1])
+    axes = figure.subplots(2, len(models), squeeze=False, sharex=True, height_ratios=[1.3, 1])
+    for ax in axes[1, 1:]:
+        ax.sharey(axes[1, 0])  # distances keep a scale each: windows bound them
     for (above, below), model in zip(axes.T, models):
         own, both = rows[rows["model"] == model], psnr[psnr["model"] == model]
         ends = (own["layer"].min(), own["layer"].max())
@@ -45,6 +47,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     legend(figure)
     return figure, (
         f"{context.title(dataset)}: mean attention distance of the first and the last layer along training, and train and "
-        f"test PSNR; {band(rows)}. If attention turns local before the train PSNR leaves the test PSNR, locality is what "
+        f"test PSNR; {context.shuffles(rows)}, {band(rows)}. Each model has its own scale of distances. "
+        f"If attention turns local before the train PSNR leaves the test PSNR, locality is what "
         f"the network starts from and memorising is what it ends at. {context.scope}"
     )

@@ -11,6 +11,7 @@ from bench.report.context import Context
 from bench.report.curves import band, curve
 from bench.report.style import count, legend, panels
 
+MOST = 48.0  # dB that are drawn: a memoriser reaches the rounding of uint8 on its own images
 RANGE = (5.0, 30.0)  # dB of input PSNR that the slope is fitted to
 
 
@@ -23,7 +24,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         for d in context.ordered(table, "dataset")
         for m in context.ordered(table[table["dataset"] == d], "model")
     ]
-    figure, axes = panels(len(shown), 3, 1.85)
+    figure, axes = panels(len(shown), 2 if len(shown) in (2, 4) else 3, 1.85)
+    top = 2 + min(MOST, max(table["value"].max(), train[train["index"] > 0]["value"].max()))
     slopes = []
     for ax, (dataset, model) in zip(axes, shown):
         here, seen = (t[(t["dataset"] == dataset) & (t["model"] == model)] for t in (table, train))
@@ -35,16 +37,18 @@ def draw(context: Context) -> tuple[Figure, str]:
                 own = own.assign(input=noise[own["index"].astype(int)])
                 curve(ax, own, "input", f"{name}, {split}", number, dash)
         slopes.append(_slope(ax, context, dataset, model, here, noise))
-        _frame(ax, noise)
+        _frame(ax, noise, top)
         ax.set_title(f"{context.title(dataset)}, {context.label(model)}")
-    for ax in axes[::3]:
+    for ax in axes[:: 2 if len(shown) in (2, 4) else 3]:
         ax.set_ylabel("PSNR of the estimate (dB) →")
     legend(figure)
     return figure, (
-        "PSNR of the one-step estimate against that of the noisy image, both for images in [-1, 1]; the thin grey line is "
-        "the noisy image itself. An optimal denoiser of C-alpha images gains in a straight line of slope "
+        "PSNR of the one-step estimate, clipped to [-1, 1], against that of the noisy image, which is not; the thin grey "
+        "line is the noisy image itself. An optimal denoiser of C-alpha images gains in a straight line of slope "
         f"alpha / (alpha + 1) (Kadkhodaie et al. 2024). "
-        f"Slopes of the largest N between {RANGE[0]:g} and {RANGE[1]:g} dB: {'; '.join(slopes)}. "
+        f"Slopes of the largest N between {RANGE[0]:g} and {RANGE[1]:g} dB: {'; '.join(slopes)}; black: the optimal "
+        f"slope through the middle of the fit. A slope says nothing of the height: a denoiser far below the optimum can be "
+        f"steeper. "
         f"{context.shuffles(table)}, {band(table)}. {context.scope}"
     )
 
@@ -72,22 +76,22 @@ def _slope(
     if inside.sum() < 2:
         return f"{name}: fewer than two levels there"
     fitted = np.polyfit(x[inside], curve_.to_numpy()[inside], 1)
-    text = f"{name} {fitted[0]:.2f}"
+    text = f"{name} {fitted[0] + 0.0:.2f}"
     alpha = (context.plan["datasets"][dataset].get("parameters") or {}).get("alpha")
     if alpha is None:
         return text
     optimal, middle = alpha / (alpha + 1), float(np.mean(RANGE))
     ends = np.array(RANGE)
     ax.plot(
-        ends, np.polyval(fitted, middle) + 2 + optimal * (ends - middle), color="black", linewidth=0.8,
+        ends, np.polyval(fitted, middle) + optimal * (ends - middle), color="black", linewidth=0.8,
         label=f"slope {optimal:.2f}, optimal",
     )  # fmt: skip
     return f"{text} (optimal {optimal:.2f})"
 
 
-def _frame(ax: Axes, noise: np.ndarray) -> None:
+def _frame(ax: Axes, noise: np.ndarray, top: float) -> None:
     low, high = -10.0, min(45.0, float(noise.max()))
-    ax.plot([low, high], [low, high], color="0.6", linewidth=0.7)
+    ax.plot([low, high], [low, high], color="0.6", linewidth=0.7, label="the noisy image")
     ax.set_xlim(low, high)
-    ax.set_ylim(5, None)
+    ax.set_ylim(5, top)
     ax.set_xlabel("PSNR of the noisy image (dB)")

@@ -31,6 +31,8 @@ def draw(context: Context) -> tuple[Figure, str]:
             curve(left, table, "index", f"N = {count(size)}", number, number, marker=number, every=5)
         _by_size(right, pairs, sizes, "sample of a with the same of b", 0)
         _by_size(right, nearest, sizes, "sample with its own training images", 1)
+        for ax in (left, right):
+            ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
         left.set_title(f"{context.title(dataset)}, {context.label(model)}")
         right.set_title("samples from the same noise")
         left.set_xlabel("step index (0: least noise)")
@@ -42,7 +44,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         "same noisy test images. Right: samples from the same noise; the cosine between the two networks' samples, and "
         f"between a sample and the most similar training image. {context.shuffles(steps)}, {band(steps)}. Memorising: "
         "samples near their own training images and unlike each other. Generalizing: alike, the same denoiser learned "
-        f"from other images (Kadkhodaie et al. 2024, Fig. 2). {context.scope}"
+        f"from other images (Kadkhodaie et al. 2024, Fig. 2), unless both are alike because neither has learned much: "
+        f"compare Figs. A8 and A11. {context.scope}"
     )
 
 
