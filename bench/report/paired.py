@@ -64,18 +64,22 @@ def _word(interval: Interval, corrected_p: float, better: str) -> str:
     return word if word == alone else f"{word} ({UNCORRECTED})"
 
 
+def shuffles(differences: list[Difference]) -> str:
+    """Return how many shuffles stand behind the differences, in words."""
+    return shuffles_in_words(d.interval.count for d in differences if d.interval.count)
+
+
 def meaning(differences: list[Difference]) -> str:
     """Return what the brackets and words of a table mean, for its caption."""
     known = [d for d in differences if d.interval.count]
     if not known:
         return "No cell has both sides."
-    paired = f"Differences over {shuffles_in_words(d.interval.count for d in known)}"
     cells = sum(d.interval.count > 1 for d in known)
     if not cells:
-        return f"{paired}, without interval ({TOO_FEW})."
+        return f"Differences have no interval ({TOO_FEW})."
     missed = any(UNCORRECTED in d.word for d in known)
     more = f"; '{UNCORRECTED}': the bracket excludes 0, the corrected test does not" if missed else ""
     return (
-        f"{paired}, paired. Brackets: 95 % t interval of this cell alone; the word is the one after Holm's correction over "
-        f"the {cells} cells of this table ('{NO_DIFFERENCE}' is not 'equal'{more})."
+        "Brackets: paired 95 % t interval over shuffles of this cell alone; the word is the one after Holm's correction "
+        f"over the {cells} cells of this table ('{NO_DIFFERENCE}' is not 'equal'{more})."
     )

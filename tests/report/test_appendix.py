@@ -19,6 +19,8 @@ from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
 from bench.report.paired import difference, judged, meaning
+from bench.report.quality import CONTROLS
+from bench.report.tables.wording import protocol_in_words
 from bench.statistics import paired_interval
 from bench.tidy import read_tidy
 
@@ -120,6 +122,23 @@ def test_table_a1_shows_the_spread_over_shuffles_and_controls():
     assert " ± " in text and "3 shuffles" in text
 
 
+def test_table_a1_bolds_trained_networks_with_the_most_shuffles_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make("families", arrays=False)
+    tidy = read_tidy(paths.tidy_file("families"))
+    best = tidy["model"].isin(["memoriser", "dit-t16-adaln"]) & tidy["metric"].isin(["psnr_mean"])
+    tidy.loc[best, "value"] += 100  # a control, and a network with one shuffle
+    tidy.loc[(tidy["model"] == "wiener") & (tidy["metric"] == "parameters"), "value"] = 0
+    tidy.to_csv(paths.tidy_file("families"), index=False)
+    numbers = table("tabA1", "families")
+    assert set(numbers.loc[numbers["kind"] == "control", "model"]) == set(CONTROLS)
+    lines = (paths.tables_folder("families") / "tabA1.md").read_text().splitlines()
+    bold = [line for line in lines if "**" in line]
+    assert bold and all("| trained |" in line and "DiT adaLN" not in line for line in bold)
+    assert any("| Wiener | control |" in line and "| – |" in line for line in lines)
+    assert "clipped at 0 per step" in lines[-1]
+
+
 def test_table_a2_names_measure_and_space():
     text = "".join(table("tabA2", "demo").columns)
     assert "frechet_random-conv" in text and "memorized_share_pixels" in text
@@ -142,12 +161,20 @@ def test_a_comparison_at_equal_cost_stands_once_and_counts_once():
 def test_ablations_hold_their_own_variants_only():
     numbers = table("tabA5", "families")
     assert set(numbers["variant"]) == {"dit-t16-in-context", "dit-t16-cross-attention", "dit-t16-adaln"}
+    rows = read_tidy(paths.tidy_file("families"))
+    rows = rows[(rows["metric"] == "psnr_mean") & (rows["split"] == "test") & (rows["dataset"] == "disks-16")]
+    base = rows[(rows["model"] == "dit-t16") & (rows["train_size"] == 10)].set_index("shuffle")["value"]
+    own = numbers[numbers["train_size"] == 10]["baseline_test_psnr"].astype(float)
+    assert base.nunique() == 3  # of these the variants have the first alone
+    assert own.tolist() == pytest.approx([base[0]] * 3)
 
 
 def test_encoder_and_decoder_are_variants_of_the_symmetric_network():
     numbers = table("tabA7", "families")
     assert set(numbers["baseline"]) == {"ascend-t16-symmetric"}
     assert set(numbers["variant"]) == {"ascend-t16", "ascend-t16-decoder"}
+    caption = (paths.tables_folder("families") / "tabA7.md").read_text()
+    assert "six encoder and two decoder blocks" in caption and "IU-ViT" not in caption  # no such row
 
 
 def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
@@ -168,6 +195,27 @@ def test_table_1_takes_local_variants_and_networks_that_have_none():
     assert "unet-t16" in set(numbers.loc[numbers["variant"] == "", "baseline"])
     text = (paths.tables_folder("families") / "tab1.md").read_text()
     assert "| Difference | Verdict |" in text and "[" in text
+
+
+def test_a_protocol_is_said_in_words():
+    drawn = "weights=ema;samples=128;sampler=ddim;steps=20"
+    assert protocol_in_words(f"features=random-conv-64;{drawn};reference=train:2000") == (
+        "128 samples of the averaged weights (DDIM, 20 steps), against 2000 images of the train pool, "
+        "features of random-conv-64"
+    )
+    assert protocol_in_words("features=x;new=1") == "features of x, new 1"
+
+
+def test_the_number_of_shuffles_is_that_of_the_rows_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make("families", arrays=False)
+    rows = read_tidy(paths.tidy_file("families"))
+    rows[(rows["model"] != "unet-t16") | (rows["shuffle"] == 0)].to_csv(
+        paths.tidy_file("families"), index=False
+    )
+    table("tab1", "families")
+    text = (paths.tables_folder("families") / "tab1.md").read_text()
+    assert "1 to 3 shuffles" in text and "features=" not in text
 
 
 def test_kept_checkpoints_are_points_along_a_training():

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bench.errors import BenchError
-from bench.report.context import Context
+from bench.report.context import Context, shuffles_in_words
 from bench.report.tables.table import Table
 
 AXES = ("width", "depth")
@@ -107,7 +107,7 @@ def build(context: Context) -> Table:
             f"{context.item} of suite {context.suite!r} has no shuffle and N at which a local model and all sizes of its "
             "baseline were measured; run the suite to its end."
         )
-    return _table(context, rows, models, pd.DataFrame(records))
+    return _table(context, models, pd.DataFrame(records))
 
 
 def _records(rows: pd.DataFrame, dataset: str, local: str, axis: str, sizes: dict[float, str]) -> list[dict]:
@@ -119,7 +119,8 @@ def _records(rows: pd.DataFrame, dataset: str, local: str, axis: str, sizes: dic
     wanted = [(split, name) for split in ("train", "test") for name in names]
     if not set(wanted) <= set(psnr.columns):
         return []
-    mean = psnr[wanted].dropna().groupby("train_size").mean()
+    by_size = psnr[wanted].dropna().groupby("train_size")
+    mean, counts = by_size.mean(), by_size.size()
     widths, found = np.array([*sizes], dtype=float), None
     records = []
     for size, row in mean.iterrows():
@@ -128,13 +129,14 @@ def _records(rows: pd.DataFrame, dataset: str, local: str, axis: str, sizes: dic
         at = {split: np.interp(found.size, widths, curve) for split, curve in curves.items()}
         record = {"dataset": dataset, "model": local, "axis": axis, "train_size": size, "size": found.size}
         record |= {"low": found.low, "high": found.high, "full": widths[-1], "note": found.note}
+        record |= {"shuffles": int(counts[size])}
         for split in ("train", "test"):
             record |= {f"{split}_psnr_local": row[split, local], f"{split}_psnr_matched": at[split]}
         records.append(record)
     return records
 
 
-def _table(context: Context, rows: pd.DataFrame, models: dict, numbers: pd.DataFrame) -> Table:
+def _table(context: Context, models: dict, numbers: pd.DataFrame) -> Table:
     cells, bold = [], set()
     for i, r in enumerate(numbers.itertuples(index=False)):
         cell = [context.title(r.dataset), context.label(r.model), _size(r, models), f"{r.train_size:,}"]
@@ -150,7 +152,8 @@ def _table(context: Context, rows: pd.DataFrame, models: dict, numbers: pd.DataF
     caption = (
         f"The width or depth at which the network without windows has the local one's train PSNR at N = {smallest:,} "
         f"(mean over step indices, linear between the sizes of this suite), and its interpolated PSNR at every N; the "
-        f"better test PSNR in bold. At other N the train PSNR may differ. {context.shuffles(rows)}. {context.scope}"
+        f"better test PSNR in bold. At other N the train PSNR may differ. {shuffles_in_words(numbers['shuffles'])}. "
+        f"{context.scope}"
     )
     return Table(pd.DataFrame(cells, columns=heads), numbers, caption, bold)
 

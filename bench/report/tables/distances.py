@@ -7,11 +7,14 @@ import pandas as pd
 from bench.report.context import Context
 from bench.report.curves import field
 from bench.report.tables.table import Table
+from bench.report.tables.wording import protocol_in_words
 
 NAMES = {
     "fid": "FID", "kid": "KID (×1000)", "frechet": "Fréchet", "kernel_distance": "Kernel (×1000)",
-    "nearest_distance": "Nearest, rms", "nearest_ratio": "Nearest / second", "memorized_share": "Copies (%)",
+    "nearest_distance": "RMS distance to nearest training image",
+    "nearest_ratio": "Nearest / second", "memorized_share": "Copies (%)",
 }  # fmt: skip
+PIXELS = {"nearest_distance": "pixels of [0, 1]"}  # where the scale of pixels matters
 UNITS = {"kid": 1e-3, "kernel_distance": 1e-3, "memorized_share": 1e-2}
 KEYS = ["dataset", "train_size", "model"]
 
@@ -47,12 +50,13 @@ def build(context: Context) -> Table:
         ]
         for key in wide.index
     ]
-    heads = [f"{NAMES[m]}, {s}" if s else NAMES[m] for m, s in kinds]
+    heads = [f"{NAMES[m]}, {PIXELS.get(m, s) if s == 'pixels' else s}" if s else NAMES[m] for m, s in kinds]
     frame = pd.DataFrame(cells, columns=["Dataset", "Model", "N", *heads])
     numbers = wide[kinds].reset_index()
     numbers.columns = [*KEYS, *("_".join(part for part in kind if part) for kind in kinds)]
-    shares = sorted(set(rows["protocol"]))
-    return Table(frame, numbers, _caption(context, rows, shares))
+    every = set(rows["protocol"])
+    longest = sorted(p for p in every if not any(o != p and o.startswith(p) for o in every))
+    return Table(frame, numbers, _caption(context, rows, longest))
 
 
 def _text(value: float, metric: str) -> str:
@@ -64,5 +68,5 @@ def _caption(context: Context, rows: pd.DataFrame, protocols: list[str]) -> str:
         "Measures of samples beside one distance. Distances (lower is nearer to the train pool) see quality and copying "
         "alike: a network that copies has a low one. The nearest training image tells the two apart: copies have a small "
         "nearest distance and a small ratio to the second nearest. "
-        f"{context.shuffles(rows)}. Protocols: {' | '.join(protocols[:6])}. {context.scope}"
+        f"{context.shuffles(rows)}. {'; '.join(map(protocol_in_words, protocols[:6]))}. {context.scope}"
     )

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.paired import CLIPPED, Difference, difference, judged, meaning
+from bench.report.paired import CLIPPED, Difference, difference, judged, meaning, shuffles
 from bench.report.tables.table import Table
 
 SLACK = 1.25  # costs count as equal within this factor
@@ -104,6 +104,6 @@ def _caption(context: Context, tests: list[Difference]) -> str:
         "Families against each other at equal cost: of each two families, the models nearest in parameters, and nearest in "
         f"multiply-adds, where these agree within a factor of {SLACK}; each comparison stands once. Ratio: cost of the "
         "second over that of the first, parameters / multiply-adds. Δ: second minus first; the verdict is that of the test "
-        f"PSNR. {CLIPPED} A gap may shrink because the network fits less: read the test PSNR first. {meaning(tests)} "
-        f"{context.scope}"
+        f"PSNR. {CLIPPED} A gap may shrink because the network fits less: read the test PSNR first. {shuffles(tests)}. "
+        f"{meaning(tests)} {context.scope}"
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.paired import Difference, difference, judged, meaning
+from bench.report.paired import CLIPPED, Difference, difference, judged, meaning
 from bench.report.tables.table import Table
+from bench.report.tables.wording import protocol_in_words
 from bench.statistics import Interval
 
 DAGGER = "†"
@@ -43,8 +44,10 @@ def build(context: Context) -> Table:
     alone = [(m, "") for m in context.ordered(rows, "model") if not any(m in pair for pair in pairs)]
     alone = [pair for pair in alone if not context.plan["models"][pair[0]]["baseline"]]
     records = [record for pair in [*pairs, *alone] for record in _records(context, metric, tables, pair)]
-    shown = pd.concat([context.paired(rows, pair) for pair in pairs])
-    return _table(context, metric, shown, records)
+    shown = [context.paired(rows, pair) for pair in pairs] + [
+        rows[rows["model"].isin(pair)] for pair in alone
+    ]
+    return _table(context, metric, pd.concat(shown), records)
 
 
 def _records(context: Context, metric: str, tables: tuple, pair: tuple[str, str]) -> list[Record]:
@@ -127,5 +130,6 @@ def _caption(context: Context, metric: str, rows: pd.DataFrame, changes: list[Di
     what = "FID" if metric == "fid" else "Fréchet distance, not a FID"
     return (
         f"{what} (lower is better, better of the two in bold), PSNR gap and test PSNR without → with local attention; "
-        f"{context.shuffles(rows)}. {meaning(changes)} Protocol: {rows['protocol'].iloc[0]}. {context.scope}"
+        f"{context.shuffles(rows)}. {CLIPPED} {meaning(changes)} {protocol_in_words(rows['protocol'].iloc[0])}. "
+        f"{context.scope}"
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.report.context import Context
 from bench.report.tables.tab1 import mean_of
 from bench.report.tables.table import Table
+from bench.report.tables.wording import protocol_in_words
 from bench.report.variants import PLACEMENTS, is_paper_model, placements
 
 
@@ -34,6 +35,7 @@ def build(context: Context) -> Table:
         if place in group
     ]
     lines += [("", "", model) for model in others(context, rows)]
+    drawn = rows[rows["model"].isin([model for *_, model in lines])]
     values = [[mean_of(rows, dataset=d, model=m, train_size=n) for d, n in columns] for *_, m in lines]
     printed = [
         [_printed(context, metric, name, place, m, d, n) for d, n in columns] for name, place, m in lines
@@ -47,7 +49,7 @@ def build(context: Context) -> Table:
     bold = {(places[row], column) for row, column in _bold(lines, values)}
     frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,}" for d, n in columns)])
     return Table(
-        frame, _numbers(metric, lines, columns, values, printed), _caption(context, metric, shown), bold
+        frame, _numbers(metric, lines, columns, values, printed), _caption(context, metric, drawn), bold
     )
 
 
@@ -104,5 +106,5 @@ def _caption(context: Context, metric: str, shown: pd.DataFrame) -> str:
     return (
         f"{what} (lower is better, best placement of a group in bold) with local attention in early layers (head), "
         f"every second layer (mix) or late layers (tail); {context.shuffles(shown)}. "
-        f"Protocol: {shown['protocol'].iloc[0]}. {context.scope}"
+        f"{protocol_in_words(shown['protocol'].iloc[0])}. {context.scope}"
     )

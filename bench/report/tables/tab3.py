@@ -10,6 +10,7 @@ from bench.report.context import Context
 from bench.report.tables.tab1 import mean_of, percent
 from bench.report.tables.tab2 import others
 from bench.report.tables.table import Table
+from bench.report.tables.wording import protocol_in_words
 from bench.report.variants import comparisons, is_paper_model
 
 
@@ -34,8 +35,10 @@ def build(context: Context) -> Table:
                 bold.add((len(cells), 3 if values[0] < values[1] else 4))
                 cells.append(row)
                 numbers.append([name, dataset, *pair, size, *values, *printed])
+    shown = [context.paired(rows, pair) for pair in pairs.values()]
     for model in others(context, rows):
         own = rows[rows["model"] == model]
+        shown.append(own)
         for dataset, size in own[["dataset", "train_size"]].drop_duplicates().itertuples(index=False):
             value = mean_of(own, dataset=dataset, train_size=size)
             cells.append(
@@ -50,7 +53,10 @@ def build(context: Context) -> Table:
     keys = ["comparison", "dataset", "first", "second", "train_size"]
     measures = [f"{m}_{w}" for m in (metric, "printed_fid") for w in ("first", "second")]
     return Table(
-        frame, pd.DataFrame(numbers, columns=keys + measures), _caption(context, metric, rows, pairs), bold
+        frame,
+        pd.DataFrame(numbers, columns=keys + measures),
+        _caption(context, metric, pd.concat(shown)),
+        bold,
     )
 
 
@@ -77,11 +83,10 @@ def _printed(
     return (found[0], found[1]) if len(found) == 2 else (math.nan, math.nan)
 
 
-def _caption(context: Context, metric: str, rows: pd.DataFrame, pairs: dict[str, tuple[str, str]]) -> str:
+def _caption(context: Context, metric: str, shown: pd.DataFrame) -> str:
     what = "FID" if metric == "fid" else "Fréchet distance, not a FID"
-    shown = rows[rows["model"].isin([m for pair in pairs.values() for m in pair])]
     return (
         f"{what} (lower is better, better of the two in bold) when the mean window is kept, "
         f"made smaller, or made larger; {context.shuffles(shown)}. The smaller and larger lists are assumed, the paper does "
-        f"not give them. Protocol: {shown['protocol'].iloc[0]}. {context.scope}"
+        f"not give them. {protocol_in_words(shown['protocol'].iloc[0])}. {context.scope}"
     )

@@ -7,33 +7,37 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.paired import difference, judged, meaning
+from bench.report.paired import CLIPPED, Difference, difference, judged, meaning, shuffles
 from bench.report.tables.table import Table
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """``families`` whose variants are rows; ``variants`` restricts them, empty for all."""
+    """``families``: those whose variants are rows -> what these show; ``variants`` restricts them, empty for all."""
 
-    families: tuple[str, ...]
-    what: str
+    families: dict[str, str]
     add: str
     variants: tuple[str, ...] = ()
+
+    def what(self, present: set[str]) -> str:
+        """Return what the rows of the families that are present show."""
+        return ", and ".join(text for family, text in self.families.items() if family in present)
 
 
 ABLATIONS = {
     "tabA5": Ablation(
-        ("dit",),
-        "the conditioning blocks of DiT against adaLN-Zero (Peebles & Xie 2022, Fig. 5)",
+        {"dit": "the conditioning blocks of DiT against adaLN-Zero (Peebles & Xie 2022, Fig. 5)"},
         "dit-t16-in-context, dit-t16-cross-attention and dit-t16-adaln",
         ("in-context", "cross-attention", "adaLN"),
     ),
     "tabA6": Ablation(
-        ("u-dit",), "the parts of U-DiT, one at a time (Tian et al. 2024)", "the presets of u-dit"
+        {"u-dit": "the parts of U-DiT, one at a time (Tian et al. 2024)"}, "the presets of u-dit"
     ),
     "tabA7": Ablation(
-        ("ascend", "iu-vit"),
-        "encoder against decoder at equal multiply-adds, and the parts of IU-ViT (Cao et al. 2022, an interpretation)",
+        {
+            "ascend": "encoder against decoder at equal multiply-adds (6+2: six encoder and two decoder blocks)",
+            "iu-vit": "the parts of IU-ViT (Cao et al. 2022, an interpretation)",
+        },
         "ascend-t16 and ascend-t16-symmetric",
     ),
 }
@@ -46,7 +50,8 @@ def build(context: Context) -> Table:
     pairs = _pairs(context, ablation, set(tests["model"]))
     if not pairs:
         raise context.needs(
-            f"{ablation.what}: no variant with its baseline", instead=f"add {ablation.add} under `runs`"
+            f"{ablation.what(set(ablation.families))}: no variant with its baseline",
+            instead=f"add {ablation.add} under `runs`",
         )
     distance = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
     has = (context.tidy["metric"] == distance).any()
@@ -56,44 +61,70 @@ def build(context: Context) -> Table:
         for dataset in context.ordered(tests, "dataset")
         for size in context.ordered(tests[tests["dataset"] == dataset], "train_size")
         for pair in pairs
+        if len(context.paired(_at(tests, dataset, size), pair))
     ]
-    changes = [judged([_interval(t, line) for line in lines], better) for t, better in tables]
-    keep = [i for i in range(len(lines)) if changes[0][i].interval.count]
+    changes = [
+        judged([difference(_at(t, *line[:2]), line[2]) for line in lines], better) for t, better in tables
+    ]
+    bases = [_base(context, tests, line) for line in lines]
     names = ["Test PSNR (dB)", "PSNR gap (dB)", "FID" if distance == "fid" else "Fréchet"][: len(tables)]
-    cells, numbers = [], []
-    for i in keep:
-        dataset, size, pair = lines[i]
-        base = tests[
-            (tests["dataset"] == dataset) & (tests["train_size"] == size) & (tests["model"] == pair[0])
+    return Table(
+        _frame(context, lines, bases, changes, names),
+        _numbers(lines, bases, changes, ["test_psnr", "psnr_gap", distance][: len(tables)]),
+        _caption(context, ablation, lines, changes[0]),
+    )
+
+
+def _at(table: pd.DataFrame, dataset: str, size: int) -> pd.DataFrame:
+    return table[(table["dataset"] == dataset) & (table["train_size"] == size)]
+
+
+def _base(context: Context, tests: pd.DataFrame, line: tuple) -> float:
+    """Return the baseline's test PSNR at the shuffles that its variant has too."""
+    dataset, size, pair = line
+    both = context.paired(_at(tests, dataset, size), pair)
+    return both.loc[both["model"] == pair[0], "value"].mean()
+
+
+def _frame(
+    context: Context, lines: list, bases: list[float], changes: list, names: list[str]
+) -> pd.DataFrame:
+    cells = [
+        [
+            *(context.title(dataset), f"{context.label(pair[0])} → {context.label(pair[1])}", f"{size:,}"),
+            *(f"{base:.2f}", *(change.text() for change in found), found[0].word),
         ]
-        head = [context.title(dataset), f"{context.label(pair[0])} → {context.label(pair[1])}", f"{size:,}"]
-        cells.append(
-            [*head, f"{base['value'].mean():.2f}", *(c[i].text() for c in changes), changes[0][i].word]
-        )
-        means = [c[i].interval.mean for c in changes]
-        low, high = changes[0][i].interval.low, changes[0][i].interval.high
-        numbers.append([dataset, size, *pair, base["value"].mean(), *means, low, high])
-    heads = [
-        "Dataset",
-        "Variant",
-        "N",
-        "Baseline's test PSNR (dB)",
-        *(f"Δ {name}" for name in names),
-        "Verdict",
+        for (dataset, size, pair), base, *found in zip(lines, bases, *changes, strict=True)
+    ]
+    deltas = [f"Δ {name}" for name in names]
+    heads = ["Dataset", "Variant", "N", "Baseline's test PSNR (dB)", *deltas, "Verdict"]
+    return pd.DataFrame(cells, columns=heads)
+
+
+def _numbers(lines: list, bases: list[float], changes: list, measures: list[str]) -> pd.DataFrame:
+    records = [
+        [
+            dataset,
+            size,
+            *pair,
+            base,
+            *(c.interval.mean for c in found),
+            found[0].interval.low,
+            found[0].interval.high,
+        ]
+        for (dataset, size, pair), base, *found in zip(lines, bases, *changes, strict=True)
     ]
     keys = ["dataset", "train_size", "baseline", "variant", "baseline_test_psnr"]
-    measures = ["test_psnr", "psnr_gap", distance][: len(tables)]
-    plain = pd.DataFrame(numbers, columns=[*keys, *measures, "test_psnr_low", "test_psnr_high"])
-    caption = (
-        f"Ablation: {ablation.what}. Differences to the baseline at the same images, initialisation seed and noise; the "
-        f"verdict is that of the test PSNR. {meaning(changes[0])} {context.scope}"
+    return pd.DataFrame(records, columns=[*keys, *measures, "test_psnr_low", "test_psnr_high"])
+
+
+def _caption(context: Context, ablation: Ablation, lines: list, tests: list[Difference]) -> str:
+    families = {context.plan["models"][pair[1]]["family"] for *_, pair in lines}
+    return (
+        f"Ablation: {ablation.what(families)}. Δ: differences to the baseline at the same images, initialisation seed and "
+        f"noise; the verdict is that of the test PSNR. {CLIPPED} {shuffles(tests)} of both. {meaning(tests)} "
+        f"{context.scope}"
     )
-    return Table(pd.DataFrame(cells, columns=heads), plain, caption)
-
-
-def _interval(table: pd.DataFrame, line: tuple):
-    dataset, size, pair = line
-    return difference(table[(table["dataset"] == dataset) & (table["train_size"] == size)], pair)
 
 
 def _pairs(context: Context, ablation: Ablation, present: set[str]) -> list[tuple[str, str]]:

@@ -1,0 +1,40 @@
+"""The protocol of samples and distances (``key=value;...`` of a row) in words, for captions."""
+
+from __future__ import annotations
+
+_WEIGHTS = {"ema": "the averaged weights", "raw": "the last weights"}
+
+
+def protocol_in_words(protocol: str) -> str:
+    """Return a protocol in words; what is not known here stands as it is."""
+    left = dict(part.split("=", 1) if "=" in part else (part, "") for part in protocol.split(";") if part)
+    words = []
+    if {"samples", "weights", "sampler", "steps"} <= left.keys():
+        count, weights, sampler, steps = (left.pop(key) for key in ("samples", "weights", "sampler", "steps"))
+        words.append(
+            f"{count} samples of {_WEIGHTS.get(weights, weights)} ({sampler.upper()}, {steps} steps)"
+        )
+    for key, text in _TEXTS.items():
+        if key in left:
+            words.append(text(left.pop(key)))
+    words += [f"{key} {value}".strip() for key, value in left.items()]
+    return ", ".join(word for word in words if word)
+
+
+def _reference(value: str) -> str:
+    pool, _, count = value.partition(":")
+    return f"against {count or 'all'} images of the {pool} pool"
+
+
+_TEXTS = {
+    "reference": _reference,
+    "features": lambda value: f"features of {value}",
+    "space": lambda value: f"in {value}" if value == "pixels" else f"in the features of {value}",
+    "kept": lambda value: f"{value} reference images kept",
+    "subsets": lambda value: "{} random subsets of {}".format(*value.split("x")),
+    "images": lambda value: "as many test images beside them",
+    "ratio": lambda value: (
+        f"a copy is where the nearest is closer than {value} of the second nearest distance"
+    ),
+    "mirrored": lambda value: "mirrored train images count as the same" if value == "true" else "",
+}
