@@ -182,7 +182,10 @@ class Wave:
         return hit
 
     def heal(self) -> None:
-        """Give the node back that Slurm drained, as the people of a site would."""
+        """Give back the node that Slurm drained, start the controller that died, as the people of a site would."""
+        if not Path("/proc", (self.cluster / "slurmctld.pid").read_text().strip()).exists():
+            print("  slurmctld had died", flush=True)
+            quiet("slurmctld")
         state = subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True).stdout
         if "drain" in state or "down" in state:
             print("  the node was drained", flush=True)
