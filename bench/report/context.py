@@ -175,7 +175,7 @@ class Context:
 
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
-        rows = self.tidy[self.tidy["metric"].isin(SIGNS[measure])]
+        rows = self.tidy[self.tidy["metric"].isin(SIGNS.get(measure, []))]
         keys = ["dataset", "model", "train_size", "shuffle", "recipe"]
         found = set(rows[keys].drop_duplicates().itertuples(index=False, name=None))
         lacking = [

@@ -37,8 +37,7 @@ def render(name: str, suite: str, kind: str) -> Path:
         caption = table.caption
     if item.paper:
         caption += f" The paper's own shows {item.paper}."
-    if item.measure:
-        caption += context.missing(item.measure)
+    caption += "".join(context.missing(measure) for measure in item.measures[:1])
     caption += stale_note(context, item)
     if kind == "table":
         table.caption = caption

@@ -17,6 +17,10 @@ from synthetic import make
 
 from bench import paths
 from bench.cli import main
+from bench.compare import baselines
+from bench.report.context import Context
+from bench.report.items import EVERY, ITEMS
+from bench.report.staleness import stale_note
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = "smoke"
@@ -71,6 +75,26 @@ def test_pictures_that_may_not_be_passed_on_are_left_out(stored):
         assert main(["figure", item, "--suite", SUITE]) == 0
         drawn = (paths.figures_folder(SUITE) / f"{item}.png").stat().st_size
         assert drawn > 5000, item
+
+
+def test_the_notice_is_of_what_an_item_draws(stored, monkeypatch):
+    run = json.loads((stored / "plan.json").read_text())["runs"][0]["name"]
+    status = {(run, measure): baselines.CURRENT for measure in EVERY}
+
+    def note(item, **stale):
+        monkeypatch.setattr(
+            baselines, "status", lambda suite: status | {(run, m): w for m, w in stale.items()}
+        )
+        return stale_note(Context(SUITE, item), ITEMS[item])
+
+    frechet, jacobian = ({m: f"stale: code of {m} changed"} for m in ("frechet", "jacobian"))
+    assert all("STALE: 1 of" in note(item, **frechet) for item in ("tabA1", "tabA5", "tabA7", "tab1"))
+    assert note("tabA4", **frechet) == "" == note("fig2", **frechet)
+    assert note("figA12", **jacobian) == "" and "STALE" in note("tabClaims", **jacobian)
+    assert "training of" in note(
+        "figA12", jacobian="stale: training options changed, code of jacobian changed"
+    )
+    assert note("tabProtocol", **jacobian) == "" == note("fig5", **jacobian)  # nothing measured is drawn
 
 
 def test_a_suite_without_any_measurement_names_the_command(tmp_path, monkeypatch, capsys):
