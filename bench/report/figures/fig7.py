@@ -11,7 +11,8 @@ from bench.report.context import Context
 from bench.report.style import MARKERS, PALETTE, count, new_figure
 from bench.report.variants import PLACEMENTS, is_paper_model, placements
 
-DASHES = ("-", (0, (4, 1)), (0, (1, 1)))
+BASELINE = "#C00000"
+DASHES = ("-", "-.", ":")  # dashed is the baseline
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -40,16 +41,25 @@ def draw(context: Context) -> tuple[Figure, str]:
             )
             ax.set_title(context.title(dataset))
             ax.legend(loc="upper right", borderpad=0.3)
-        axes[2 * number, 0].set_ylabel(f"w/ {name}\nPSNR gap (dB) ←")
+        axes[2 * number, 0].set_ylabel(f"w/ {name}\nAverage PSNR gap (dB) ←")
         axes[2 * number + 1, 0].set_ylabel("Test PSNR\n(dB) →")
+    for line in (axes[::2], axes[1::2]):
+        _share(line.ravel())
     return figure, _caption(context, shown)
+
+
+def _share(axes: np.ndarray) -> None:
+    """Give panels one y scale, so that equal distances are equal gaps and equal PSNR."""
+    limits = np.array([ax.get_ylim() for ax in axes])
+    for ax in axes:
+        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
 
 
 def _lines(ax: Axes, context: Context, table: pd.DataFrame, name: str, group: dict[str, str]) -> None:
     sizes = context.ordered(table, "train_size")
     baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
     lines = (
-        [(baseline, context.label(baseline), "#C00000", "X", "--")] if baseline in set(table["model"]) else []
+        [(baseline, context.label(baseline), BASELINE, "X", "--")] if baseline in set(table["model"]) else []
     )
     for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, DASHES):
         if place in group:
@@ -74,7 +84,7 @@ def _lines(ax: Axes, context: Context, table: pd.DataFrame, name: str, group: di
 def _marks(
     ax: Axes, context: Context, name: str, group: dict[str, str], dataset: str, sizes: list[int]
 ) -> None:
-    """Draw the paper's numbers, read off its figure, as hollow diamonds."""
+    """Draw the paper's numbers, some read off its figure, as hollow diamonds."""
     table = context.printed("psnr_gap_placement")
     if not len(table) or not is_paper_model(context, next(iter(group.values()))):
         return
@@ -82,15 +92,12 @@ def _marks(
         (table["dataset"] == context.title(dataset)) & table["attention"].isin(["global", name.lower()])
     ]
     for row in same[same["train_size"].isin(sizes)].itertuples():
-        colour = "#C00000" if row.attention == "global" else PALETTE[PLACEMENTS.index(row.placement)]
+        colour = BASELINE if row.attention == "global" else PALETTE[PLACEMENTS.index(row.placement)]
         ax.plot(
-            sizes.index(row.train_size),
-            row.mean_psnr_gap_db,
-            "D",
-            color="white",
-            markeredgecolor=colour,
-            markersize=3.5,
-        )
+            sizes.index(row.train_size), row.mean_psnr_gap_db, "D", color="white", markeredgecolor=colour,
+            markersize=3.5, clip_on=False, zorder=4,
+        )  # fmt: skip
+    ax.plot([], [], "D", color="white", markeredgecolor="black", markersize=3.5, label="the paper")
 
 
 def _caption(context: Context, shown: pd.DataFrame) -> str:
@@ -101,7 +108,8 @@ def _caption(context: Context, shown: pd.DataFrame) -> str:
     )
     whiskers = ", whiskers are one standard deviation" if shown["shuffle"].nunique() > 1 else ""
     return (
-        f"Average PSNR gap (lower is better) with local attention in early layers (head), every second layer (mix) or late "
-        f"layers (tail); the baseline is dashed red; {context.shuffles(shown)}{whiskers}. Beneath, the test PSNR: "
+        f"PSNR gap, clipped at 0 per step, averaged over the step indices (lower is better), with local attention in early "
+        f"layers (head), every second layer (mix) or late layers (tail); the baseline is dashed red; "
+        f"{context.shuffles(shown)}{whiskers}. Beneath, the test PSNR: "
         f"underfitting also lowers the gap.{printed} {context.scope}"
     )
