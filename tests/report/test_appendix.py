@@ -180,7 +180,11 @@ def test_encoder_and_decoder_are_variants_of_the_symmetric_network():
 def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
     table("tabProtocol", "families")
     text = (paths.tables_folder("families") / "tabProtocol.md").read_text()
-    assert "| training | learning_rate | 0.002 or 0.001 or 0.004 or 0.003 | 0.0001 | **assumed** |" in text
+    line = next(line for line in text.splitlines() if "| learning_rate |" in line)
+    assert "0.004 (U-ViT); " in line and "else 0.002 | 0.0001 | **assumed** |" in line
+    assert "Wiener" not in line  # controls are not trained
+    assert "| frechet | reference | all | all |" in text and "| frechet | classifier | not used |" in text
+    assert "null |" not in text and "{" not in text
     steps = plan.load("families").options.training.steps
     assert f"| training | steps | {steps} | 400000 | paper |" in text
     table("tabProtocol", "demo")

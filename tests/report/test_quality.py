@@ -52,7 +52,7 @@ def place(tmp_path, monkeypatch):
         suite = plan.load("checked")
         suite.write()
         factors = {"identity": (9, 9), "wiener": (3, 3), "memoriser": (1, 8), "unet-t16": (2, 2)}
-        factors["unet-t16"] = (network.get("train", 2), network.get("test", 2))
+        factors["unet-t16"] = factors["vit-t16"] = (network.get("train", 2), network.get("test", 2))
         rows = []
         for name, run in suite.runs.items():
             if run.model.name in without:
@@ -155,6 +155,34 @@ def test_what_is_poor_is_noted_and_does_not_fail(place):
     assert found["test above wiener"]["text"].endswith(": undertrained")
     assert "90.48% of the initialisation" in found["average"]["text"]
     assert "20.0% of the test images" in found["copies"]["text"] and "easier" in found["pools"]["text"]
+
+
+def test_the_report_has_a_row_for_each_check_model_and_dataset(place):
+    path = config.suite_path("checked")
+    path.write_text(path.read_text().replace("train_sizes: [10]}", "train_sizes: [10], shuffles: [0, 1]}"))
+    place(test=12)
+    assert main(["table", "tabQuality", "--suite", "checked"]) == 0
+    rows = [
+        line.split(" | ") for line in Path("results/checked/tables/tabQuality.md").read_text().splitlines()
+    ]
+    own = [row for row in rows if "test above wiener" in row]
+    assert len(own) == 1 and own[0][1] == "UNet" and own[0][4] == "2"
+    assert own[0][5].endswith(" dB") and "N = 10, shuffle 0: test PSNR" in own[0][7]
+
+
+def test_a_note_that_is_the_same_of_all_models_stands_once(place):
+    path = config.suite_path("checked")
+    path.write_text(path.read_text().replace("[unet-t16,", "[unet-t16, vit-t16,").replace("0.9}", "0.999}"))
+    place(test=3)
+    assert main(["table", "tabQuality", "--suite", "checked"]) == 0
+    page = Path("results/checked/tables/tabQuality.md").read_text()
+    assert page.count("| average |") == 1 and "| 2 models | average | note | 2 | 0.905 | 0.01 |" in page
+
+
+def test_nothing_to_note_is_said_in_words(place):
+    place()
+    assert main(["table", "tabQuality", "--suite", "checked"]) == 0
+    assert "| Nothing to note |" in Path("results/checked/tables/tabQuality.md").read_text()
 
 
 def test_a_missing_control_is_said_and_an_item_shows_the_report(place):
