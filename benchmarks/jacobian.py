@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -104,24 +105,19 @@ def leading(name: str, device: str, step: int, _rows: int, count: int) -> float:
 PARTS = {"pixel": by_pixel, "full": full, "leading": leading}
 
 
-def _alone(queue, part: str, arguments: tuple) -> None:
+def _alone(part: str, arguments: tuple) -> tuple[float, float]:
     torch.set_num_threads(1)
     network(*arguments[:3])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = PARTS[part](*arguments)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    queue.put((seconds, (after - before) / 1024))
+    return seconds, (after - before) / 1024
 
 
 def timed(part: str, *arguments) -> tuple[float, float]:
     """Return seconds and additional peak memory, MiB, of a part in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_alone, args=(queue, part, arguments))
-    process.start()
-    found = queue.get()
-    process.join()
-    return found
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as alone:
+        return alone.submit(_alone, part, arguments).result()
 
 
 def main() -> None:
