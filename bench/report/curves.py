@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -75,8 +77,12 @@ def jacobian(context: Context, metric: str = "jacobian_eigenvalue", every: bool 
     operators = set(table["operator"])
     wanted = context.options["operator"]
     table = table[table["operator"] == (wanted if wanted in operators else min(operators))]
-    step = min(sorted(set(table["step"])), key=lambda step: abs(step - PAPER_STEP))
-    return table[table["step"] == step]
+    return table[table["step"] == paper_step(table["step"])]
+
+
+def paper_step(steps: Iterable[int]) -> int:
+    """Return the noise level that is shown: of those measured, the nearest to the paper's, least noise first."""
+    return min(sorted(set(steps)), key=lambda step: abs(step - PAPER_STEP))
 
 
 OPERATORS = {
@@ -118,3 +124,11 @@ def level(table: pd.DataFrame) -> str:
     return f"step {table['step'].iloc[0]}" + (
         "" if pd.isna(sigma) else f" (noise {sigma:.2g} of the image's scale)"
     )
+
+
+def noise(context: Context, step: int) -> str:
+    """Return a step's noise level in words; its sigma is taken from the suite's Jacobians, where it has any."""
+    table = context.table[context.table["metric"] == "jacobian_eigenvalue"]
+    same = table[field(table, "step") == str(step)]
+    sigma = field(same, "sigma").astype(float)
+    return level(same.assign(step=step, sigma=sigma)) if len(same) else f"step {step}"

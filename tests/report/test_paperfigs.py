@@ -11,6 +11,7 @@ import pytest
 from synthetic import make
 
 from bench.report.context import Context
+from bench.report.figures.fig4 import shown_layers
 from bench.report.figures.fig8 import in_words
 from bench.report.items import ITEMS
 
@@ -117,6 +118,18 @@ def test_figure_6_shows_the_noise_floor_where_the_identity_was_measured(drawn):
     assert "Dotted" not in drawn("fig6", "demo")[1]
 
 
+def test_figure_6_speaks_of_the_shuffles_that_it_shows(drawn):
+    """The baseline on CelebA has three, its variant one."""
+    caption = drawn("fig6")[1]
+    assert "; 1 shuffle." in caption and "whiskers" not in caption
+    assert "3 shuffles, whiskers are" in drawn("fig6", "families")[1]
+
+
+def test_figure_5_names_the_framed_rows(drawn):
+    whole = [ax for ax in drawn("fig5")[0].axes if ax.get_xlabel()]
+    assert [[*ax.get_yticks()] for ax in whole] == [[0, 6, 14]] * 2
+
+
 def test_windows_in_words():
     assert in_words("5*6@head") == "5 in six layers"
     assert in_words("3,3,5,5,7,7@tail") == "3, 5, 7 in two layers each"
@@ -135,3 +148,51 @@ def test_figure_7_explains_its_diamonds_and_shares_its_scales(drawn):
         lines = [group.lines[0].get_linestyle() for group in ax.containers]
         assert len(set(lines)) == len(lines) == 4
     assert "clipped at 0 per step" in caption
+
+
+@pytest.mark.parametrize(
+    ("item", "model"), [("fig1", "UNet"), ("fig3", "UNet"), ("fig4", "DiT"), ("figA3", "")]
+)
+def test_captions_say_of_what_they_are(drawn, item, model):
+    caption = drawn(item, "demo")[1]
+    assert caption.index("Disks") < 60 and model in caption
+    assert "step 7 (noise 0.5 of the image's scale)" in caption
+    assert "step_indices" not in caption
+
+
+def test_figure_3_gives_the_spectrum_the_room_of_pictures_that_are_withheld(drawn):
+    figure, caption = drawn("fig3", "real")
+    figure.draw_without_rendering()
+    assert not [text for ax in figure.axes for text in ax.texts if "redistributable" in text.get_text()]
+    spectra = [ax for ax in figure.axes if ax.get_xlabel() == "k"]
+    withheld, free = ([ax.get_position().width for ax in part] for part in (spectra[:6], spectra[6:]))
+    assert len(free) == 6 and min(withheld) > 2 * max(free)
+    assert "of CelebA (10k) are withheld by licence" in caption
+    assert "the 8 leading eigenvalues" in caption and "noise prediction" not in caption
+    demo = drawn("fig3", "demo")[1]
+    assert "withheld" not in demo and "all eigenvalues" in demo and "noise prediction (ε̂)" in demo
+
+
+def test_an_operator_looks_the_same_in_figures_3_and_a3(drawn):
+    spectra = [ax for ax in drawn("fig3", "demo")[0].axes if ax.get_xlabel() == "k"]
+    looks = [(line.get_color(), line.get_linestyle()) for line in spectra[0].lines]  # x0, then noise
+    lines = {line.get_label(): line for line in drawn("figA3", "demo")[0].axes[0].lines}
+    assert [
+        (line.get_color(), line.get_linestyle()) for line in (lines["x0 estimate"], lines["noise prediction"])
+    ] == looks
+
+
+def test_the_box_of_figure_4_leaves_its_token_free(drawn):
+    for ax in drawn("fig4", "demo")[0].axes:
+        for box in ax.patches:
+            assert box.get_width() >= 3 and box.get_height() >= 3
+    assert shown_layers(12, 6) == [1, 3, 5, 7, 9, 11]  # as the paper
+    assert shown_layers(3, 6) == [0, 1, 2] and shown_layers(7, 3) == [1, 3, 6]
+
+
+def test_a_token_that_the_whole_map_leaves_blank_is_normalised_by_itself(drawn):
+    figure, caption = drawn("fig4", "demo")
+    tokens = [ax.images[0].get_array() for ax in figure.axes if ax.patches and ax.images]
+    assert "normalised by itself" in caption
+    assert len(tokens) == 2 and all(t.min() == 0 and t.max() == 1 for t in tokens)
+    assert "normalised by itself" not in drawn("fig4", "real")[1]

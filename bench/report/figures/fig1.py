@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.figures.fig3 import noise_step
+from bench.report.curves import noise
+from bench.report.figures.fig3 import WORDS, noise_step
 from bench.report.style import CHANNELS, count, new_figure, picture, withheld
 
 SHOWN = 3  # eigenvectors, as in the paper
@@ -32,11 +33,16 @@ def draw(context: Context) -> tuple[Figure, str]:
             _block(block, arrays, operator)
         else:
             withheld(block.subplots())
-    return figure, (
-        f"Clean and noisy test image ({context.title(dataset)}) and three eigenvectors of the symmetric part of the "
-        f"Jacobian of the {'x0 estimate' if operator == 'x0' else 'noise prediction'}, red positive, blue negative, "
-        f"colour channels framed; the k-th largest eigenvalue is λ_k. Harmonic patterns that follow the "
-        f"image's edges would be geometry-adaptive harmonic bases. "
+    return figure, _caption(context, dataset, models, loaded[0])
+
+
+def _caption(context: Context, dataset: str, models: list[str], arrays: dict[str, np.ndarray]) -> str:
+    where = f"{context.title(dataset)}, {noise(context, noise_step(arrays))}"
+    return (
+        f"{', '.join(map(context.label, models))} on {where}: clean and noisy test image and three eigenvectors of the "
+        f"symmetric part of the Jacobian of the {WORDS[context.options['operator']]}, each coloured to its own largest "
+        "entry, red positive, blue negative, colour channels framed; λ_k is the eigenvalue of rank k, the largest is λ_0. "
+        "Harmonic patterns that follow the image's edges would be geometry-adaptive harmonic bases. "
         f"The paper does not say which Jacobian it decomposes. {context.scope}"
     )
 
@@ -64,4 +70,6 @@ def _block(block, arrays: dict[str, np.ndarray], operator: str) -> None:
                 vmin=-top,
                 vmax=top,
             )
-        row[1 + channels // 2].set_title(rf"$\lambda_{{{index}}}$ = {values[index]:.3g}", fontsize=6.5, pad=2)
+        row[1 + channels // 2].set_title(
+            rf"$\lambda_{{{index}}}$ = {values[index]:#.3g}", fontsize=6.5, pad=2
+        )

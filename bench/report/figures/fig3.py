@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
-from bench.report.style import CHANNELS, PALETTE, count, new_figure, picture, withheld
+from bench.report.curves import DASHES, noise, paper_step
+from bench.report.style import CHANNELS, PALETTE, count, new_figure, picture
 
 SHOWN = 2  # eigenvectors, as in the paper
-PAPER_STEP = 7  # of 50, recovered from the noise that its Fig. 3 shows
+LOOKS = {"x0": 0, "eps": 1, "denoiser": 2}  # colour and dash of an operator
+SYMBOLS = {"x0": r"$\hat x_0$", "eps": r"$\hat\epsilon$"}
+WORDS = {"x0": "x0 estimate (x̂0)", "eps": "noise prediction (ε̂)"}
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -18,43 +23,49 @@ def draw(context: Context) -> tuple[Figure, str]:
     runs = context.runs("jacobian_eigenvalue")
     datasets, sizes = context.ordered(runs, "dataset"), context.ordered(runs, "train_size")
     models = context.ordered(runs, "model")
-    figure = new_figure(1.45 * len(sizes) * len(datasets) + 0.1)
-    grid = figure.subfigures(len(datasets) * len(sizes), len(models), squeeze=False, wspace=0.02, hspace=0.02)
+    rows = [(dataset, size) for dataset in datasets for size in sizes]
+    loaded = _load(context, runs)
+    open_sets = {dataset for (dataset, *_), arrays in loaded.items() if "images" in arrays}
+    heights = [1.45 if dataset in open_sets else 1.35 for dataset, _ in rows]
+    figure = new_figure(sum(heights) + 0.1)
+    options = {"height_ratios": heights, "squeeze": False, "wspace": 0.02, "hspace": 0.02}
+    grid = figure.subfigures(len(rows), len(models), **options)
     operator = context.options["operator"]
-    for row, (dataset, size) in zip(grid, ((d, n) for d in datasets for n in sizes)):
-        for block, model in zip(row, models):
-            found = runs[
-                (runs["dataset"] == dataset) & (runs["model"] == model) & (runs["train_size"] == size)
-            ]
-            if len(found):
-                run = (dataset, model, int(size), int(found["shuffle"].iloc[0]))
-                _block(block, context, run, operator, len(datasets) > 1)
-    return figure, _caption(context, operator)
+    for line, (dataset, size) in zip(grid, rows):
+        for block, model in zip(line, models):
+            if (run := (dataset, model, size)) in loaded:
+                _block(block, context, run, loaded[run], operator, len(datasets) > 1)
+    return figure, _caption(context, operator, loaded, [d for d in datasets if d not in open_sets])
+
+
+def _load(context: Context, runs: pd.DataFrame) -> dict[tuple[str, str, int], dict[str, np.ndarray]]:
+    """Return dataset, model, N -> arrays."""
+    columns = zip(runs["dataset"], runs["model"], runs["train_size"].astype(int), runs["shuffle"].astype(int))
+    return {run[:3]: context.arrays("jacobian", *run) for run in columns}
 
 
 def _block(
-    block, context: Context, run: tuple[str, str, int, int], operator: str, name_dataset: bool
+    block, context: Context, run: tuple[str, str, int], arrays: dict, operator: str, name_dataset: bool
 ) -> None:
-    dataset, model, size, _ = run
-    arrays = context.arrays("jacobian", *run)
-    step, shown = noise_step(arrays), "images" in arrays
+    dataset, model, size = run
+    step = noise_step(arrays)
     channels = context.plan["datasets"][dataset]["channels"]
     where = f"{context.title(dataset)}, " if name_dataset else ""
     cost = "" if name_dataset else _cost(context, dataset, model)  # no room for both
     block.suptitle(f"{where}{context.label(model)}, N = {count(size)}{cost}", fontsize=7.5)
-    axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
-    if shown:
+    if "images" in arrays:
+        axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
         _pictures(axes, arrays, operator, step)
-    else:
-        for ax in axes[:, :-1].ravel():
-            withheld(ax)
-    _spectrum(axes, block, arrays, step)
+        for ax in axes[:, -1]:
+            ax.remove()
+        _spectrum(block.add_subplot(axes[0, -1].get_gridspec()[:, -1]), arrays, step)
+    else:  # its licence lets no picture through
+        _spectrum(block.subplots(), arrays, step)
 
 
 def noise_step(arrays: dict[str, np.ndarray]) -> int:
-    """Return the noise level that is shown: of those measured, the nearest to the paper's, least noise first."""
-    steps = {int(key.split("_")[2]) for key in arrays if key.startswith("eigenvalues_")}
-    return min(sorted(steps), key=lambda step: abs(step - PAPER_STEP))
+    """Return the noise level that is shown, of those whose arrays there are."""
+    return paper_step(int(key.split("_")[2]) for key in arrays if key.startswith("eigenvalues_"))
 
 
 def _pictures(axes: np.ndarray, arrays: dict[str, np.ndarray], operator: str, step: int) -> None:
@@ -74,7 +85,7 @@ def _pictures(axes: np.ndarray, arrays: dict[str, np.ndarray], operator: str, st
             frame = CHANNELS[channel] if channels == 3 else None
             picture(ax, vector[..., channel], frame, cmap="RdBu_r", vmin=-top, vmax=top)
             if channel == channels // 2:
-                ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:.2g}", fontsize=6.5, pad=2)
+                ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:#.3g}", fontsize=6.5, pad=2)
 
 
 def _cost(context: Context, dataset: str, model: str) -> str:
@@ -86,42 +97,51 @@ def _cost(context: Context, dataset: str, model: str) -> str:
     return f" ({found['parameters'] / 1e6:.3g} M param., {found['macs'] / 1e9:.3g} GMAC)"
 
 
-def _spectrum(axes: np.ndarray, block, arrays: dict[str, np.ndarray], step: int) -> None:
-    """Draw both operators' spectra in the last column."""
-    gridspec = axes[0, -1].get_gridspec()
-    for ax in axes[:, -1]:
-        ax.remove()
-    ax: Axes = block.add_subplot(gridspec[:, -1])
-    for position, (operator, dash) in enumerate((("x0", "-"), ("eps", "--"))):
-        if (values := arrays.get(f"eigenvalues_{operator}_{step}_0")) is not None:
-            name = r"$\hat x_0$" if operator == "x0" else r"$\hat\epsilon$"
-            ax.plot(values, dash, color=PALETTE[position])
-            place = int((0.3 + 0.35 * position) * len(values))
-            ax.annotate(
-                name,
-                (place, values[place]),
-                (3, 3),
-                textcoords="offset points",
-                color=PALETTE[position],
-            )
+def _spectrum(ax: Axes, arrays: dict[str, np.ndarray], step: int) -> None:
+    """Draw the spectra of all operators that were measured."""
+    for operator, symbol in SYMBOLS.items():
+        if (values := arrays.get(f"eigenvalues_{operator}_{step}_0")) is None:
+            continue
+        look = LOOKS[operator]
+        ax.plot(values, color=PALETTE[look], linestyle=DASHES[look])
+        place = int((0.3 + 0.35 * look) * len(values))
+        at, offset = (place, values[place]), (3, 3)
+        ax.annotate(symbol, at, offset, textcoords="offset points", color=PALETTE[look])
     ax.set_xlabel("k", labelpad=1)
     ax.set_title(r"$\lambda_k$", fontsize=6.5, pad=2)
+    ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     ax.margins(y=0.14)
 
 
-def _caption(context: Context, operator: str) -> str:
-    name = "x0 estimate" if operator == "x0" else "noise prediction"
-    table = (
-        context.rows("jacobian_asymmetry") if (context.tidy["metric"] == "jacobian_asymmetry").any() else None
+def _leading(arrays: dict[str, np.ndarray], pixels: int) -> str:
+    """Return which eigenvalues the spectra show, in words."""
+    count = max(len(values) for key, values in arrays.items() if key.startswith("eigenvalues_"))
+    return "all eigenvalues" if count == pixels else f"the {count} leading eigenvalues"
+
+
+def _asymmetry(context: Context, operator: str) -> str:
+    if not (context.tidy["metric"] == "jacobian_asymmetry").any():
+        return ""
+    table = context.rows("jacobian_asymmetry")
+    values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
+    return f" The Jacobians are not symmetric: |J - J^T| / |J| is {values.min():.2f} to {values.max():.2f}."
+
+
+def _caption(context: Context, operator: str, loaded: dict, withheld: list[str]) -> str:
+    (dataset, *_), arrays = next(iter(loaded.items()))
+    step, info = noise_step(arrays), context.plan["datasets"][dataset]
+    values = _leading(arrays, info["resolution"] ** 2 * info["channels"])
+    operators = [WORDS[name] for name in SYMBOLS if f"eigenvalues_{name}_{step}_0" in arrays]
+    shown = pd.DataFrame([*loaded], columns=["dataset", "model", "train_size"])
+    models = " and ".join(map(context.label, context.ordered(shown, "model")))
+    titles = " and ".join(map(context.title, context.ordered(shown, "dataset")))
+    lacking = (
+        f" Images and eigenvectors of {', '.join(map(context.title, withheld))} are withheld by licence."
     )
-    asymmetry = ""
-    if table is not None:
-        values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
-        asymmetry = (
-            f" The Jacobians are not symmetric: |J - J^T| / |J| is {values.min():.2f} to {values.max():.2f}."
-        )
     return (
-        f"Eigenvectors (red positive, blue negative; colour channels framed) and eigenvalues of the symmetric part of the "
-        f"Jacobian of the {name}, at one test image and one noise level; the spectra of both operators on the right. The "
-        f"paper does not say which Jacobian it decomposes.{asymmetry} {context.scope}"
+        f"{models} on {titles}, one test image, {noise(context, step)}: eigenvectors of the "
+        f"symmetric part of the Jacobian of the {WORDS[operator]}, each coloured to its own largest entry (red positive, "
+        f"blue negative; colour channels framed), and {values}, k from 0, of the {' and the '.join(operators)}. The "
+        f"paper does not say which Jacobian it decomposes.{_asymmetry(context, operator)}"
+        f"{lacking if withheld else ''} {context.scope}"
     )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from bench.errors import BenchError
 from bench.report.context import Context
+from bench.report.curves import field, noise
 from bench.report.style import WIDTH, count, new_figure, picture
 
 LAYERS = 6
+FAINT = 0.25  # of the colour range
 ZOOMED = 256  # maps of this many tokens or more get an inset
 # The paper colours [0, 0.1] of a map normalised to [0, 1], of 1024 tokens; fewer tokens share more attention each
 PAPER_TOP, PAPER_TOKENS = 0.1, 1024
@@ -35,8 +38,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         raise BenchError("fig4 needs a network with attention; none of its models has any.")
     figure = new_figure(len(rows) * ((WIDTH - 0.75) / (layers + 1) + 0.2) + 0.05)
     axes = figure.subplots(len(rows), layers + 1, squeeze=False)
+    alone = any(_blank(arrays) for arrays in loaded)
     for row, run, arrays in zip(axes, rows, loaded):
-        _row(row, arrays, layers)
+        _row(row, arrays, layers, alone)
         names = (
             (context.title(run[0]), len({r[0] for r in rows})),
             (context.label(run[1]), len({r[1] for r in rows})),
@@ -52,26 +56,45 @@ def draw(context: Context) -> tuple[Figure, str]:
         pad=0.01,
         extend="max" if top < 1 else "neither",
     )
-    return figure, _caption(context)
+    return figure, _caption(context, alone)
 
 
-def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int) -> None:
+def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int, alone: bool) -> None:
     maps = arrays["maps"]
     top = colour_top(maps.shape[-1])
-    chosen = np.unique(np.linspace(0, len(maps) - 1, layers).round().astype(int))
-    for ax, layer in zip(axes, chosen):
+    for ax, layer in zip(axes, shown_layers(len(maps), layers)):
         picture(ax, normalised(maps[layer]), cmap="PuBu", vmin=0, vmax=top)
         window = arrays["windows"][layer]
         _zoom(ax, normalised(maps[layer]), top)
         ax.set_title(
             f"layer {arrays['layers'][layer]}" + (f", w = {window}" if window else ""), fontsize=6.5, pad=2
         )
-    rows, columns = arrays["grid"]
-    token = int(arrays["token"])
-    picture(axes[-1], normalised(maps[-1])[token].reshape(rows, columns), cmap="PuBu", vmin=0, vmax=top)
-    y, x = divmod(token, columns)
-    axes[-1].add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#0000CC", linewidth=1))
-    axes[-1].set_title(f"token {token}", fontsize=6.5, pad=2)
+    _token(axes[-1], arrays, alone)
+
+
+def shown_layers(depth: int, count: int) -> list[int]:
+    """Return the last layer of each of ``count`` parts of the network: of 12, as the paper, every second one."""
+    count = min(depth, count)
+    return [depth * (part + 1) // count - 1 for part in range(count)]
+
+
+def _blank(arrays: dict[str, np.ndarray]) -> bool:
+    """Return whether the token's row can hardly be seen where the whole map is normalised."""
+    maps = arrays["maps"]
+    return normalised(maps[-1])[int(arrays["token"])].max() < FAINT * colour_top(maps.shape[-1])
+
+
+def _token(ax: Axes, arrays: dict[str, np.ndarray], alone: bool) -> None:
+    """Draw what one token of the last layer attends to, with a box around the token that leaves it free."""
+    (rows, columns), token, last = arrays["grid"], int(arrays["token"]), arrays["maps"][-1]
+    values = normalised(last[token]) if alone else normalised(last)[token]
+    picture(ax, values.reshape(rows, columns), cmap="PuBu", vmin=0, vmax=colour_top(len(last)))
+    y, x = divmod(token, int(columns))
+    half = max(1, round(columns / 10)) + 0.5
+    ax.add_patch(
+        Rectangle((x - half, y - half), 2 * half, 2 * half, fill=False, edgecolor="#0000CC", linewidth=1)
+    )
+    ax.set_title(f"token ({y}, {x})", fontsize=6.5, pad=2)
 
 
 def _zoom(ax: Axes, values: np.ndarray, top: float) -> None:
@@ -95,12 +118,24 @@ def colour_top(tokens: int) -> float:
     return min(1.0, PAPER_TOP * PAPER_TOKENS / tokens)
 
 
-def _caption(context: Context) -> str:
-    protocol = context.rows("attention_distance")["protocol"].iloc[0]
+def _caption(context: Context, alone: bool) -> str:
+    table = context.rows("attention_distance")
+    models, datasets = (context.ordered(table, column) for column in ("model", "dataset"))
+    own = ", normalised by itself" if alone else ""
     return (
-        "Attention maps (row: output token, column: input token), each linearly normalised to [0, 1], colour range "
-        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; "
-        f"last column: the last layer's row of the boxed token, as an image. "
-        f"Insets show the centre of a map of {ZOOMED} tokens or more. Averages: {protocol}. A dark "
+        f"{' and '.join(map(context.label, models))} on {' and '.join(map(context.title, datasets))}: attention maps (row: "
+        f"output token, column: input token) {_averages(context, table)}, each linearly normalised to [0, 1], colour range "
+        f"[0, {PAPER_TOP}] at the paper's {PAPER_TOKENS} tokens, in proportion for fewer; last column: the last layer's map "
+        f"of the token amid the box, named by its row and column from 0, as an image{own}. "
+        f"Insets show the centre of a map of {ZOOMED} tokens or more. A dark "
         f"diagonal means that a token attends to its neighbours. {context.scope}"
     )
+
+
+def _averages(context: Context, table: pd.DataFrame) -> str:
+    """Return what the maps are averages over, in words."""
+    images, steps = (field(table, key).iloc[0] for key in ("images", "step_indices"))
+    if pd.isna(steps):
+        return f"averaged over heads and {images} images"
+    levels = " and ".join(noise(context, int(step)) for step in steps.split(","))
+    return f"averaged over heads and {images} images at {levels}"

@@ -39,7 +39,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         grid = block.add_gridspec(len(TOKENS), 2, width_ratios=[3.4, 1])
         whole = block.add_subplot(grid[:, 0])
         _tokens(whole, kinds)
-        whole.set(xlabel="key token (HW)", ylabel="query token (HW)")
+        whole.set(xlabel="key token (HW)", ylabel="query token (HW)", yticks=TOKENS)
+        whole.tick_params(axis="y", length=0)
         for place, token in enumerate(TOKENS):
             whole.add_patch(
                 Rectangle(

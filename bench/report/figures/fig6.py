@@ -68,7 +68,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.set_ylabel("Average PSNR gap (dB) ←")
     legend(figure)
     figure.legends[0].set_title(UNDER, prop={"size": 6.5})
-    shown = gaps[gaps["model"].isin([model for pair in pairs for model in pair])]
+    shown = pd.concat([context.paired(gaps, pair) for pair in pairs]).drop_duplicates()
     return figure, _caption(context, shown, panels)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import OPERATORS, curve, jacobian, name_columns
+from bench.report.curves import OPERATORS, curve, jacobian, level, name_columns, paper_step
+from bench.report.figures.fig3 import LOOKS
 from bench.report.style import count, legend, new_figure
 
 MOST = 4  # models side by side
@@ -21,7 +22,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         )
     dataset = context.ordered(rows, "dataset")[0]
     rows = rows[rows["dataset"] == dataset]
-    rows = rows[rows["step"] == rows["step"].min()]
+    rows = rows[rows["step"] == paper_step(rows["step"])]
     models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
     sizes = sorted({sizes[0], sizes[-1]})
     figure = new_figure(1.5 * len(sizes) + 0.35)
@@ -29,17 +30,18 @@ def draw(context: Context) -> tuple[Figure, str]:
     for line, size in zip(axes, sizes):
         for ax, model in zip(line, models):
             here = rows[(rows["model"] == model) & (rows["train_size"] == size)]
-            for number, operator in enumerate(operators):
+            for operator in operators:
                 own = here[here["operator"] == operator]
                 if len(own):
                     own = own.assign(value=own["value"] / own["value"].abs().max())
-                    curve(ax, own, "index", OPERATORS[operator], number, number)
+                    curve(ax, own, "index", OPERATORS[operator], LOOKS[operator], LOOKS[operator])
         line[0].set_ylabel(f"N = {count(size)}\n" + r"$\lambda_k\,/\,\max|\lambda|$")
     name_columns(context, axes, models, "k")
     legend(figure)
     return figure, (
-        f"{context.title(dataset)}: eigenvalues of the symmetric part of one network's Jacobian, read as noise prediction "
-        "and as image estimate, each divided by its largest. The two are affine in each other with a negative slope: what "
+        f"{context.title(dataset)}, {level(rows)}: eigenvalues of the symmetric part of one network's "
+        "Jacobian, read as noise prediction and as image estimate, "
+        "each divided by its largest. The two are affine in each other with a negative slope: what "
         "leads the one trails the other, so a spectrum says nothing until it is said whose it is. "
         f"The paper does not say. {context.scope}"
     )
