@@ -190,7 +190,7 @@ def _caption(context: Context, gaps: pd.DataFrame, panels: list[Bars]) -> str:
     )
     diamonds = f" Diamonds: the paper's numbers ({PRINTED})." if any(s.printed for s in panels) else ""
     return (
-        f"PSNR gap, clipped at 0 per step, averaged over the step indices (lower is better), baseline hatched, dashed "
+        f"Average PSNR gap over the step indices, clipped at 0 per step (lower is better), baseline hatched, dashed "
         f"line at its height, all panels on one scale; {context.shuffles(gaps)}{whiskers}. Under each pair the test PSNR, "
         f"baseline above variant: underfitting also lowers the gap.{floor}{diamonds} {context.scope}"
     )

@@ -108,7 +108,7 @@ def _caption(context: Context, shown: pd.DataFrame) -> str:
     )
     whiskers = ", whiskers are one standard deviation" if shown["shuffle"].nunique() > 1 else ""
     return (
-        f"PSNR gap, clipped at 0 per step, averaged over the step indices (lower is better), with local attention in early "
+        f"Average PSNR gap over the step indices, clipped at 0 per step (lower is better), with local attention in early "
         f"layers (head), every second layer (mix) or late layers (tail); the baseline is dashed red; "
         f"{context.shuffles(shown)}{whiskers}. Beneath, the test PSNR: "
         f"underfitting also lowers the gap.{printed} {context.scope}"

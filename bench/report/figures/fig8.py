@@ -41,7 +41,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         else ""
     )
     return figure, (
-        f"PSNR gap, clipped at 0 per step, averaged over the step indices (lower is better), when the mean window is kept, "
+        f"Average PSNR gap over the step indices, clipped at 0 per step (lower is better), when the mean window is kept, "
         f"made smaller, or made larger; the reference is hatched, the dashed line at its height, each row on one scale; "
         f"{context.shuffles(shown)}{whiskers}. Under each pair the test PSNR: underfitting also lowers the gap. "
         f"Windows by layer, first to last: {_windows(context, pairs)}. The smaller and larger lists are assumed, the paper "
