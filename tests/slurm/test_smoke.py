@@ -11,7 +11,9 @@ import sys
 import pytest
 from harness import REPOSITORY
 
-COPIED = ("Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit")
+COPIED = (
+    "Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit", "results/published",
+)  # fmt: skip
 # The looks at the queue are closer together than on a real site; all else is the committed profile
 QUICK = ["--submitit-queue-interval", "2", "--seconds-between-status-checks", "1", "--latency-wait", "10"]
 
