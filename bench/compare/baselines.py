@@ -8,7 +8,7 @@ that shows its images.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -165,13 +165,18 @@ def stored(suite: str) -> dict:
 CURRENT = "current"
 
 
-def status(suite: Plan, local_data: bool = True) -> dict[tuple[str, str], str]:
+def status(
+    suite: Plan, local_data: bool = True, runs: Container[str] | None = None
+) -> dict[tuple[str, str], str]:
     """Return (run, metric) -> 'current', or 'stale: WHY' where code, options or data would now give another number.
 
-    ``local_data=False`` leaves out whether the datasets built in this folder are of another version.
+    ``local_data=False`` leaves out whether the datasets built in this folder are of another version; ``runs`` are those
+    asked for, all by default.
     """
     found = {}
     for run, record in stored(suite.suite)["runs"].items():
+        if runs is not None and run not in runs:
+            continue
         for metric, made in record["metrics"].items():
             why = (
                 _reasons(suite, run, metric, record, made, local_data)

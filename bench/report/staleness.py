@@ -17,13 +17,13 @@ def stale_note(context: Context, item: Item) -> str:
     from bench import plan
     from bench.compare import baselines
 
+    shown = {run["name"] for run in context.plan["runs"] if context.wanted(run)}
     try:
-        status = baselines.status(plan.load(context.suite))
+        status = baselines.status(plan.load(context.suite), runs=shown)
     except BenchError as error:
         return f" Whether the stored rows are stale cannot be said: {error}"
-    shown = {run["name"] for run in context.plan["runs"] if context.wanted(run)}
     status |= _of_training(status) if "training" in item.measures else {}
-    of_item = {key: word for key, word in status.items() if key[0] in shown and key[1] in item.measures}
+    of_item = {key: word for key, word in status.items() if key[1] in item.measures}
     stale = {key: word for key, word in of_item.items() if word != baselines.CURRENT}
     if not stale:
         return ""
