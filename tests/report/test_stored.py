@@ -83,7 +83,7 @@ def test_the_notice_is_of_what_an_item_draws(stored, monkeypatch):
 
     def note(item, **stale):
         monkeypatch.setattr(
-            baselines, "status", lambda suite: status | {(run, m): w for m, w in stale.items()}
+            baselines, "status", lambda suite, runs: status | {(run, m): w for m, w in stale.items()}
         )
         return stale_note(Context(SUITE, item), ITEMS[item])
 
