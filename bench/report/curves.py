@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.report.context import Context
+from bench.report.quality import CONTROLS
 from bench.report.style import MARKERS, PALETTE
 
-CONTROLS = ("identity", "wiener", "memoriser", "local-score")
 MARKS = (*MARKERS, "X", "*", "<", ">", "p")
 PAPER_STEP = 7  # of 50, recovered from the noise that the paper's Fig. 3 shows
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
@@ -97,9 +97,10 @@ def size_of(context: Context, dataset: str) -> int:
 
 
 def looks(context: Context) -> dict[str, dict]:
-    """Return colour and marker of each model of the suite, the same in all figures; no two share both.
+    """Return colour and marker of each model of the suite, the same in all figures.
 
-    Colours are families, controls are grey; a variant of another model is hollow.
+    Colours are families, controls are grey; a variant of another model is hollow.  No two models share both, unless a
+    family has more of them than there are markers.
     """
     models, found = context.plan["models"], {}
     controls = [m for m in models if models[m]["family"] in CONTROLS]
@@ -108,9 +109,8 @@ def looks(context: Context) -> dict[str, dict]:
         same = controls if model in controls else [m for m in models if models[m]["family"] == info["family"]]
         number = 0 if model in controls else families.index(info["family"])
         colour = "0.35" if model in controls else PALETTE[number % len(PALETTE)]
-        place = (
-            same.index(model) + number // len(PALETTE) * 5
-        )  # families that share a colour differ in markers
+        # families that share a colour begin with different markers
+        place = same.index(model) + number // len(PALETTE) * 5
         found[model] = {
             "color": "white" if info["baseline"] else colour, "markeredgecolor": colour,
             "marker": MARKS[place % len(MARKS)], "line": colour,

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import CONTROLS, DASHES, looks
+from bench.report.curves import DASHES, looks
+from bench.report.quality import CONTROLS
 from bench.report.style import count, legend, new_figure
 
 COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))
