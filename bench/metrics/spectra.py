@@ -25,9 +25,8 @@ RESIDUAL = 1e-2  # |A v - lambda v| / max |lambda| that a leading pair may have
 ADJOINT = 1e-4  # |u J v - v J^T u| / (|u| |J v| + |v| |J^T u|) that rounding may give
 TOLERANCE = 1e-3  # of the operator's size, asked of ARPACK
 RESTARTS = 1000  # of ARPACK, each of some twenty products; real spectra take tens
-ROUNDING = (
-    1e-3  # of |shift| + |slope J|: an operator below it is zero, since float32 products cannot resolve it
-)
+# of |shift| + |slope J|: an operator below it is zero, since float32 products cannot resolve it
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)

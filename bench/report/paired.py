@@ -41,6 +41,11 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
+def at(table: pd.DataFrame, dataset: str, size: int) -> pd.DataFrame:
+    """Return the rows of a dataset and N."""
+    return table[(table["dataset"] == dataset) & (table["train_size"] == size)]
+
+
 def difference(table: pd.DataFrame, pair: tuple[str, str]) -> Interval:
     """Return the interval of ``value`` of the second model minus the first, paired by shuffle."""
     wide = table[table["model"].isin(pair)].pivot_table(index="shuffle", columns="model", values="value")

@@ -37,7 +37,8 @@ def render(name: str, suite: str, kind: str) -> Path:
         caption = table.caption
     if item.paper:
         caption += f" The paper's own shows {item.paper}."
-    caption += "".join(context.missing(measure) for measure in item.measures[:1])
+    if item.measures:
+        caption += context.missing(item.measures[0])
     caption += stale_note(context, item)
     if kind == "table":
         table.caption = caption

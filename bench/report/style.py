@@ -51,14 +51,24 @@ def new_figure(height: float) -> Figure:
 
 
 def panels(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend beneath."""
-    columns = min(columns, count)
+    """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend beneath.
+
+    Four panels stand two by two, so that no row has a hole.
+    """
+    columns = 2 if count == 4 else min(columns, count)
     rows = -(-count // columns)
     figure = new_figure(height * rows + 0.35)
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes[count:]:
         ax.remove()
     return figure, axes[:count]
+
+
+def label_rows(axes: list[Axes], text: str) -> None:
+    """Write what y is beside the first panel of each row."""
+    for ax in axes:
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel(text)
 
 
 def legend(figure: Figure, columns: int = 4) -> None:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import looks
-from bench.report.style import count, legend, panels
+from bench.report.style import count, label_rows, legend, panels
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -18,7 +18,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         for n in context.ordered(rows[rows["dataset"] == d], "train_size")
     ]
     models, look = context.ordered(rows, "model"), looks(context)
-    figure, axes = panels(len(shown), 2 if len(shown) in (2, 4) else 3, 1.7)
+    figure, axes = panels(len(shown), 3, 1.7)
     for ax, (dataset, size) in zip(axes, shown):
         here = rows[(rows["dataset"] == dataset) & (rows["train_size"] == size)]
         for model in models:
@@ -31,8 +31,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.sharey(axes[0])
         ax.set_title(f"{context.title(dataset)}, N = {count(size)}")
         ax.set_xlabel("training step")
-    for ax in axes[:: 2 if len(shown) in (2, 4) else 3]:
-        ax.set_ylabel("training loss ←")
+    label_rows(axes, "training loss ←")
     legend(figure)
     return figure, (
         f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. A lower loss at "

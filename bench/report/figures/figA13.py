@@ -47,11 +47,12 @@ def draw(context: Context) -> tuple[Figure, str]:
 
 
 def _scatter(ax: Axes, context: Context, costs: pd.Series, table: pd.DataFrame, networks: list[str]) -> None:
+    every = looks(context)
     for model in networks:
         own = table[table["model"] == model]["value"]
         if model not in costs or not len(own):
             continue
-        look = looks(context)[model]
+        look = every[model]
         spread = own.std() if len(own) > 1 else None
         ax.errorbar(
             costs[model], own.mean(), spread, marker=look["marker"], markersize=4.5, linestyle="none", ecolor=look["line"],

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import band, curve
-from bench.report.style import count, legend, panels
+from bench.report.style import count, label_rows, legend, panels
 
 MOST = 48.0  # dB that are drawn: a memoriser reaches the rounding of uint8 on its own images
 RANGE = (5.0, 30.0)  # dB of input PSNR that the slope is fitted to
@@ -24,7 +24,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         for d in context.ordered(table, "dataset")
         for m in context.ordered(table[table["dataset"] == d], "model")
     ]
-    figure, axes = panels(len(shown), 2 if len(shown) in (2, 4) else 3, 1.85)
+    figure, axes = panels(len(shown), 3, 1.85)
     top = 2 + min(MOST, max(table["value"].max(), train[train["index"] > 0]["value"].max()))
     slopes = []
     for ax, (dataset, model) in zip(axes, shown):
@@ -39,8 +39,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         slopes.append(_slope(ax, context, dataset, model, here, noise))
         _frame(ax, noise, top)
         ax.set_title(f"{context.title(dataset)}, {context.label(model)}")
-    for ax in axes[:: 2 if len(shown) in (2, 4) else 3]:
-        ax.set_ylabel("PSNR of the estimate (dB) →")
+    label_rows(axes, "PSNR of the estimate (dB) →")
     legend(figure)
     return figure, (
         "PSNR of the one-step estimate, clipped to [-1, 1], against that of the noisy image, which is not; the thin grey "

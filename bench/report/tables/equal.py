@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.paired import CLIPPED, Difference, difference, judged, meaning, shuffles
+from bench.report.paired import CLIPPED, Difference, at, difference, judged, meaning, shuffles
 from bench.report.tables.table import Table
 
 SLACK = 1.25  # costs count as equal within this factor
@@ -26,7 +26,7 @@ def build(context: Context) -> Table:
         for dataset in context.ordered(tests, "dataset")
         for pair, ratios in _pairs(context, tests[tests["dataset"] == dataset], dataset)
         for size in context.ordered(tests[tests["dataset"] == dataset], "train_size")
-        if len(context.paired(_at(tests, dataset, size), pair))
+        if len(context.paired(at(tests, dataset, size), pair))
     ]
     if not lines:
         raise context.needs(
@@ -34,17 +34,13 @@ def build(context: Context) -> Table:
             instead="add models of another family under `runs`",
         )
     changes = [
-        judged([difference(_at(table, *line[:2]), line[2]) for line in lines], better)
+        judged([difference(at(table, *line[:2]), line[2]) for line in lines], better)
         for table, better in ((tests, "higher"), (gaps, "lower"))
     ]
     cells = [_cells(context, line, *pair) for line, *pair in zip(lines, *changes, strict=True)]
     heads = ["Dataset", "Models", "Equal in", "Ratio", "N", "Δ Test PSNR (dB)", "Verdict", "Δ PSNR gap (dB)"]
     frame = pd.DataFrame(cells, columns=heads)
     return Table(frame, _numbers(lines, *changes), _caption(context, changes[0]), columns="lllrrrlr")
-
-
-def _at(table: pd.DataFrame, dataset: str, size: int) -> pd.DataFrame:
-    return table[(table["dataset"] == dataset) & (table["train_size"] == size)]
 
 
 def _pairs(context: Context, tests: pd.DataFrame, dataset: str) -> list[tuple[tuple[str, str], dict]]:

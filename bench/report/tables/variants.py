@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.paired import CLIPPED, Difference, difference, judged, meaning, shuffles
+from bench.report.paired import CLIPPED, Difference, at, difference, judged, meaning, shuffles
 from bench.report.tables.table import Table
 
 
@@ -61,10 +61,10 @@ def build(context: Context) -> Table:
         for dataset in context.ordered(tests, "dataset")
         for size in context.ordered(tests[tests["dataset"] == dataset], "train_size")
         for pair in pairs
-        if len(context.paired(_at(tests, dataset, size), pair))
+        if len(context.paired(at(tests, dataset, size), pair))
     ]
     changes = [
-        judged([difference(_at(t, *line[:2]), line[2]) for line in lines], better) for t, better in tables
+        judged([difference(at(t, *line[:2]), line[2]) for line in lines], better) for t, better in tables
     ]
     bases = [_base(context, tests, line) for line in lines]
     names = ["Test PSNR (dB)", "PSNR gap (dB)", "FID" if distance == "fid" else "Fréchet"][: len(tables)]
@@ -75,14 +75,10 @@ def build(context: Context) -> Table:
     )
 
 
-def _at(table: pd.DataFrame, dataset: str, size: int) -> pd.DataFrame:
-    return table[(table["dataset"] == dataset) & (table["train_size"] == size)]
-
-
 def _base(context: Context, tests: pd.DataFrame, line: tuple) -> float:
     """Return the baseline's test PSNR at the shuffles that its variant has too."""
     dataset, size, pair = line
-    both = context.paired(_at(tests, dataset, size), pair)
+    both = context.paired(at(tests, dataset, size), pair)
     return both.loc[both["model"] == pair[0], "value"].mean()
 
 
