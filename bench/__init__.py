@@ -11,10 +11,10 @@ __version__ = "0.1.0"
 
 
 def load(run_folder, device: str = "cpu"):
-    """Return the trained run in ``run_folder`` (see :class:`bench.runs.Run`): model, options, images.
+    """Return the trained run in ``run_folder`` (see :class:`bench.jobs.run.Run`): model, options, images.
 
     The weights are the exponential moving average, in evaluation mode.
     """
-    from bench.runs import Run
+    from bench.jobs.run import Run
 
     return Run(run_folder, device=device)

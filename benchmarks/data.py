@@ -21,12 +21,12 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from bench.console import Progress, say
 from bench.data.build import build_dataset
 from bench.data.conversion import convert
 from bench.data.options import DatasetOptions
 from bench.data.sources import open_source
 from bench.data.subset import write_subset
+from bench.support.console import Progress, say
 
 SIDE = 32
 SIZE = (178, 218)  # of CelebA's aligned images
@@ -91,7 +91,7 @@ def pillow_loop(folder: Path) -> None:
 
 def torchvision_loader(workers: int) -> Callable[[Path], None]:
     """Return the same through torchvision's ImageFolder and a DataLoader with so many worker processes."""
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     from torch.utils.data import DataLoader

@@ -54,7 +54,7 @@ def by_hand(suite: str, folder: Path) -> dict[str, tuple[float, float]]:
             subset,
         ],
     }
-    bench = [sys.executable, "-m", "bench.cli"]
+    bench = [sys.executable, "-m", "bench"]
     return {rule: timed([*bench, *words], folder) for rule, words in commands.items()}
 
 

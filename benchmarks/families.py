@@ -14,11 +14,11 @@ import torch
 from local_attention import device_name, now
 from torch import nn
 
-from bench.config import load_models
-from bench.console import say
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
+from bench.support.console import say
 
 
 def main() -> None:

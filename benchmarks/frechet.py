@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.metrics.frechet import frechet_distance
-from bench.metrics.torchvision_cure import ensure_torchvision
+from bench.support.torchvision_import import ensure_torchvision
 
 
 def moments(count: int, dimensions: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.config import load_models
 from bench.data.pixels import to_network
+from bench.jobs.run import Run
 from bench.metrics.jacobian import operators
 from bench.metrics.spectra import Function, Maps, dense_jacobian, leading_spectra, spectra
 from bench.models.registry import build
-from bench.options import ModelSpec
-from bench.randomness import generator
-from bench.runs import Run
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
+from bench.support.randomness import generator
 
 
 def network(name: str, device: str, step: int) -> tuple[Function, Tensor, Maps]:

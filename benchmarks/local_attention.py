@@ -20,9 +20,9 @@ from pathlib import Path
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from bench.console import say
 from bench.models.attention import AttentionCore
 from bench.models.dit import dit
+from bench.support.console import say
 
 WINDOWS = [(32, 3), (32, 5), (32, 7), (32, 9), (32, 13), (64, 3), (64, 7)]
 NETWORKS = {"DiT-XS/1": {"width": 252, "heads": 4}, "DiT-S/1": {"width": 384, "heads": 6}}

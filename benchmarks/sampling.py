@@ -10,12 +10,12 @@ import time
 
 import torch
 
-from bench.config import load_models
 from bench.diffusion.sampling import sample
 from bench.diffusion.schedule import make_schedule
 from bench.metrics.samples import BATCH
 from bench.models.registry import build
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
 
 
 def seconds(work, device: str) -> float:

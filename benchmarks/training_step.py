@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from bench.config import load_models
 from bench.diffusion.schedule import make_schedule
 from bench.models.registry import build
-from bench.options import ModelSpec, TrainingOptions
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec, TrainingOptions
 from bench.training import state
 from bench.training.loop import Loop
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.metrics.torchvision_cure import ensure_torchvision
 from bench.models.registry import register_model
+from bench.support.torchvision_import import ensure_torchvision
 
 
 class Adapter(nn.Module):

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import paths
-from bench.compare import baselines
 from bench.compare.measures import JUDGED, Judged
-from bench.errors import BenchError
-from bench.files import read_json
-from bench.plan import Plan
-from bench.statistics import Interval, by_image, holm, nested_interval, paired_interval, verdict
-from bench.tidy import read_tidy
+from bench.results import baselines
+from bench.results.statistics import Interval, by_image, holm, nested_interval, paired_interval, verdict
+from bench.results.tidy import read_tidy
+from bench.suite.plan import Plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import read_json
 
 MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
 CELL = ["dataset", "train_size", "baseline", "metric"]

@@ -13,13 +13,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench import paths, plan
-from bench.compare import baselines
 from bench.compare.measures import JUDGED, Judged
-from bench.errors import BenchError
-from bench.files import read_json, write_text
-from bench.statistics import by_image, nested_interval, paired_interval
-from bench.tidy import read_tidy
+from bench.results import baselines
+from bench.results.statistics import by_image, nested_interval, paired_interval
+from bench.results.tidy import read_tidy
+from bench.suite import plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import read_json, write_text
 
 LINEAR = "wiener"  # the control that a trained network should pass
 PAGE = Path("docs") / "leaderboard.md"

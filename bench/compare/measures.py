@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from bench.tidy import METRICS
+from bench.results.tidy import METRICS
 
 
 class Judged(NamedTuple):

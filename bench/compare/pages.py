@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench import paths
 from bench.compare.compare import budget_table, compare
 from bench.compare.measures import JUDGED
-from bench.files import write_text
-from bench.plan import Plan
 from bench.report.tables.table import Table
+from bench.suite.plan import Plan
+from bench.support import paths
+from bench.support.files import write_text
 
 
 def write(suite: Plan) -> Path:

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.compare.measures import JUDGED
-from bench.plan import Plan
 from bench.report.style import MARKERS, PALETTE, count, new_figure
+from bench.suite.plan import Plan
 
 PANELS = 4
 DECIDED = ("better", "worse", "more local", "less local")

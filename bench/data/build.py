@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.console import Progress
 from bench.data import duplicates
 from bench.data.dataset import Dataset, content_hash, joint_hash, open_dataset
 from bench.data.options import DatasetOptions
 from bench.data.pools import Pool, Record, import_pools
 from bench.data.procedural import TEST_START, draw, round_to_uint8
 from bench.data.storage import ArrayWriter, Rows, keep, publish, workshop
-from bench.data.variants import View
-from bench.errors import BenchError
-from bench.files import write_json, write_text
-from bench.options import to_dict
+from bench.data.views import View
+from bench.suite.options import to_dict
+from bench.support.console import Progress
+from bench.support.errors import BenchError
+from bench.support.files import write_json, write_text
 
 POOLS = ("train", "test")
 LABELS = ("train_labels.npy", "test_labels.npy")

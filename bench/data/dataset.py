@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.storage import Rows
-from bench.data.variants import View
-from bench.errors import BenchError
-from bench.files import read_json
+from bench.data.views import View
+from bench.support.errors import BenchError
+from bench.support.files import read_json
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bench.console import Progress
 from bench.data.storage import Rows
+from bench.support.console import Progress
 
 NEAR = 8.0  # root mean squared difference, grey levels
 CELLS = 8  # the first comparison is between means over at most 8 x 8 cells

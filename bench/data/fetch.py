@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from bench.console import Progress, say
 from bench.data import missing
 from bench.data.options import DatasetOptions, SourceFile
 from bench.data.sources import DAMAGED, check_members
 from bench.data.storage import exclusive
-from bench.errors import BenchError
+from bench.support.console import Progress, say
+from bench.support.errors import BenchError
 
 BLOCK = 2**20
 ATTEMPTS = 5  # in a row that bring nothing
@@ -182,7 +182,7 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _unpack_imagenet(path: Path, place: Path) -> None:
     """Unpack one of ImageNet's archives into folders of classes, as torchvision does it."""
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     from torchvision.datasets import imagenet

@@ -19,7 +19,7 @@ from PIL import Image
 
 from bench.data.options import DatasetOptions
 from bench.data.sources import Reader, Source
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 MAX_PIXELS = 64_000_000
 BLOCK = 64  # images that travel to a worker process together

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bench.data.sources import Source
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def from_folders(source: Source, classes: list[str] | None = None) -> tuple[np.ndarray, list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.sources import DAMAGED, FolderReader, Reader, Source, open_source, read_header
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def open_layout(path: Path, layout: str, test: bool) -> Source:
@@ -30,7 +30,7 @@ def open_layout(path: Path, layout: str, test: bool) -> Source:
 
 
 def _torchvision() -> Any:
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     import torchvision.datasets

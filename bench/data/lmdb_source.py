@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.data.sources import Reader, Source
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 class LmdbReader(Reader):

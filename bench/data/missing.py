@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from bench.data.options import DatasetOptions, SourceFile
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def home_of(options: DatasetOptions) -> str:

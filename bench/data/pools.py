@@ -15,8 +15,8 @@ from bench.data.layouts import open_layout
 from bench.data.options import DatasetOptions
 from bench.data.sources import Source
 from bench.data.storage import Rows
-from bench.errors import BenchError
-from bench.randomness import numpy_generator
+from bench.support.errors import BenchError
+from bench.support.randomness import numpy_generator
 
 
 @dataclass

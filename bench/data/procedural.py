@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.data.options import FAMILIES, DatasetOptions
-from bench.randomness import numpy_generator
+from bench.support.randomness import numpy_generator
 
 VARIANCE = 0.04  # mean pixel variance of the Gaussian and the Haar field, peak 1
 TEST_START = 2**40

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from bench.data.dataset import Dataset
-from bench.files import atomic
+from bench.support.files import atomic
 
 
 def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int = 2) -> None:

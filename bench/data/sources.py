@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 # Labels and notes that real datasets carry beside their images; everything else unknown is refused.

@@ -11,8 +11,8 @@ from types import TracebackType
 
 import numpy as np
 
-from bench.console import say
-from bench.errors import BenchError
+from bench.support.console import say
+from bench.support.errors import BenchError
 
 BLOCK = 1024
 

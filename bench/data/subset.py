@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import Dataset, open_dataset
-from bench.errors import BenchError
-from bench.files import save_arrays
-from bench.randomness import numpy_generator
+from bench.support.errors import BenchError
+from bench.support.files import save_arrays
+from bench.support.randomness import numpy_generator
 
 
 def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool = False) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 @dataclass(frozen=True)

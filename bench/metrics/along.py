@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.jobs.run import Run
 from bench.metrics import attention, psnr
 from bench.metrics.measure import Measurement
-from bench.options import AlongOptions
-from bench.runs import Run
+from bench.suite.options import AlongOptions
+from bench.support.errors import BenchError
 
 PSNR = ("psnr_mean", "psnr_gap_mean", "psnr_gap_signed_mean")
 

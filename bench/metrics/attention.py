@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from bench.data.pixels import to_network
-from bench.errors import BenchError
+from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
 from bench.models.attention import AttentionCore, window_mask
 from bench.models.capture import attention_cores, capture_attention
-from bench.options import AttentionOptions
-from bench.randomness import generator
-from bench.runs import Run
+from bench.suite.options import AttentionOptions
+from bench.support.errors import BenchError
+from bench.support.randomness import generator
 
 WINDOWS = (3, 5, 7)
 

@@ -16,12 +16,12 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.console import Progress
 from bench.data.dataset import Dataset
 from bench.data.pixels import to_network
-from bench.errors import BenchError
-from bench.files import atomic
-from bench.randomness import seed_all
+from bench.support.console import Progress
+from bench.support.errors import BenchError
+from bench.support.files import atomic
+from bench.support.randomness import seed_all
 
 STEPS, BATCH, RATE = 2000, 64, 1e-3
 WIDTHS = (32, 64, 128)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
+from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
-from bench.runs import Run
 
 
 def measure(run: Run, options: None) -> Measurement:

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench import paths
 from bench.data.pixels import to_network
-from bench.errors import BenchError
-from bench.files import sha256
-from bench.randomness import generator
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import sha256
+from bench.support.randomness import generator
 
 INCEPTION = "inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
@@ -104,7 +104,7 @@ def inception_state() -> tuple[bool, str]:
 
 def inception(device: str) -> Extractor:
     """Return clean-fid's Inception features (2048) with its own resize ("clean" mode); grey is repeated."""
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     path = inception_weights()
     ensure_torchvision()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from bench import paths
+from bench.jobs.run import Run
 from bench.metrics.features import features, open_space
 from bench.metrics.measure import Measurement
 from bench.metrics.reference import read_reference
 from bench.metrics.samples import read_samples
-from bench.options import FrechetOptions
-from bench.runs import Run
+from bench.suite.options import FrechetOptions
+from bench.support import paths
 
 
 def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
@@ -43,7 +43,7 @@ def kernel_distance(first: np.ndarray, second: np.ndarray, subsets: int, size: i
     (Binkowski et al. 2018, section 4).  clean-fid draws from NumPy's global generator: it is seeded here and
     put back.
     """
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     from cleanfid.fid import kernel_distance as clean_fids

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from bench.data.pixels import to_network
-from bench.errors import BenchError
+from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
 from bench.metrics.samples import draw_samples, protocol_of
-from bench.options import FrechetOptions, HalvesOptions
-from bench.randomness import generator
-from bench.runs import Run
+from bench.suite.options import FrechetOptions, HalvesOptions
+from bench.support.errors import BenchError
+from bench.support.randomness import generator
 
 BATCH = 128
 SHOWN = 16  # pairs of samples that are kept

@@ -28,13 +28,13 @@ from torch import Tensor
 
 from bench.data.pixels import to_network, to_uint8
 from bench.diffusion.schedule import Schedule
-from bench.errors import BenchError
+from bench.jobs.run import Run, check_prediction
 from bench.metrics import shapes
 from bench.metrics.measure import Measurement
 from bench.metrics.spectra import Maps, Spectrum, dense_jacobian, leading_spectra, spectra
-from bench.options import COMPLETE, JacobianOptions
-from bench.randomness import generator
-from bench.runs import Run, check_prediction
+from bench.suite.options import COMPLETE, JacobianOptions
+from bench.support.errors import BenchError
+from bench.support.randomness import generator
 
 FEWEST = 16  # leading values that `auto` takes beyond the size of complete spectra
 SHAPES = 64  # leading eigenvectors whose shape is measured

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bench.files import digest, save_arrays, write_json, write_text
-from bench.options import RunSpec, to_dict
-from bench.provenance import environment
-from bench.runs import Run
-from bench.tidy import COLUMNS, METRICS, check
+from bench.jobs.run import Run
+from bench.results.tidy import COLUMNS, METRICS, check
+from bench.suite.options import RunSpec, to_dict
+from bench.support.files import digest, save_arrays, write_json, write_text
+from bench.support.provenance import environment
 
 
 @dataclass

@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from bench.errors import BenchError
+from bench.jobs.run import Run
 from bench.metrics.features import Space, features, open_space
 from bench.metrics.measure import Measurement
 from bench.metrics.samples import read_samples
-from bench.options import MemorizationOptions
-from bench.runs import Run
+from bench.suite.options import MemorizationOptions
+from bench.support.errors import BenchError
 
 BLOCK = 256
 SHOWN = 16  # samples whose nearest training image is kept, to be looked at

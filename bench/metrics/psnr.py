@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule
-from bench.errors import BenchError
+from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
-from bench.options import PsnrOptions
-from bench.randomness import generator
-from bench.runs import Run
+from bench.suite.options import PsnrOptions
+from bench.support.errors import BenchError
+from bench.support.randomness import generator
 
 PEAK = 2.0  # the data range of [-1, 1]
 FLOOR = PEAK**2 / (12 * 255**2)  # mean squared rounding error of uint8: PSNR is at most 58.9 dB

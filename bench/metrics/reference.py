@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import Dataset
-from bench.errors import BenchError
 from bench.metrics.features import Space, features
-from bench.randomness import numpy_generator
+from bench.support.errors import BenchError
+from bench.support.randomness import numpy_generator
 
 KERNEL_IMAGES = 10_000  # features that are kept, for the kernel distance
 

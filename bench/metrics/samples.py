@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from bench.console import Progress
 from bench.data.pixels import to_uint8
 from bench.diffusion.sampling import sample
-from bench.errors import BenchError
-from bench.files import save_arrays
-from bench.options import FrechetOptions
-from bench.randomness import generator
-from bench.runs import Run
+from bench.jobs.run import Run
+from bench.suite.options import FrechetOptions
+from bench.support.console import Progress
+from bench.support.errors import BenchError
+from bench.support.files import save_arrays
+from bench.support.randomness import generator
 
 BATCH = 64  # part of the protocol: noise is drawn per batch
 TOGETHER = {"cpu": 1, "cuda": 16}  # batches that pass the network together

@@ -15,8 +15,8 @@ import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
 
-from bench.errors import BenchError
 from bench.models.attention import exact_attention
+from bench.support.errors import BenchError
 
 Function = Callable[[Tensor], Tensor]
 Maps = dict[str, tuple[float, float]]  # operator -> (shift, slope)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from bench.errors import BenchError
 from bench.metrics.spectra import Products
 from bench.models.attention import exact_attention
 from bench.models.capture import attention_cores, capture_attention
 from bench.models.costs import macs, parameters
+from bench.support.errors import BenchError
 
 Build = Callable[[], nn.Module]
 Batch = tuple[Tensor, Tensor, Tensor | None]

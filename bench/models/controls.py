@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule
-from bench.errors import BenchError
 from bench.models.registry import register_model
+from bench.support.errors import BenchError
 
 BLOCK = 2**22  # elements of a block of images, or of products with it, that are in memory at once
 RANK = 1e-10  # share of the largest variance below which a direction holds rounding only

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from bench.errors import BenchError
 from bench.models.costs import macs, parameters
 from bench.models.registry import build, factory_of
-from bench.options import ModelSpec
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 DIMENSIONS = ("width", "depth")
 MEASURES = ("macs", "parameters")

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BenchError, nearest
 from bench.models.families import FAMILIES
-from bench.options import ModelSpec
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bench import config
-from bench.errors import BenchError, nearest
-from bench.options import STRICT, check, option, required
-from bench.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
-from bench.tidy import METRICS
+from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
+from bench.results.tidy import METRICS
+from bench.suite import config
+from bench.suite.options import STRICT, check, option, required
+from bench.support.errors import BenchError, nearest
 
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")

@@ -11,17 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import paths
-from bench.errors import BenchError
-from bench.files import read_json
-from bench.tidy import read_tidy
+from bench.results.tidy import read_tidy
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import read_json
 
 DEFAULTS = {
     "datasets": None,
     "models": None,
     "train_sizes": None,
     "operator": "x0",
-}  # of bench.config.ItemOptions
+}  # of bench.suite.config.ItemOptions
 # first word of a metric -> what it is measured by
 MEASURED_BY = {
     "psnr": "psnr", "jacobian": "jacobian", "attention": "attention", "fid": "frechet", "frechet": "frechet",

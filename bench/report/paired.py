@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.context import shuffles_in_words
-from bench.statistics import NO_DIFFERENCE, TOO_FEW, Interval, holm, paired_interval, verdict
+from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, Interval, holm, paired_interval, verdict
 
 UNCORRECTED = "not after correction"  # the cell's own interval excludes 0, Holm over the table does not
 CLIPPED = "The PSNR gap is clipped at 0 per step."
@@ -17,7 +17,7 @@ _NONE = Interval(math.nan, math.nan, math.nan, math.nan, 0)
 
 @dataclass(frozen=True)
 class Difference:
-    """``interval`` of second minus first; ``word`` as :func:`bench.statistics.verdict` has it, Holm over a table.
+    """``interval`` of second minus first; ``word`` as :func:`bench.results.statistics.verdict` has it, Holm over a table.
 
     ``word`` ends in ``UNCORRECTED`` where the interval alone would have said better or worse.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 ROOT = Path(__file__).parent.parent.parent / "results" / "published"
 COLUMNS = [

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench import paths
 from bench.data import optima
 from bench.report.context import Context
+from bench.support import paths
 
 SIGMAS = 5.0
 MARGIN = (

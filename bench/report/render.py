@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from bench import paths
-from bench.errors import BenchError, nearest
-from bench.files import sha256, write_json, write_text
 from bench.report.context import Context
 from bench.report.html import restructured
 from bench.report.items import ITEMS
 from bench.report.staleness import stale_note
+from bench.support import paths
+from bench.support.errors import BenchError, nearest
+from bench.support.files import sha256, write_json, write_text
 
 
 def render(name: str, suite: str, kind: str) -> Path:

@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench import paths
-from bench.files import read_json
 from bench.report.html import SCRIPT
 from bench.report.items import ITEMS, category
+from bench.support import paths
+from bench.support.files import read_json
 
 # Pages of docs/ by heading; a page that is not named stands under "More".
 NAVIGATION = {

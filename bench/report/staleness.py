@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.errors import BenchError
 from bench.report.context import Context
 from bench.report.items import Item
+from bench.support.errors import BenchError
 
-# reasons of bench.compare.baselines.status that concern the training itself
+# reasons of bench.results.baselines.status that concern the training itself
 _OWN = ("training options changed", "code of train changed", "is another version here", "not in the suite")
 
 
@@ -14,8 +14,8 @@ def stale_note(context: Context, item: Item) -> str:
     """Return a sentence for the caption; empty where the measurements were made here, or all that it draws are current."""
     if not context.from_baseline or not item.measures:
         return ""
-    from bench import plan
-    from bench.compare import baselines
+    from bench.results import baselines
+    from bench.suite import plan
 
     shown = {run["name"] for run in context.plan["runs"] if context.wanted(run)}
     try:
@@ -36,7 +36,7 @@ def stale_note(context: Context, item: Item) -> str:
 
 def _of_training(status: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
     """Return (run, "training") -> status: of the reasons of its measurements, those that are the run's own."""
-    from bench.compare.baselines import CURRENT
+    from bench.results.baselines import CURRENT
 
     found = {(run, "training"): CURRENT for run, _ in status}
     for (run, _), word in status.items():

@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.files import atomic
+from bench.support.files import atomic
 
 WIDTH = 5.5  # inches, the text width of NeurIPS
 # Okabe & Ito 2008, dark enough on white

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from bench.errors import BenchError
 from bench.report.context import Context
+from bench.support.errors import BenchError
 
 PLACEMENTS = ("head", "mix", "tail")
 # row of Fig. 8 and Table 3 -> (reference, changed windows), as `variant` names them

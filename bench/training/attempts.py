@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
-from bench.errors import BenchError
-from bench.files import read_json, write_json
-from bench.provenance import job, machine
+from bench.support.errors import BenchError
+from bench.support.files import read_json, write_json
+from bench.support.provenance import job, machine
 
 
 class Attempt:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.files import read_json
+from bench.support.files import read_json
 from bench.training.state import held
 
 SILENCE = 300.0  # seconds without a heartbeat; a compilation or a slow disk may take some

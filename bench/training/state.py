@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from bench.console import say
-from bench.errors import BenchError
-from bench.files import atomic, write_json
-from bench.provenance import job_id
+from bench.support.console import say
+from bench.support.errors import BenchError
+from bench.support.files import atomic, write_json
+from bench.support.provenance import job_id
 
 KEPT = 2
 

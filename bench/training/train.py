@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from safetensors.torch import save as to_safetensors
 
-from bench import options
-from bench.console import Progress, say
 from bench.data.dataset import Dataset, open_dataset
 from bench.data.subset import read_subset
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
-from bench.files import atomic, digest, write_json, write_text
 from bench.models.registry import build, check_schedule
-from bench.provenance import environment
-from bench.randomness import seed_all
+from bench.suite import options
+from bench.support.console import Progress, say
+from bench.support.errors import BenchError
+from bench.support.files import atomic, digest, write_json, write_text
+from bench.support.provenance import environment
+from bench.support.randomness import seed_all
 from bench.training import state
 from bench.training.attempts import Attempt, starts, watchdog
 from bench.training.loop import Loop, run

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from stored import SUITE, finish
 
-from bench import config, plan
+from bench.suite import config, plan
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import json
 import numpy as np
 import pandas as pd
 
-from bench import paths, plan
-from bench.files import digest, save_arrays, write_json, write_text
-from bench.options import to_dict
-from bench.tidy import COLUMNS, METRICS
+from bench.results.tidy import COLUMNS, METRICS
+from bench.suite import plan
+from bench.suite.options import to_dict
+from bench.support import paths
+from bench.support.files import digest, save_arrays, write_json, write_text
 
 SUITE = """
 title: A grid to compare on

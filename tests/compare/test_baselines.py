@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from stored import PLACE, SUITE, finish
 
-from bench import paths, plan
 from bench.cli import main
-from bench.compare import baselines
-from bench.errors import BenchError
-from bench.tidy import read_tidy
+from bench.results import baselines
+from bench.results.tidy import read_tidy
+from bench.suite import plan
+from bench.support import paths
+from bench.support.errors import BenchError
 
 RUN = "disks-8.dit-t16.n10.s0"
 
@@ -112,7 +113,7 @@ def test_show_and_diff(suite, capsys):
     assert main(["baselines", "show", "grid"]) == 0
     assert f"{RUN}\t{PLACE['date']}\ta cpu\ttorch 2.0\tcommit c0ffeec0f" in capsys.readouterr().out
     finish(suite, RUN, gap=1.5)
-    from bench.tidy import combine
+    from bench.results.tidy import combine
 
     combine(
         [

@@ -11,14 +11,16 @@ import sys
 import pytest
 from stored import MODEL, candidate, finish
 
-from bench import paths, plan
 from bench.cli import main
-from bench.compare import baselines, pages
+from bench.compare import pages
 from bench.compare.compare import candidate_runs, compare
-from bench.errors import BenchError
 from bench.report.context import Context
 from bench.report.items import ITEMS
 from bench.report.staleness import stale_note
+from bench.results import baselines
+from bench.suite import plan
+from bench.support import paths
+from bench.support.errors import BenchError
 
 
 def compared(suite, monkeypatch, tmp_path, gap=0.5, test=20.0, **more):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from stored import finish
 
-from bench import paths
 from bench.cli import main
-from bench.compare import baselines, leaderboard
+from bench.compare import leaderboard
+from bench.results import baselines
+from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

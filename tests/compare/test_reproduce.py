@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import config, paths, plan
 from bench.cli import main
-from bench.compare import baselines, reproduce
-from bench.errors import BenchError
-from bench.tidy import COLUMNS, read_tidy
+from bench.jobs import reproduce
+from bench.results import baselines
+from bench.results.tidy import COLUMNS, read_tidy
+from bench.suite import config, plan
+from bench.support import paths
+from bench.support.errors import BenchError
 
 SUITE = """
 title: One tiny run
@@ -78,7 +80,7 @@ def test_only_current_runs_are_drawn(suite):
 
 
 def in_this_process(place: reproduce._Place, *words: str) -> None:
-    """Run a command of :mod:`bench.compare.reproduce` without the seconds that a new process takes to import torch."""
+    """Run a command of :mod:`bench.jobs.reproduce` without the seconds that a new process takes to import torch."""
     with contextlib.chdir(place.folder):
         assert main(list(words)) == 0
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from stored import finish
 
-from bench import paths, plan
 from bench.cli import main
-from bench.compare import baselines
-from bench.files import read_json
+from bench.results import baselines
+from bench.suite import plan
+from bench.support import paths
+from bench.support.files import read_json
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs" / "add-architecture.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions, SourceFile
 from bench.data.pixels import to_network, to_uint8
 from bench.data.subset import read_subset, write_subset
-from bench.errors import BenchError
-from bench.files import sha256
+from bench.support.errors import BenchError
+from bench.support.files import sha256
 
 
 def images(count=40, side=8, seed=0):

@@ -15,7 +15,7 @@ from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import read_subset, write_subset
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def images(count=12, side=10, seed=0):

@@ -19,8 +19,8 @@ from bench.data import importers
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
-from bench.errors import BenchError
-from bench.files import read_json
+from bench.support.errors import BenchError
+from bench.support.files import read_json
 
 COUNT = 80
 STOP = 50  # the image at which the process to be killed stands still

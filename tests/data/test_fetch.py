@@ -21,7 +21,7 @@ from bench.data.dataset import open_dataset
 from bench.data.fetch import fetch
 from bench.data.options import DatasetOptions, SourceFile
 from bench.data.storage import exclusive
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -245,7 +245,7 @@ def test_links_and_damage_in_archives(tmp_path, server):
 @pytest.fixture
 def imagenet(tmp_path, monkeypatch):
     """The three archives of ILSVRC-2012 in their true form: two classes of three images, four for validation."""
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     from torchvision.datasets import imagenet

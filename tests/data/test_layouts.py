@@ -19,7 +19,7 @@ from bench.data.importers import stream
 from bench.data.options import DatasetOptions
 from bench.data.sources import open_source
 from bench.data.subset import read_subset, write_subset
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def images(count, side=8, seed=0):
@@ -99,7 +99,7 @@ def test_a_broken_value_of_an_lmdb_is_named(tmp_path):
 
 @pytest.fixture
 def datasets():
-    from bench.metrics.torchvision_cure import ensure_torchvision
+    from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()
     import torchvision.datasets

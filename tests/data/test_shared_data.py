@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.config import load_datasets
 from bench.data import duplicates
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
+from bench.suite.config import load_datasets
 
 pytestmark = pytest.mark.real
 

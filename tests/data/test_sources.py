@@ -18,7 +18,7 @@ from bench.data.dataset import open_dataset
 from bench.data.importers import decode, stream
 from bench.data.options import DatasetOptions
 from bench.data.sources import open_source
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 def options(**more):

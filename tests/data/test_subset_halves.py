@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import plan
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import read_subset, write_subset
-from bench.errors import BenchError
-from bench.options import RunSpec, from_dict, to_dict
+from bench.suite import plan
+from bench.suite.options import RunSpec, from_dict, to_dict
+from bench.support.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import config
 from bench.cli import main
-from bench.data import variants
+from bench.data import views as variants
 from bench.data.build import build_dataset
 from bench.data.dataset import content_hash, open_dataset
 from bench.data.options import DatasetOptions
 from bench.data.storage import Rows
 from bench.data.subset import read_subset, write_subset
-from bench.errors import BenchError
+from bench.suite import config
+from bench.support.errors import BenchError
 
 
 def images(count=40, side=8, channels=3, seed=0):

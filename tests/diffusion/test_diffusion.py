@@ -11,7 +11,7 @@ import torch
 from bench.diffusion.objective import loss
 from bench.diffusion.sampling import sample
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
+from bench.support.errors import BenchError
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from bench import runs
 from bench.cli import main
-from bench.errors import BenchError
+from bench.jobs import run as runs
 from bench.metrics import halves
+from bench.support.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "disks-8.unet-t16.n10.s0"

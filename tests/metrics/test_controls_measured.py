@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import paths, plan
 from bench.cli import main
-from bench.tidy import read_tidy
+from bench.results.tidy import read_tidy
+from bench.suite import plan
+from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = """

@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import paths
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
-from bench.errors import BenchError
-from bench.files import save_arrays, sha256
 from bench.metrics import classifier, features, frechet, reference
 from bench.metrics.samples import protocol_of
-from bench.metrics.torchvision_cure import ensure_torchvision
-from bench.options import FrechetOptions
+from bench.suite.options import FrechetOptions
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import save_arrays, sha256
+from bench.support.torchvision_import import ensure_torchvision
 
 OPTIONS = FrechetOptions(samples=12, sampler="ddim", steps=5, features="random-conv", kernel_subsets=10)
 

@@ -11,13 +11,13 @@ import torch
 from bench.data import optima, procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
 from bench.metrics import jacobian, shapes
 from bench.metrics.spectra import dense_jacobian, leading_spectra, spectra
 from bench.models.attention import AttentionCore
 from bench.models.registry import build
-from bench.options import JacobianOptions, ModelSpec
-from bench.randomness import generator
+from bench.suite.options import JacobianOptions, ModelSpec
+from bench.support.errors import BenchError
+from bench.support.randomness import generator
 
 SCHEDULE = make_schedule("linear", 1000)
 GRID = SCHEDULE.respace(50)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.errors import BenchError
-from bench.files import save_arrays
 from bench.metrics import memorization
-from bench.options import MemorizationOptions
+from bench.suite.options import MemorizationOptions
+from bench.support.errors import BenchError
+from bench.support.files import save_arrays
 
 OPTIONS = MemorizationOptions(features="random-conv")
 

@@ -11,10 +11,10 @@ import torch
 from bench.data import procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
 from bench.metrics import attention, psnr
 from bench.models.attention import AttentionCore, window_mask
-from bench.options import AttentionOptions, PsnrOptions
+from bench.suite.options import AttentionOptions, PsnrOptions
+from bench.support.errors import BenchError
 
 GRID = make_schedule("linear", 1000).respace(50)
 

@@ -10,13 +10,13 @@ from parity import error, read
 from torch import Tensor, nn
 from torch.func import jacrev, jvp
 
-from bench.config import load_models
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
 from bench.models.bias_free import BiasFreeNorm, BlindDenoiser
 from bench.models.costs import macs, parameters
 from bench.models.registry import build, check_schedule
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 FAMILIES = ["bf-unet", "bf-cnn"]
 

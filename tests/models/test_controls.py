@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch.func import jacrev, vmap
 
-from bench.config import load_models
 from bench.data import optima, procedural
 from bench.data.options import DatasetOptions
 from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule, make_schedule
-from bench.errors import BenchError
 from bench.metrics.psnr import psnr_by_step
 from bench.models import conformance, controls
 from bench.models.local_score import location_groups
 from bench.models.registry import build
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 SCHEDULE = make_schedule("linear", 1000)
 CONTROLS = {

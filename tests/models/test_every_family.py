@@ -6,11 +6,11 @@ import pytest
 import torch
 from pinned import inputs, numbers, patterned
 
-from bench.config import load_models
-from bench.errors import BenchError
 from bench.models.families import FAMILIES
 from bench.models.registry import build
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 PRESETS = load_models()
 CONTROLS = {"identity", "wiener", "memoriser", "local-score"}

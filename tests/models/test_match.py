@@ -7,9 +7,9 @@ import json
 import pytest
 
 from bench.cli import main
-from bench.errors import BenchError
 from bench.models.match import Size, proposals, size_of
-from bench.options import ModelSpec
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 DIT = {"width": 16, "depth": 2, "heads": 2, "patch": 2}
 

@@ -7,10 +7,10 @@ import importlib.util
 import pytest
 import torch
 
-from bench.errors import BenchError
 from bench.models.families import FAMILIES
 from bench.models.registry import build, check_options, factory_of, module_of
-from bench.options import ModelSpec
+from bench.suite.options import ModelSpec
+from bench.support.errors import BenchError
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "patch": 2}
 

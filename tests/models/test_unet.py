@@ -6,10 +6,10 @@ import pytest
 import torch
 from parity import error, load_in_order, read
 
-from bench.config import load_models
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
-from bench.options import ModelSpec
+from bench.suite.config import load_models
+from bench.suite.options import ModelSpec
 
 PRESETS = load_models()
 
@@ -94,7 +94,7 @@ def test_published_sizes(name, count, gmac):
     ],
 )
 def test_impossible_options_are_one_sentence(options, size, words):
-    from bench.errors import BenchError
+    from bench.support.errors import BenchError
 
     with pytest.raises(BenchError, match=words):
         build(ModelSpec("x", "unet", options), size, 3)

@@ -75,6 +75,6 @@ def test_refused(text, message):
 
 
 def test_neither_windows_nor_registry_import_torch():
-    rooms = "bench.models.windows, bench.models.registry, bench.models.cli"
+    rooms = "bench.models.windows, bench.models.registry, bench.cli.models"
     code = f"import sys, {rooms}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,8 +7,9 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from bench import paths, plan
-from bench.tidy import COLUMNS, METRICS
+from bench.results.tidy import COLUMNS, METRICS
+from bench.suite import plan
+from bench.support import paths
 
 
 def make(suite: str, arrays: bool = True) -> plan.Plan:

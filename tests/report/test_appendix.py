@@ -11,9 +11,7 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench import config, paths, plan
 from bench.cli import main
-from bench.options import to_dict
 from bench.report.context import DEFAULTS, Context
 from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
@@ -21,8 +19,11 @@ from bench.report.items import ITEMS
 from bench.report.paired import difference, judged, meaning
 from bench.report.quality import CONTROLS
 from bench.report.tables.wording import protocol_in_words
-from bench.statistics import paired_interval
-from bench.tidy import read_tidy
+from bench.results.statistics import paired_interval
+from bench.results.tidy import read_tidy
+from bench.suite import config, plan
+from bench.suite.options import to_dict
+from bench.support import paths
 
 DEMO = [
     "figA1",

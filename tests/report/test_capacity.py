@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import paths, plan
 from bench.cli import main
 from bench.report.tables.capacity import ladder, locals_of, match
-from bench.tidy import COLUMNS
+from bench.results.tidy import COLUMNS
+from bench.suite import plan
+from bench.support import paths
 
 SUITE = "capacity"
 SIZES = np.array([16.0, 32.0, 48.0, 64.0])

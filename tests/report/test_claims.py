@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench import config, paths
 from bench.cli import main
-from bench.errors import BenchError
 from bench.report import claims
 from bench.report.published import COLUMNS, published
+from bench.suite import config
+from bench.support import paths
+from bench.support.errors import BenchError
 
 SIDE = {"metric": "psnr_gap_mean", "variant": ""}
 BASE = {"sentence": "The gap is small at large N.", "source": "here", "version": "all", "relation": "<"}

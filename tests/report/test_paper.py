@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench import paths
 from bench.cli import main
 from bench.report.figures.fig5 import mask
 from bench.report.items import ITEMS
+from bench.support import paths
 
 SUITE = "paper"
 

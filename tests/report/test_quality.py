@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import config, paths, plan
 from bench.cli import main
 from bench.data import optima
 from bench.diffusion.schedule import make_schedule
-from bench.files import save_arrays
-from bench.tidy import COLUMNS, METRICS
+from bench.results.tidy import COLUMNS, METRICS
+from bench.suite import config, plan
+from bench.support import paths
+from bench.support.files import save_arrays
 
 SUITE = """
 title: Checked

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import paths, plan
 from bench.cli import main
-from bench.errors import BenchError
-from bench.files import write_json
 from bench.report.items import ITEMS
 from bench.report.tables.tab1 import percent
-from bench.tidy import COLUMNS, METRICS, combine, read_tidy
+from bench.results.tidy import COLUMNS, METRICS, combine, read_tidy
+from bench.suite import plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import write_json
 
 SUITE = "smoke"
 

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench import paths
 from bench.cli import main
-from bench.compare import baselines
 from bench.report.context import Context
 from bench.report.items import EVERY, ITEMS
 from bench.report.staleness import stale_note
+from bench.results import baselines
+from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = "smoke"

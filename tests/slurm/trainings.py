@@ -44,7 +44,7 @@ rule train:
     resources: runtime=30, mem_mb=2000
     shell: "BENCH train {wildcards.run} --suite campaign --device cpu --checkpoint-seconds 0.5 > {log} 2>&1"
 """
-BENCH = f"{sys.executable} -m bench.cli"
+BENCH = f"{sys.executable} -m bench"
 
 
 CALM = """
@@ -100,7 +100,7 @@ class Trainings(Workflow):
 
     def processes(self) -> list[int]:
         """Return the pids of all trainings of this workflow."""
-        return [pid for pid, words in self.commands() if words[1:4] == ["-m", "bench.cli", "train"]]
+        return [pid for pid, words in self.commands() if words[1:4] == ["-m", "bench", "train"]]
 
     def training(self) -> list[int]:
         """Return the pids of those that have begun: their heartbeats name them."""

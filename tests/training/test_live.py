@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from bench import paths, plan, provenance
 from bench.cli import main
-from bench.errors import BenchError
-from bench.files import write_json
+from bench.suite import plan
+from bench.support import paths, provenance
+from bench.support.errors import BenchError
+from bench.support.files import write_json
 from bench.training import live, state
 from bench.training.attempts import Attempt
 

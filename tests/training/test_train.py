@@ -19,8 +19,8 @@ from bench.data.build import build_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import write_subset
 from bench.diffusion.schedule import make_schedule
-from bench.errors import BenchError
-from bench.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
+from bench.suite.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
+from bench.support.errors import BenchError
 from bench.training import live, state
 from bench.training.loop import Loop
 from bench.training.train import train

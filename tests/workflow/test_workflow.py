@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.tidy import read_tidy
+from bench.results.tidy import read_tidy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COPIED = ("Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit")
@@ -118,7 +118,7 @@ def test_a_changed_number_reruns_the_dit_runs_and_not_the_unets(project):
     try:
         assert project.runs_of("train") == {"dit-t16", "dit-t16-local"}
         why = subprocess.run(
-            [sys.executable, "-m", "bench.cli", "why", "disks-8.dit-t16.n10.s0", "--suite", "small"],
+            [sys.executable, "-m", "bench", "why", "disks-8.dit-t16.n10.s0", "--suite", "small"],
             cwd=project.folder, env=project.environment, capture_output=True, text=True,
         )  # fmt: skip
         assert "code: bench.models.dit: top level" in why.stdout
@@ -162,7 +162,7 @@ def test_a_changed_dataset_file_is_found(project):
     try:
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         done = subprocess.run(
-            [sys.executable, "-m", "bench.cli", "measure", "psnr", "disks-8.dit-t16.n10.s0", "--suite", "small"],
+            [sys.executable, "-m", "bench", "measure", "psnr", "disks-8.dit-t16.n10.s0", "--suite", "small"],
             cwd=project.folder, env=project.environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 1 and "train.npy" in done.stderr and "Traceback" not in done.stderr
@@ -189,7 +189,7 @@ def test_samples_and_the_python_door(project):
         "--out",
         "drawn",
     ]
-    run = [sys.executable, "-m", "bench.cli", *words]
+    run = [sys.executable, "-m", "bench", *words]
     assert subprocess.run(run, cwd=project.folder, env=project.environment).returncode == 0
     assert (project.folder / "drawn.png").exists() and (project.folder / "drawn.npz").exists()
     code = (

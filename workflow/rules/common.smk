@@ -6,12 +6,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from bench import candidate, paths, plan
-from bench.errors import BenchError, nearest
-from bench.files import digest
-from bench.options import to_dict
-from bench.provenance import fingerprint
-from bench.report.cli import item_code as code_of_item
+from bench.suite import candidate, plan
+from bench.support import paths
+from bench.support.errors import BenchError, nearest
+from bench.support.files import digest
+from bench.suite.options import to_dict
+from bench.suite.fingerprint import fingerprint
+from bench.cli.report import item_code as code_of_item
 from bench.report.items import ITEMS, category
 
 # The commands of the rules are those of the environment that runs Snakemake, and know the model of
@@ -29,7 +30,7 @@ try:
                 f"config/suites/{PLAN.suite}.yaml: items: there is no {item!r}{nearest(item, ITEMS)}."
             )
     if PLAN.candidate:
-        from bench.compare import baselines
+        from bench.results import baselines
 
         baselines.stored(PLAN.suite)
 except BenchError as error:
@@ -179,7 +180,7 @@ def item_options(wildcards):
 
 @functools.cache
 def stale_rows():
-    from bench.compare import baselines
+    from bench.results import baselines
 
     try:
         status = baselines.status(PLAN)

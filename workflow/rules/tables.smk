@@ -10,7 +10,7 @@ rule tidy:
     conda:
         "../envs/project.yml"
     params:
-        code=fingerprint("bench.tidy"),
+        code=fingerprint("bench.results.tidy"),
     shell:
         "bench tidy {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 

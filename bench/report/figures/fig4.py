@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.errors import BenchError
 from bench.report.context import Context
 from bench.report.curves import field, noise
 from bench.report.style import WIDTH, count, new_figure, picture
+from bench.support.errors import BenchError
 
 LAYERS = 6
 FAINT = 0.25  # of the colour range

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.errors import BenchError
 from bench.report.context import Context, shuffles_in_words
 from bench.report.tables.table import Table
+from bench.support.errors import BenchError
 
 AXES = ("width", "depth")
 

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pandas as pd
 
-from bench.errors import BenchError
 from bench.report import claims
 from bench.report.context import Context
 from bench.report.measured import measured
 from bench.report.published import published
 from bench.report.tables.table import Table
+from bench.support.errors import BenchError
 
 SIDES = ("printed", "measured")
 _VERSIONS = {"all": "", "v1": " (v1)", "neurips2025": " (NeurIPS 2025)"}

@@ -7,10 +7,10 @@ from collections import Counter
 
 import pandas as pd
 
-from bench import plan
 from bench.report.context import Context
 from bench.report.quality import CONTROLS
 from bench.report.tables.table import Table
+from bench.suite import plan
 
 
 def build(context: Context) -> Table:

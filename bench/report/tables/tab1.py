@@ -11,7 +11,7 @@ from bench.report.context import Context
 from bench.report.paired import CLIPPED, Difference, difference, judged, meaning
 from bench.report.tables.table import Table
 from bench.report.tables.wording import protocol_in_words
-from bench.statistics import Interval
+from bench.results.statistics import Interval
 
 DAGGER = "†"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.files import write_text
 from bench.report.html import page, table
+from bench.support.files import write_text
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""What one job does: open a run, take pieces of a suite, reproduce stored baselines."""

@@ -1,0 +1,358 @@
+"""A suite in pieces: the next whole runs that fit into a time given, trained and measured without a workflow manager.
+
+For a large GPU that is lent for minutes: one call takes runs, leaves small result files and stops by itself; called
+again, here or elsewhere with those files in place, it goes on with what is missing.  It reads the plan that
+``bench check SUITE`` wrote, and needs torch, numpy, scipy, pandas, pyyaml and safetensors alone.  Each run is trained and
+measured by the functions that the workflow's rules call, so the pieces are the workflow's results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.cli.arguments import add_device, torch_device
+from bench.suite import options
+from bench.suite.fingerprint import definitions
+from bench.suite.plan import Plan, entries, training_options
+from bench.support import paths
+from bench.support.console import say
+from bench.support.errors import BenchError
+from bench.support.files import digest, read_json, save_arrays, write_json
+from bench.support.matrix_rate import matrix_rate
+
+RECORD = "piece.json"
+OTHER_MODELS = 1.5  # an estimate from other networks' times is multiplied by this
+LARGE = (".safetensors",)  # what small copies leave out
+SAMPLES = 16  # generated images that a small copy keeps
+
+
+@dataclass
+class Session:
+    """One call: the suite, until when, on which device, and what it did."""
+
+    suite: Plan
+    deadline: float  # time.time(), which other processes share
+    device: str
+    small: Path | None = None
+    side_by_side: int = 1
+    rates: dict[str, float] = field(default_factory=dict)  # matrix rate by precision
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    stopped: bool = False  # at the end of the time, inside a run
+
+    @property
+    def left(self) -> float:
+        """Seconds left."""
+        return self.deadline - time.time()
+
+    def work(self) -> None:
+        """Do runs until the time is used, or nothing is left that this process could do."""
+        while not self.stopped and (run := self._next()) is not None:
+            with _claim(self.suite.suite, run) as mine:
+                if not mine or not lacking(self.suite, run):
+                    continue  # another process has it, or had it meanwhile
+                try:
+                    self.stopped = not self._do(run)
+                except BenchError as error:
+                    say(f"bench: error: {error}")
+                    self.failed.append(run)
+
+    def _next(self) -> str | None:
+        """Return the first missing run that fits into the time left.
+
+        Where nothing was done yet and none fits, the first: its training stops at the end of the time, saved.
+        """
+        if self.left <= 0:
+            return None
+        free = [r for r in self.suite.runs if self._free(r)]
+        fitting = (r for r in free if (seconds := estimate(self.suite, r)) is None or seconds <= self.left)
+        return next(fitting, None if self.done or not free else free[0])
+
+    def _free(self, run: str) -> bool:
+        from bench.training import state
+
+        taken = state.held(_claim_folder(self.suite.suite, run))
+        return run not in self.failed and not taken and bool(lacking(self.suite, run))
+
+    def _do(self, run: str) -> bool:
+        """Train and measure one run; False where the time ended during its training."""
+        from bench.cli.measure import measure_all
+        from bench.training.train import Interrupted
+
+        _fresh_device(self.device, self.suite.run(run).training.threads)
+        say(f"{run}: {self.left:.0f} s left")
+        try:
+            with _alarm(self.left):
+                if "train" in lacking(self.suite, run):
+                    _train(self.suite, run, self.device)
+        except Interrupted as interrupted:
+            say(f"{run}: {interrupted}")
+            return False
+        began = time.monotonic()
+        measure_all(self.suite, run, self.device)
+        self._record(run, time.monotonic() - began)
+        self.done.append(run)
+        return True
+
+    def _record(self, run: str, measured: float) -> None:
+        """Write how long the run took and which share of the matrix rate its training reached; copy what is small."""
+        folder, spec = paths.run_folder(self.suite.suite, run), self.suite.run(run)
+        trained, macs = read_json(folder / "run.json"), macs_of(self.suite, run)
+        result, rate = trained["result"], self.rates.get(spec.training.precision)
+        share = None
+        if rate and macs and result["images_per_second"]:
+            share = 2 * 3 * macs * result["images_per_second"] / rate
+        steps = spec.training.steps
+        whole = result["seconds"] * steps / max(steps - (result["resumed_at"] or 0), 1)
+        record = {
+            "run": run, "train_seconds": whole, "measure_seconds": measured, "side_by_side": self.side_by_side,
+            "device": trained["provenance"]["device"], "precision": spec.training.precision,
+            "images_per_second": result["images_per_second"], "matrix_flops": rate, "share_of_matrix_rate": share,
+        }  # fmt: skip
+        write_json(folder / RECORD, record)
+        if self.small is not None:
+            copy_small(folder, self.small / self.suite.suite / "runs" / run)
+        told = f", {share:.1%} of the measured matrix rate" if share else ""
+        say(f"{run}: trained in {whole:.0f} s, measured in {measured:.0f} s{told}")
+
+
+def prepare(suite: Plan, runs: list[str]) -> None:
+    """Build the datasets and draw the subsets of these runs where they are not here."""
+    from bench.data.build import build_dataset
+    from bench.data.subset import write_subset
+
+    for run in map(suite.run, runs):
+        row = suite.all_datasets[run.dataset]
+        for name in (row.base, run.dataset):
+            if name is not None and not (paths.dataset_folder(name) / "manifest.json").exists():
+                say(f"building {name}")
+                workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+                build_dataset(name, suite.all_datasets[name], paths.dataset_folder(name), workers=workers)
+        subset = paths.subset_file(run.dataset, run.shuffle)
+        if not subset.exists():
+            write_subset(paths.dataset_folder(run.dataset), run.shuffle, subset)
+
+
+def lacking(suite: Plan, run: str) -> list[str]:
+    """Return what is missing of a run for the present code, options and data: 'train', or metrics; empty if finished.
+
+    A run whose measurements are all there needs no weights: they stay where they were made.
+    """
+    folder = paths.run_folder(suite.suite, run)
+    metrics = [*suite.metrics(run), "cost"]
+    if not (folder / "run.json").exists() or not _trained(suite, run, read_json(folder / "run.json")):
+        return ["train", *metrics]
+    missing = [metric for metric in metrics if not _is_measured(suite, run, metric, folder)]
+    gone = missing and not (folder / "weights.safetensors").exists()
+    return ["train", *missing] if gone else missing
+
+
+def _trained(suite: Plan, run: str, record: dict) -> bool:
+    manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
+    same_data = not manifest.exists() or read_json(manifest)["sha256"] == record["data"]["sha256"]
+    same_code = record["code"]["fingerprint"] == suite.code("train", run)
+    recipe = training_options(options.from_dict(options.RunSpec, record["spec"]))
+    return same_data and same_code and digest(recipe) == suite.recipe(run)
+
+
+def _is_measured(suite: Plan, run: str, metric: str, folder: Path) -> bool:
+    table, record = folder / f"{metric}.csv", folder / f"{metric}.json"
+    if not table.exists() or not record.exists():
+        return False
+    made, wanted = read_json(record), getattr(suite.run(run).measure, metric, None)
+    lines = table.read_text(encoding="utf-8").splitlines()
+    whole = len(lines) == 1 or digest(made["code"]) in lines[-1]  # the table is written last
+    return (
+        whole
+        and made["code"] == suite.codes(metric, run)
+        and digest(made["options"]) == digest(options.to_dict(wanted) if wanted else None)
+    )
+
+
+def macs_of(suite: Plan, run: str) -> float | None:
+    """Return the multiply-adds of one forward pass as ``bench check`` counted them; None for a control."""
+    spec = suite.run(run)
+    row = suite.all_datasets[spec.dataset]
+    image = f"{row.resolution}x{row.resolution}x{row.channels}"
+    costs = read_json(paths.plan_file(suite.suite))["costs"]
+    return costs.get(spec.model.name, {}).get(image, {}).get("macs")
+
+
+def estimate(suite: Plan, run: str) -> float | None:
+    """Return the seconds that a run will take, from the times of finished ones; None where nothing is known."""
+    own, others = [], []
+    work = _work(suite, run)
+    for name in suite.runs:
+        file = paths.run_folder(suite.suite, name) / RECORD
+        if file.exists() and work and (known := _work(suite, name)):
+            record = read_json(file)
+            seconds = (record["train_seconds"] + record["measure_seconds"]) * work / known
+            (own if suite.run(name).model == suite.run(run).model else others).append(seconds)
+    if own:
+        return max(own)
+    return OTHER_MODELS * max(others) if others else None
+
+
+def _work(suite: Plan, run: str) -> float:
+    training = suite.run(run).training
+    return training.steps * training.batch * (macs_of(suite, run) or 0)
+
+
+def copy_small(folder: Path, out: Path) -> None:
+    """Copy a finished run's files but its weights, of the samples the first few: they count as finished elsewhere."""
+    import numpy as np
+
+    for file in sorted(folder.iterdir()):
+        if not file.is_file() or file.suffix in LARGE or file.name.startswith("."):
+            continue
+        if file.name == "samples.npz":
+            with np.load(file, allow_pickle=False) as arrays:
+                kept = {key: arrays[key][:SAMPLES] if key == "samples" else arrays[key] for key in arrays}
+            save_arrays(out / file.name, **kept)
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, out / file.name)
+
+
+def _train(suite: Plan, run: str, device: str) -> None:
+    from bench.training.train import train
+
+    spec = suite.run(run)
+    train(
+        spec,
+        paths.dataset_folder(spec.dataset),
+        paths.subset_file(spec.dataset, spec.shuffle),
+        paths.run_folder(spec.suite, run),
+        paths.state_root(spec.suite, run),
+        device=device,
+        code={
+            "fingerprint": suite.code("train", run),
+            "definitions": definitions(*entries("train", spec.model)),
+        },
+    )
+
+
+def _fresh_device(device: str, threads: int) -> None:
+    """Give the next run what a process of its own would have: threads, no compiled code, free memory."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.compiler.reset()  # else networks of one class share a limit of recompilations
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Ask the training to save and stop after ``seconds``."""
+
+    def ring(number: int, frame: object) -> None:
+        if callable(signal.getsignal(signal.SIGUSR2)):  # while a training listens
+            signal.raise_signal(signal.SIGUSR2)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 1)  # it reads its data, or writes its results
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.01))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _claim_folder(suite: str, run: str) -> Path:
+    return paths.STATE / suite / run / "claim"
+
+
+@contextlib.contextmanager
+def _claim(suite: str, run: str) -> Iterator[bool]:
+    """Yield whether this process may do a run; the claim ends with the process."""
+    from bench.training import state
+
+    with contextlib.ExitStack() as stack:
+        mine = not state.held(_claim_folder(suite, run))
+        if mine:
+            try:
+                stack.enter_context(state.lock(_claim_folder(suite, run)))
+            except BenchError:
+                mine = False
+        yield mine
+
+
+def helpers(session: Session, count: int) -> list[subprocess.Popen]:
+    """Start ``count`` more processes of this call, which take other runs."""
+    command = [sys.executable, "-m", "bench", "pieces", session.suite.suite, "--device", session.device]
+    command += ["--until", str(session.deadline), "--helper", str(session.side_by_side)]
+    if session.small is not None:
+        command += ["--small", str(session.small)]
+    command += [f"--matrix-rate={key}={value}" for key, value in session.rates.items()]
+    return [subprocess.Popen(command) for _ in range(count)]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``bench pieces``."""
+    parser.add_argument("suite", help="suite whose plan `bench check SUITE` wrote")
+    parser.add_argument("--minutes", type=float, default=9, help="time given (default: 9)")
+    parser.add_argument(
+        "--side-by-side",
+        type=int,
+        default=1,
+        help="runs at the same time, where small networks leave room (1)",
+    )
+    parser.add_argument(
+        "--small", type=Path, help="copy the small result files of each finished run here too"
+    )
+    add_device(parser)
+    parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # started by --side-by-side
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)  # the starting process's deadline
+    parser.add_argument("--matrix-rate", action="append", default=[], help=argparse.SUPPRESS)
+    parser.set_defaults(run=run_pieces)
+
+
+def run_pieces(arguments: argparse.Namespace) -> int:
+    """Do the next whole runs; 0 when the suite is finished, 75 where runs are left, 1 where one failed."""
+    from bench.suite import plan
+    from bench.training.train import INTERRUPTED
+
+    if arguments.minutes <= 0 or arguments.side_by_side < 1:
+        raise BenchError("--minutes must be positive and --side-by-side at least 1.")
+    deadline = arguments.until or time.time() + 60 * arguments.minutes
+    suite = plan.read(arguments.suite)
+    session = Session(suite, deadline, torch_device(arguments.device, 1), arguments.small)
+    session.side_by_side = arguments.helper or arguments.side_by_side
+    if arguments.helper:
+        session.rates = {key: float(v) for key, v in (r.split("=") for r in arguments.matrix_rate)}
+        session.work()
+        return int(bool(session.failed))
+    missing = [run for run in suite.runs if lacking(suite, run)]
+    prepare(suite, missing)
+    for precision in {suite.run(run).training.precision for run in missing}:
+        session.rates[precision] = matrix_rate(session.device, precision)
+        say(
+            f"{session.device}: {session.rates[precision] / 1e12:.3g} TFLOP/s in a matrix product of {precision}"
+        )
+    others = helpers(session, min(arguments.side_by_side, len(missing)) - 1)
+    session.work()
+    failed = [other.wait() not in (0, INTERRUPTED) for other in others]
+    left = [run for run in suite.runs if lacking(suite, run)]
+    say(f"{suite.suite}: {len(suite.runs) - len(left)} of {len(suite.runs)} runs are finished")
+    if left:
+        known = [estimate(suite, run) for run in left]
+        hours = f", about {sum(known) / 60:.0f} minutes" if None not in known else ""
+        say(f"left: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}{hours}; the same command goes on")
+    return 1 if session.failed or any(failed) else INTERRUPTED if left else 0
+
+
+VERBS = {"pieces": configure}

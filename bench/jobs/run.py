@@ -1,0 +1,128 @@
+"""A finished run on disk, opened: its model, options and images."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from bench.data.dataset import Dataset, open_dataset
+from bench.data.subset import read_subset
+from bench.diffusion.schedule import Schedule, make_schedule
+from bench.models.registry import build
+from bench.suite import options
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import read_json
+from bench.support.randomness import generator
+
+
+class Run:
+    """A finished run ``results/SUITE/runs/RUN``.
+
+    Attributes: ``spec`` (:class:`bench.suite.options.RunSpec`), ``record`` (the whole ``run.json``), ``model``
+    (averaged weights, evaluation mode, on ``device``), ``schedule`` (all T steps), ``dataset``.
+    ``weights`` names another weights file, say a snapshot.  Raises BenchError where the folder holds no
+    finished run, or its weights do not fit its options or are not finite, or the network does not return a noise
+    prediction.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "cpu", weights: str | Path | None = None) -> None:
+        self.folder, self.device = Path(folder), device
+        self.record = read_json(self.folder / "run.json")
+        self.spec: options.RunSpec = options.from_dict(options.RunSpec, self.record["spec"])
+        self.weights = Path(weights) if weights else self.folder / "weights.safetensors"
+        self.data_hash: str = self.record["data"]["sha256"]
+        self.code: str = self.record["code"]["fingerprint"]
+        self.results = paths.results_of(self.folder)
+
+    @property
+    def image_size(self) -> int:
+        """Resolution in pixels."""
+        return self.record["data"]["resolution"]
+
+    @property
+    def channels(self) -> int:
+        """Image channels."""
+        return self.record["data"]["channels"]
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The training schedule with all T steps."""
+        return make_schedule(self.spec.training.schedule, self.spec.training.timesteps)
+
+    @cached_property
+    def model(self) -> torch.nn.Module:
+        """The network with its averaged weights, in evaluation mode, parameters frozen; tried on one noise image."""
+        model = build(self.spec.model, self.image_size, self.channels)
+        try:
+            state = load_file(self.weights)
+            model.load_state_dict(state)
+        except FileNotFoundError:
+            raise BenchError(f"{self.weights} does not exist; train the run first.") from None
+        except Exception as error:
+            raise BenchError(
+                f"{self.weights} cannot be loaded ({error}); delete it and train the run again."
+            ) from error
+        bad = next(
+            (k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None
+        )
+        if bad is not None:
+            raise BenchError(
+                f"{self.weights} holds values that are not finite in {bad!r}; train the run again."
+            )
+        model = model.to(self.device).eval().requires_grad_(False)
+        x = torch.randn(
+            (1, self.channels, self.image_size, self.image_size), generator=generator(0, "trial", 0)
+        )
+        with torch.no_grad():
+            last = torch.tensor([len(self.schedule) - 1], device=self.device)
+            check_prediction(model(x.to(self.device), last), x, self.spec.name)
+        return model
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The dataset, its content hash checked against the one the run was trained on."""
+        dataset = open_dataset(paths.dataset_folder(self.spec.dataset, self.results))
+        if dataset.manifest["sha256"] != self.data_hash:
+            raise BenchError(
+                f"{self.folder} was trained on another version of {self.spec.dataset} "
+                f"({self.data_hash[:12]}, here {dataset.manifest['sha256'][:12]}); train it again."
+            )
+        return dataset
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        file = paths.subset_file(self.spec.dataset, self.spec.shuffle, self.results)
+        return read_subset(file, self.dataset, self.spec.train_size, self.spec.half)
+
+    def train_rows(self) -> np.ndarray:
+        """Return where the N training images stand in the dataset's train pool, (N,)."""
+        return self._order[0]
+
+    def train_images(self, count: int | None = None) -> np.ndarray:
+        """Return the first ``count`` (default all) of the N training images, uint8 (n, H, W, C)."""
+        return np.ascontiguousarray(self.dataset.train[self._order[0][:count]])
+
+    def test_images(self, count: int | None = None) -> np.ndarray:
+        """Return the first ``count`` (default all) test images of this shuffle, uint8 (n, H, W, C)."""
+        if (count or 0) > len(self.dataset.test):
+            raise BenchError(
+                f"Dataset {self.spec.dataset} has {len(self.dataset.test)} test images, fewer than the {count} asked "
+                "for; lower the count."
+            )
+        return np.ascontiguousarray(self.dataset.test[self._order[1][:count]])
+
+
+def check_prediction(eps: torch.Tensor, x: torch.Tensor, name: str) -> None:
+    """Raise BenchError where the prediction ``eps`` of run ``name`` is not finite or not of the shape of ``x``."""
+    if eps.shape != x.shape:
+        raise BenchError(
+            f"{name}: the network returns {tuple(eps.shape)} for images {tuple(x.shape)}; "
+            "a noise prediction has the shape of its image."
+        )
+    if not bool(torch.isfinite(eps).all()):
+        raise BenchError(f"{name}: the network's prediction is not finite; train the run again.")

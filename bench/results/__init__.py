@@ -1,0 +1,1 @@
+"""What was measured: the tidy table, stored baselines, statistics. Torch-free."""

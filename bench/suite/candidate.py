@@ -1,0 +1,121 @@
+"""A new architecture in a suite: the model of a user's file, or another preset, on the grid of the suite. Torch-free.
+
+The environment variable ``BENCH_MODEL`` names it, as JSON: ``{"model": "my_model.py:name", "options": {...},
+"training": {...}}``; the workflow sets it from ``--config model=my_model.py:name``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.suite import config
+from bench.suite.options import ModelSpec, RunSpec, TrainingOptions, to_dict
+from bench.support.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from bench.suite.plan import Plan
+
+VARIABLE = "BENCH_MODEL"
+KEYS = ("model", "options", "training")
+
+
+def to_environment(settings: dict[str, Any]) -> str:
+    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' where there is none."""
+    if "model" in settings:
+        os.environ[VARIABLE] = json.dumps({key: settings[key] for key in KEYS if key in settings})
+    return os.environ.get(VARIABLE, "")
+
+
+def from_environment() -> dict[str, Any] | None:
+    """Return the candidate that ``BENCH_MODEL`` describes, or None; raises BenchError where it cannot be read."""
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return None
+    try:
+        value = json.loads(text) if text.startswith("{") else {"model": text}
+    except json.JSONDecodeError as error:
+        raise BenchError(
+            f"{VARIABLE} is not valid JSON ({error}); give FILE.py:NAME or a JSON object."
+        ) from error
+    if unknown := set(value) - set(KEYS):
+        raise BenchError(f"{VARIABLE} has the unknown key {min(unknown)!r}; known: {', '.join(KEYS)}.")
+    for key in ("options", "training"):
+        if not isinstance(value.setdefault(key, {}), dict):
+            raise BenchError(f"{key} of the model must be a mapping like {{width: 64}}, not {value[key]!r}.")
+    if not isinstance(value.get("model"), str):
+        raise BenchError(f"{VARIABLE} names no model; give FILE.py:NAME or a preset of config/models.yaml.")
+    return value
+
+
+def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPreset]) -> Plan:
+    """Return the suite with the candidate's runs: one for each dataset, N and shuffle that the suite trains.
+
+    Raises BenchError for a file without such a model, a name that the suite has already, or wrong training options.
+    """
+    name, preset = _preset(wanted["model"], models)
+    if name in {run.model.name for run in suite.runs.values()}:
+        raise BenchError(f"Suite {suite.suite!r} has a model {name!r} already; give yours another name.")
+    preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
+    options = config.validate(
+        TrainingOptions, {**to_dict(suite.options.training), **wanted["training"]}, "the model's training"
+    )
+    spec = ModelSpec(name, preset.family, preset.options, preset.file)
+    cells = dict.fromkeys((r.dataset, r.train_size, r.shuffle) for r in suite.runs.values() if not r.recipe)
+    runs = dict(suite.runs)
+    for dataset, size, shuffle in cells:
+        run = f"{dataset}.{name}.n{size}.s{shuffle}"
+        runs[run] = RunSpec(
+            suite.suite, run, dataset, spec, size, shuffle, "", options, suite.options.measure
+        )
+    return dataclasses.replace(suite, runs=runs, models={**suite.models, name: preset}, candidate=name)
+
+
+def _preset(text: str, models: dict[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
+    path, _, name = text.partition(":")
+    if not path.endswith(".py"):
+        if text not in models:
+            raise BenchError(
+                f"There is no model preset {text!r}{nearest(text, models)}; give one of config/models.yaml or FILE.py:NAME."
+            )
+        return text, models[text]
+    found = registered(Path(path))
+    if not name and len(found) > 1:
+        raise BenchError(f"{path} registers {', '.join(found)}; say which one: {path}:{found[0]}.")
+    name = name or found[0]
+    if name not in found:
+        raise BenchError(
+            f"{path} registers no model {name!r}{nearest(name, found)}; it has {', '.join(found)}."
+        )
+    return name, config.ModelPreset(family=name, label=name, file=path, source=f"{path}")
+
+
+def registered(path: Path) -> list[str]:
+    """Return the names that a Python file registers, read from its text; raises BenchError for none or one twice."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except FileNotFoundError:
+        raise BenchError(
+            f"There is no model file {path}; give the path of a Python file with @register_model."
+        ) from None
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path} cannot be read as Python ({error}); mend the file.") from error
+    names = [
+        call.args[0].value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_model")
+        if call.args and isinstance(call.args[0], ast.Constant)
+    ]
+    if not names:
+        raise BenchError(f"{path} registers no model; decorate a factory with @register_model('name').")
+    if twice := {n for n in names if names.count(n) > 1}:
+        raise BenchError(
+            f"{path} registers the model {min(twice)!r} twice; give one of the two another name."
+        )
+    return names

@@ -1,0 +1,254 @@
+"""From a suite's YAML to its runs and files. Imports neither torch nor the model files.
+
+Snakemake parses this module's answers in every job, so it must stay quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bench.data.options import DatasetOptions
+from bench.models import registry
+from bench.suite import candidate, config, options
+from bench.suite.fingerprint import fingerprint
+from bench.suite.options import METRICS, ModelSpec, RunSpec, TrainingOptions, to_dict
+from bench.support import paths
+from bench.support.errors import BenchError, nearest
+from bench.support.files import digest, read_json, write_json
+
+# The entry points of each rule; a run's model file is added to those that build the model.
+ENTRIES = {
+    "dataset": ("bench.data.build",),
+    "subset": ("bench.data.subset",),
+    "train": ("bench.training.train",),
+    "psnr": ("bench.metrics.psnr", "bench.jobs.run"),
+    "jacobian": ("bench.metrics.jacobian", "bench.jobs.run"),
+    "attention": ("bench.metrics.attention", "bench.jobs.run"),
+    "cost": ("bench.metrics.cost",),
+    "samples": ("bench.metrics.samples", "bench.jobs.run"),
+    "reference": ("bench.metrics.reference",),
+    "classifier": ("bench.metrics.classifier",),
+    "frechet": ("bench.metrics.frechet",),
+    "memorization": ("bench.metrics.memorization",),
+    "along": ("bench.metrics.along", "bench.jobs.run"),
+    "halves": ("bench.metrics.halves", "bench.jobs.run"),
+}
+# Metrics that are measured of something else than the weights: the rules in between.
+BEFORE = {"frechet": ("samples", "reference"), "memorization": ("samples",)}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite, resolved: its options, its runs by name, and the fingerprints of what it needs."""
+
+    suite: str
+    options: config.SuiteOptions
+    runs: dict[str, RunSpec]
+    models: dict[str, config.ModelPreset]
+    all_datasets: dict[str, Any]
+    candidate: str | None = None  # the architecture that is compared with the suite's models
+
+    @cached_property
+    def datasets(self) -> dict[str, Any]:
+        """The datasets that the runs use, in order of first use."""
+        return {run.dataset: self.all_datasets[run.dataset] for run in self.runs.values()}
+
+    @cached_property
+    def shuffles(self) -> list[tuple[str, int]]:
+        """The (dataset, shuffle) pairs that the runs use."""
+        return list(dict.fromkeys((run.dataset, run.shuffle) for run in self.runs.values()))
+
+    def metrics(self, run: str) -> list[str]:
+        """Return the metrics that are measured of a run."""
+        measure = self.run(run).measure
+        return [metric for metric in METRICS if getattr(measure, metric) is not None]
+
+    def run(self, name: str) -> RunSpec:
+        """Return one run; raises BenchError with the nearest name."""
+        if name not in self.runs:
+            raise BenchError(f"Suite {self.suite!r} has no run {name!r}{nearest(name, self.runs)}.")
+        return self.runs[name]
+
+    def code(self, rule: str, run: str | None = None) -> str:
+        """Return the code fingerprint of a rule, for a run with its model's own files."""
+        found = tuple(entries(rule, self.run(run).model if run else None))
+        if found not in self._codes:
+            self._codes[found] = fingerprint(*found)
+        return self._codes[found]
+
+    @cached_property
+    def _codes(self) -> dict[tuple[str, ...], str]:
+        return {}
+
+    def codes(self, metric: str, run: str) -> dict[str, str]:
+        """Return the fingerprint of every rule behind a number of a run, by rule."""
+        return {rule: self.code(rule, run) for rule in ("train", *BEFORE.get(metric, ()), metric)}
+
+    def recipe(self, run: str) -> str:
+        """Return the digest of the options that a training depends on."""
+        return digest(training_options(self.run(run)))
+
+    def item_digest(self, item: str) -> str:
+        """Return the digest of what an item shows: its options, and the labels of models and datasets."""
+        return digest(
+            [self.summary()["items"].get(item), self.summary()["models"], self.summary()["datasets"]]
+        )
+
+    def summary(self) -> dict:
+        """Return the plan as JSON values: what the report needs to know beside the tidy table."""
+        names = dict.fromkeys(run.model.name for run in self.runs.values())
+        return {
+            "suite": self.suite,
+            "title": self.options.title,
+            "items": {item: to_dict(value) for item, value in self.options.items.items()},
+            "models": {name: to_dict(self.models[name]) for name in names},
+            "datasets": {name: _describe(row) for name, row in self.datasets.items()},
+            "runs": [to_dict(run) for run in self.runs.values()],
+        }
+
+    def write(self, costs: dict | None = None) -> None:
+        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds.
+
+        ``sources`` are the datasets' whole options, so that :func:`read` needs no YAML.
+        """
+        bases = {row.base: self.all_datasets[row.base] for row in self.datasets.values() if row.base}
+        sources = {name: to_dict(row) for name, row in (bases | self.datasets).items()}
+        write_json(paths.plan_file(self.suite), self.summary() | {"costs": costs or {}, "sources": sources})
+
+
+def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
+    """Return the entry points whose import closure a rule's result depends on."""
+    own = [registry.module_of(model)] if model is not None and rule in MODEL_RULES else []
+    return [*ENTRIES[rule], *own]
+
+
+MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "along", "halves"}
+
+
+def training_options(run: RunSpec) -> dict:
+    """Return the part of a run that its weights depend on."""
+    value = to_dict(run)
+    return {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "half", "training")}
+
+
+def _describe(row: Any) -> dict:
+    keys = ("title", "redistribute", "resolution", "channels", "family", "parameters", "variant")
+    return {key: getattr(row, key) for key in keys}
+
+
+def load(suite: str) -> Plan:
+    """Resolve a suite, with the candidate that ``BENCH_MODEL`` names.
+
+    Raises BenchError for an unknown dataset, model or option, and for runs that clash.
+    """
+    models, datasets = config.load_models(), config.load_datasets()
+    suite_options = config.load_suite(suite)
+    where = str(config.suite_path(suite))
+    runs: dict[str, RunSpec] = {}
+    for number, grid in enumerate(suite_options.runs):
+        for run in _grid(suite, suite_options, grid, models, datasets, f"{where}: runs.{number}"):
+            if runs.setdefault(run.name, run) != run:
+                raise BenchError(
+                    f"{where}: runs.{number}: {run.name} stands twice with different options; give one block a `recipe`."
+                )
+    plan = Plan(suite, suite_options, runs, models, datasets)
+    wanted = candidate.from_environment()
+    plan = candidate.add(plan, wanted, models) if wanted else plan
+    for run in plan.runs.values():
+        _check_partner(run, plan.runs, where)
+    return plan
+
+
+def _check_partner(run: RunSpec, runs: dict[str, RunSpec], where: str) -> None:
+    """Refuse a half b that is to be compared with a half a that the suite has not, or trains otherwise."""
+    if run.measure.halves is None:
+        return
+    partner = runs.get(run.partner)
+    if partner is None:
+        raise BenchError(
+            f"{where}: {run.name} is compared with {run.partner}, which the suite does not train."
+        )
+    if run.training != partner.training:
+        raise BenchError(f"{where}: {run.name} and {run.partner} must be trained with the same options.")
+
+
+def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
+    training = config.validate(
+        TrainingOptions, {**to_dict(suite_options.training), **grid.training}, f"{where}: training"
+    )
+    for key, known in (("datasets", datasets), ("models", models)):
+        for name in getattr(grid, key):
+            if name not in known:
+                raise BenchError(
+                    f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}."
+                )
+    wanted = suite_options.measure
+    if grid.measure is not None:
+        left = {m: None for m in METRICS if m not in grid.measure}
+        wanted = dataclasses.replace(wanted, **left)
+    if grid.half == "a":
+        wanted = dataclasses.replace(wanted, halves=None)
+    _check_measure(wanted, training, datasets, where)
+    product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
+    return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
+
+
+def _check_measure(wanted, training, datasets, where) -> None:
+    """Refuse measurements that lack what they need from the training, the datasets or each other."""
+    if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
+        raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
+    if wanted.along is not None and not training.snapshots:
+        raise BenchError(f"{where}: along needs checkpoints; list steps in training.snapshots.")
+    if wanted.memorization is not None and wanted.frechet is None:
+        raise BenchError(f"{where}: memorization needs frechet, which draws its samples; measure both.")
+    for metric in ("frechet", "memorization"):
+        name = getattr(getattr(wanted, metric), "classifier", None)
+        if name not in (None, *datasets):
+            raise BenchError(
+                f"{where}: {metric}.classifier: {name!r} is not in config/datasets.yaml{nearest(name, datasets)}."
+            )
+
+
+def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) -> RunSpec:
+    recipe = "-".join(part for part in (grid.recipe, "half-b" if grid.half == "b" else "") if part)
+    name = f"{dataset}.{model}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
+    spec = ModelSpec(model, preset.family, preset.options, preset.file)
+    return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure, grid.half)
+
+
+def read(suite: str) -> Plan:
+    """Return the plan that ``bench check`` wrote, with its runs and datasets: for machines without pydantic.
+
+    ``options`` and ``models``, which are for readers, are left out.  Raises BenchError where there is none.
+    """
+    file = paths.plan_file(suite)
+    if not file.exists():
+        raise BenchError(f"{file} does not exist; write it with `bench check {suite}`, or copy it here.")
+    written = read_json(file)
+    runs = {run["name"]: options.from_dict(RunSpec, run) for run in written["runs"]}
+    rows = {name: options.from_dict(DatasetOptions, row) for name, row in written["sources"].items()}
+    return Plan(suite, None, runs, {}, rows)
+
+
+def option_table() -> list[tuple[str, str, Any, str, str]]:
+    """Return (class, option, default, status, meaning) of every option: the protocol table."""
+    kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
+    return [
+        (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
+        for kind in (
+            *kinds,
+            options.FrechetOptions,
+            options.MemorizationOptions,
+            options.AlongOptions,
+            options.HalvesOptions,
+        )
+        for f in dataclasses.fields(kind)
+    ]
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default is not dataclasses.MISSING else field.default_factory()

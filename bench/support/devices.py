@@ -1,0 +1,59 @@
+"""One GPU for each process on a machine with several: the first that no other of this user's processes has taken.
+
+Under Slurm the device is Slurm's choice.  Elsewhere Snakemake counts (``--resources gpus=2`` and one per job) but does
+not say which; the locks here do.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+from bench.support.console import say
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+_held: list[IO] = []  # open for as long as the process lives; the kernel frees the locks with it
+
+
+def visible() -> list[str]:
+    """Return the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    if VARIABLE in os.environ:
+        return [name.strip() for name in os.environ[VARIABLE].split(",") if name.strip()]
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def claim(seconds: float = 1.0) -> str | None:
+    """Leave one free GPU visible and return its name; wait while all are taken, looking every so many seconds.
+
+    Does nothing (and returns None) under Slurm, where there are fewer than two GPUs, and the second time.  Must be
+    called before CUDA is used.
+    """
+    names = visible()
+    if "SLURM_JOB_ID" in os.environ or len(names) < 2:
+        return None
+    folder = Path(tempfile.gettempdir()) / f"bench-devices-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    told = False
+    while (name := next((name for name in names if _take(folder / f"{name}.lock")), None)) is None:
+        if not told:
+            say(f"All {len(names)} GPUs are taken by other processes of yours; waiting for one.")
+        told = True
+        time.sleep(seconds)
+    os.environ[VARIABLE] = name
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # the order in which the names count
+    return name
+
+
+def _take(path: Path) -> bool:
+    file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    _held.append(file)
+    return True

@@ -1,0 +1,119 @@
+"""The configuration refuses what is wrong, in one sentence."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.cli import reference_pages
+from bench.suite import config, plan
+from bench.suite.options import RunSpec, from_dict, to_dict
+from bench.support.errors import BenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    """A copy of config/ that a test may spoil."""
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path / "config"))
+    return tmp_path / "config"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("steps: 30", "stepz: 30", ["smoke.yaml", "'stepz'", "did you mean 'steps'?"]),
+        ("steps: 30", "steps: many", ["smoke.yaml", "steps", "'many'"]),
+        ("steps: 30", "steps: 0", ["at least 1"]),
+        ("ema: 0.9", "ema: 1.5", ["ema", "1.5"]),
+        ("psnr: {images: 8", "psnr: {imagez: 8", ["psnr.imagez", "did you mean 'images'?"]),
+        ("psnr:", "psrn:", ["'psrn'", "did you mean 'psnr'?"]),
+        ("[disks-8]", "[disk-8]", ["'disk-8'", "did you mean 'disks-8'?"]),
+        ("dit-t16-local,", "dit-t16-locale,", ["'dit-t16-locale'", "did you mean"]),
+        ("train_sizes: [10, 100]", "train_sizes: [0]", ["train_sizes must be positive"]),
+        ("train_sizes: [10, 100]", "train_sizes: []", ["train_sizes must not be empty"]),
+        ("batch: 16", "steps: 16", ["'steps' stands twice"]),
+        ("title:", "titel:", ["smoke.yaml"]),
+        ("step_indices: [1]", "step_indices: [5]", ["step_indices must lie in 0..steps - 1 (4)"]),
+    ],
+)
+def test_a_wrong_suite_is_one_sentence(settings, old, new, words):
+    edit(settings / "suites" / "smoke.yaml", old, new)
+    with pytest.raises(BenchError) as caught:
+        plan.load("smoke")
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_unknown_suite_names_the_nearest(settings):
+    with pytest.raises(BenchError, match="did you mean 'smoke'"):
+        plan.load("smokee")
+
+
+def test_clashing_blocks_are_refused(settings):
+    path = settings / "suites" / "smoke.yaml"
+    value = yaml.safe_load(path.read_text())
+    value["runs"].append({**value["runs"][0], "training": {"batch": 4}})
+    path.write_text(yaml.safe_dump(value))
+    with pytest.raises(BenchError, match="stands twice with different options"):
+        plan.load("smoke")
+
+
+def test_unknown_model_option_is_found_by_check(settings):
+    from bench.cli import main
+
+    edit(settings / "models.yaml", "patch:", "patches:")
+    assert main(["check", "smoke"]) == 1
+
+
+def test_extends_loop(settings):
+    with (settings / "models.yaml").open("a") as file:
+        file.write("\nloop-a: {extends: loop-b}\nloop-b: {extends: loop-a}\n")
+    with pytest.raises(BenchError, match="extends itself"):
+        config.load_models()
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("a: 2e-3\nb: 1E+2\nc: 12\n")
+    assert config.read_yaml(path) == {"a": 0.002, "b": 100.0, "c": 12}
+
+
+def test_every_suite_resolves_and_round_trips():
+    for path in (ROOT / "config" / "suites").glob("*.yaml"):
+        suite = plan.load(path.stem)
+        for run in suite.runs.values():
+            assert from_dict(RunSpec, to_dict(run)) == run
+
+
+def test_the_demo_has_the_eight_runs_of_the_design():
+    assert len(plan.load("demo").runs) == 8
+
+
+def test_generated_pages_are_in_step():
+    for path, maker in reference_pages.PAGES.items():
+        text = getattr(reference_pages, maker)()
+        assert (ROOT / path).read_text() == text, f"run `bench config ...` to renew {path}"
+
+
+def test_conda_and_pip_name_the_same_packages():
+    pip = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1]["pip"]
+    assert set(conda) - {"-e ."} == set(pip)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for line in extras["diffusers"]:
+        assert f"# - {line}  # optional" in (ROOT / "environment.yml").read_text()

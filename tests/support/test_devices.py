@@ -1,0 +1,88 @@
+"""Each job of a machine with several GPUs has one to itself; no GPU is needed to see it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.support import devices
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = """
+import os, sys, time
+from bench.support import devices
+name = devices.claim(0.05)
+print(name, os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def two(tmp_path, monkeypatch):
+    """Two GPUs by name, no Slurm, and locks of this test's own."""
+    monkeypatch.setenv(devices.VARIABLE, "4, 6")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+
+
+def job():
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", JOB], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_each_process_has_a_device_and_the_third_waits(two):
+    first, second = job(), job()
+    taken = [process.stdout.readline().split() for process in (first, second)]
+    assert sorted(taken) == [["4", "4"], ["6", "6"]]
+    third = job()
+    assert "All 2 GPUs are taken" in third.stderr.readline()
+    second.kill()  # without any clean-up: the kernel frees the lock
+    assert third.stdout.readline().split() == taken[1]
+    for process in (first, second, third):
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("changes", [{"SLURM_JOB_ID": "7"}, {devices.VARIABLE: "4"}, {devices.VARIABLE: ""}])
+def test_slurm_and_a_single_device_are_left_alone(two, monkeypatch, changes):
+    for name, value in changes.items():
+        monkeypatch.setenv(name, value)
+    before = os.environ[devices.VARIABLE]
+    assert devices.claim() is None and os.environ[devices.VARIABLE] == before
+
+
+@pytest.mark.workflow
+def test_snakemake_counts_gpus_and_no_two_jobs_share_one(two, tmp_path):
+    code = JOB.replace("sys.stdin.read()", "print(time.time()); time.sleep(0.5); print(time.time())")
+    (tmp_path / "job.py").write_text(code)
+    (tmp_path / "Snakefile").write_text(
+        "rule all:\n    input: expand('{n}', n=range(5))\n"
+        f"rule job:\n    output: '{{n}}'\n    resources: gpus=1\n    shell: '{sys.executable} job.py > {{output}}'\n"
+    )
+    command = [Path(sys.executable).parent / "snakemake", "--cores", "5", "--resources", "gpus=2"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=100)
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for n in range(5):
+        name, _, began, ended = (tmp_path / str(n)).read_text().split()
+        spans.setdefault(name, []).append((float(began), float(ended)))
+    assert set(spans) == {"4", "6"}
+    for times in map(sorted, spans.values()):
+        assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:]))
+
+
+@pytest.mark.parametrize("profile", ["slurm", "workstation"])
+def test_profiles_give_a_gpu_to_every_rule_that_computes(profile):
+    text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
+    verbs = r"bench (train|measure|samples|reference|classifier) "
+    rules = {
+        part.split(":")[0] for part in re.split(r"^rule ", text, flags=re.M)[1:] if re.search(verbs, part)
+    }
+    asked = yaml.safe_load((ROOT / f"workflow/profiles/{profile}/config.yaml").read_text())["set-resources"]
+    assert {rule for rule, wanted in asked.items() if wanted.get("gpus") == 1} == rules
