@@ -16,8 +16,8 @@ from torch import nn
 
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.console import say
 
 

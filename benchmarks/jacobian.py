@@ -27,8 +27,8 @@ from bench.jobs.run import Run
 from bench.metrics.jacobian import operators
 from bench.metrics.spectra import Function, Maps, dense_jacobian, leading_spectra, spectra
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.randomness import generator
 
 

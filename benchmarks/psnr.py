@@ -14,8 +14,8 @@ import torch
 from bench.diffusion.schedule import Schedule, make_schedule
 from bench.metrics.psnr import BATCH, psnr_by_step
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 
 
 @torch.no_grad()

@@ -14,8 +14,8 @@ from bench.diffusion.sampling import sample
 from bench.diffusion.schedule import make_schedule
 from bench.metrics.samples import BATCH
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 
 
 def seconds(work, device: str) -> float:

@@ -19,10 +19,11 @@ import torch
 
 from bench.diffusion.schedule import make_schedule
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec, TrainingOptions
 from bench.training import state
 from bench.training.loop import Loop
+from bench.training.options import TrainingOptions
 
 
 def bare_step(spec: ModelSpec, size: int, channels: int, options: TrainingOptions, device: str) -> Callable:

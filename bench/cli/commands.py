@@ -13,6 +13,7 @@ from bench.cli.arguments import add_device, add_run, torch_device
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
+from bench.support.options import to_dict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -182,7 +183,7 @@ def why(arguments: argparse.Namespace) -> None:
         f"code: {c}"
         for c in changes(record["code"]["definitions"], definitions(*plan.entries("train", spec.model)))
     ]
-    lines += _option_changes(record["spec"], json.loads(json.dumps(plan.to_dict(spec))))
+    lines += _option_changes(record["spec"], json.loads(json.dumps(to_dict(spec))))
     print("\n".join(lines) or f"{spec.name}: nothing changed since it was trained; it would not run again.")
 
 

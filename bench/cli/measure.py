@@ -109,8 +109,8 @@ def configure_sample(parser: argparse.ArgumentParser) -> None:
 
 def sample(arguments: argparse.Namespace) -> None:
     """Draw samples of a trained run into OUT.npz and a grid OUT.png."""
+    from bench.metrics.options import FrechetOptions
     from bench.suite import plan
-    from bench.suite.options import FrechetOptions
 
     spec = plan.load(arguments.suite).run(arguments.name)
     device = torch_device(arguments.device, spec.training.threads)

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError, nearest
 
 

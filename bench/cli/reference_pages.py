@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import typing
 from dataclasses import fields
 
@@ -78,9 +79,4 @@ def _default(field) -> object:
 
 def _type(hint: object) -> str:
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-    return (
-        text.replace("typing.", "")
-        .replace("bench.suite.config.", "")
-        .replace("bench.suite.options.", "")
-        .replace("NoneType", "null")
-    )
+    return re.sub(r"\b(typing|bench\.\w+\.\w+)\.", "", text).replace("NoneType", "null")

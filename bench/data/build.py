@@ -15,10 +15,10 @@ from bench.data.pools import Pool, Record, import_pools
 from bench.data.procedural import TEST_START, draw, round_to_uint8
 from bench.data.storage import ArrayWriter, Rows, keep, publish, workshop
 from bench.data.views import View
-from bench.suite.options import to_dict
 from bench.support.console import Progress
 from bench.support.errors import BenchError
 from bench.support.files import write_json, write_text
+from bench.support.options import to_dict
 
 POOLS = ("train", "test")
 LABELS = ("train_labels.npy", "test_labels.npy")

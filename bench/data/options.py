@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.suite.options import STRICT, check, option, required
 from bench.support.errors import nearest
+from bench.support.options import STRICT, check, option, required
 
 # family -> its parameters with their defaults
 FAMILIES: dict[str, dict[str, float]] = {

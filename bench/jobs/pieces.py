@@ -29,6 +29,7 @@ from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, save_arrays, write_json
 from bench.support.matrix_rate import matrix_rate
+from bench.support.options import from_dict, to_dict
 
 RECORD = "piece.json"
 OTHER_MODELS = 1.5  # an estimate from other networks' times is multiplied by this
@@ -161,7 +162,7 @@ def _trained(suite: Plan, run: str, record: dict) -> bool:
     manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
     same_data = not manifest.exists() or read_json(manifest)["sha256"] == record["data"]["sha256"]
     same_code = record["code"]["fingerprint"] == suite.code("train", run)
-    recipe = training_options(options.from_dict(options.RunSpec, record["spec"]))
+    recipe = training_options(from_dict(options.RunSpec, record["spec"]))
     return same_data and same_code and digest(recipe) == suite.recipe(run)
 
 
@@ -175,7 +176,7 @@ def _is_measured(suite: Plan, run: str, metric: str, folder: Path) -> bool:
     return (
         whole
         and made["code"] == suite.codes(metric, run)
-        and digest(made["options"]) == digest(options.to_dict(wanted) if wanted else None)
+        and digest(made["options"]) == digest(to_dict(wanted) if wanted else None)
     )
 
 

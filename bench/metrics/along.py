@@ -11,7 +11,7 @@ import numpy as np
 from bench.jobs.run import Run
 from bench.metrics import attention, psnr
 from bench.metrics.measure import Measurement
-from bench.suite.options import AlongOptions
+from bench.metrics.options import AlongOptions
 from bench.support.errors import BenchError
 
 PSNR = ("psnr_mean", "psnr_gap_mean", "psnr_gap_signed_mean")

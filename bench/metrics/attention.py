@@ -11,9 +11,9 @@ from torch import Tensor
 from bench.data.pixels import to_network
 from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
+from bench.metrics.options import AttentionOptions
 from bench.models.attention import AttentionCore, window_mask
 from bench.models.capture import attention_cores, capture_attention
-from bench.suite.options import AttentionOptions
 from bench.support.errors import BenchError
 from bench.support.randomness import generator
 

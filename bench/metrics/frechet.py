@@ -8,9 +8,9 @@ import scipy.linalg
 from bench.jobs.run import Run
 from bench.metrics.features import features, open_space
 from bench.metrics.measure import Measurement
+from bench.metrics.options import FrechetOptions
 from bench.metrics.reference import read_reference
 from bench.metrics.samples import read_samples
-from bench.suite.options import FrechetOptions
 from bench.support import paths
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from bench.data.pixels import to_network
 from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
+from bench.metrics.options import FrechetOptions, HalvesOptions
 from bench.metrics.samples import draw_samples, protocol_of
-from bench.suite.options import FrechetOptions, HalvesOptions
 from bench.support.errors import BenchError
 from bench.support.randomness import generator
 

@@ -31,8 +31,8 @@ from bench.diffusion.schedule import Schedule
 from bench.jobs.run import Run, check_prediction
 from bench.metrics import shapes
 from bench.metrics.measure import Measurement
+from bench.metrics.options import COMPLETE, JacobianOptions
 from bench.metrics.spectra import Maps, Spectrum, dense_jacobian, leading_spectra, spectra
-from bench.suite.options import COMPLETE, JacobianOptions
 from bench.support.errors import BenchError
 from bench.support.randomness import generator
 

@@ -10,8 +10,9 @@ import pandas as pd
 
 from bench.jobs.run import Run
 from bench.results.tidy import COLUMNS, METRICS, check
-from bench.suite.options import RunSpec, to_dict
+from bench.suite.options import RunSpec
 from bench.support.files import digest, save_arrays, write_json, write_text
+from bench.support.options import to_dict
 from bench.support.provenance import environment
 
 

@@ -15,8 +15,8 @@ import torch
 from bench.jobs.run import Run
 from bench.metrics.features import Space, features, open_space
 from bench.metrics.measure import Measurement
+from bench.metrics.options import MemorizationOptions
 from bench.metrics.samples import read_samples
-from bench.suite.options import MemorizationOptions
 from bench.support.errors import BenchError
 
 BLOCK = 256

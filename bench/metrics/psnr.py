@@ -10,7 +10,7 @@ from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule
 from bench.jobs.run import Run
 from bench.metrics.measure import Measurement
-from bench.suite.options import PsnrOptions
+from bench.metrics.options import PsnrOptions
 from bench.support.errors import BenchError
 from bench.support.randomness import generator
 

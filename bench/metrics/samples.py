@@ -12,7 +12,7 @@ from torch import nn
 from bench.data.pixels import to_uint8
 from bench.diffusion.sampling import sample
 from bench.jobs.run import Run
-from bench.suite.options import FrechetOptions
+from bench.metrics.options import FrechetOptions
 from bench.support.console import Progress
 from bench.support.errors import BenchError
 from bench.support.files import save_arrays

@@ -19,7 +19,7 @@ from torch import nn
 
 from bench.models.costs import macs, parameters
 from bench.models.registry import build, factory_of
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 
 DIMENSIONS = ("width", "depth")

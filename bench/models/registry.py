@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.models.families import FAMILIES
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError, nearest
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pandas as pd
 from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
 from bench.results.tidy import METRICS
 from bench.suite import config
-from bench.suite.options import STRICT, check, option, required
 from bench.support.errors import BenchError, nearest
+from bench.support.options import STRICT, check, option, required
 
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")

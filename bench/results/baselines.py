@@ -16,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from bench.results.tidy import COLUMNS, KEY, read_tidy
-from bench.suite.options import RunSpec, from_dict, to_dict
+from bench.suite.options import RunSpec
 from bench.suite.plan import Plan, training_options
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, read_json, save_arrays, write_json
+from bench.support.options import from_dict, to_dict
 from bench.support.provenance import environment
 
 PICTURES = (

@@ -13,9 +13,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.models.spec import ModelSpec
 from bench.suite import config
-from bench.suite.options import ModelSpec, RunSpec, TrainingOptions, to_dict
+from bench.suite.options import RunSpec
 from bench.support.errors import BenchError, nearest
+from bench.support.options import to_dict
+from bench.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from bench.suite.plan import Plan

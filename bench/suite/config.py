@@ -19,8 +19,10 @@ import yaml
 
 import bench
 from bench.data.options import OF_VARIANTS, DatasetOptions
-from bench.suite.options import METRICS, STRICT, MeasureOptions, TrainingOptions, check, option, required
+from bench.suite.options import METRICS, MeasureOptions
 from bench.support.errors import BenchError, nearest
+from bench.support.options import STRICT, check, option, required
+from bench.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

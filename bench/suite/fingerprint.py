@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {
     "bench",
     "bench.suite.options",
+    "bench.support.options",
+    "bench.training.options",
+    "bench.metrics.options",
+    "bench.models.spec",
     "bench.suite.config",
     "bench.suite.fingerprint",
     "bench.support.provenance",

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.suite.options import COMPLETE, AttentionOptions, PsnrOptions, RunSpec
+from bench.metrics.options import COMPLETE, AttentionOptions, PsnrOptions
+from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError

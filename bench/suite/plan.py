@@ -13,12 +13,15 @@ from typing import Any
 
 from bench.data.options import DatasetOptions
 from bench.models import registry
+from bench.models.spec import ModelSpec
 from bench.suite import candidate, config, options
 from bench.suite.fingerprint import fingerprint
-from bench.suite.options import METRICS, ModelSpec, RunSpec, TrainingOptions, to_dict
+from bench.suite.options import METRICS, RunSpec
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
+from bench.support.options import from_dict, to_dict
+from bench.training.options import TrainingOptions
 
 # The entry points of each rule; a run's model file is added to those that build the model.
 ENTRIES = {
@@ -229,8 +232,8 @@ def read(suite: str) -> Plan:
     if not file.exists():
         raise BenchError(f"{file} does not exist; write it with `bench check {suite}`, or copy it here.")
     written = read_json(file)
-    runs = {run["name"]: options.from_dict(RunSpec, run) for run in written["runs"]}
-    rows = {name: options.from_dict(DatasetOptions, row) for name, row in written["sources"].items()}
+    runs = {run["name"]: from_dict(RunSpec, run) for run in written["runs"]}
+    rows = {name: from_dict(DatasetOptions, row) for name, row in written["sources"].items()}
     return Plan(suite, None, runs, {}, rows)
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from bench.data.pixels import to_network
 from bench.diffusion.objective import loss
 from bench.diffusion.schedule import Schedule
-from bench.suite.options import TrainingOptions
 from bench.support.errors import BenchError
 from bench.support.randomness import seed_all
+from bench.training.options import TrainingOptions
 
 
 @dataclass

@@ -22,6 +22,7 @@ from bench.suite import options
 from bench.support.console import Progress, say
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, write_json, write_text
+from bench.support.options import to_dict
 from bench.support.provenance import environment
 from bench.support.randomness import seed_all
 from bench.training import state
@@ -67,7 +68,7 @@ def _signals() -> Iterator[_Flag]:
 
 def training_digest(spec: options.RunSpec, data_hash: str, fingerprint: str) -> str:
     """Return the digest of everything that the weights depend on; it names the state folder."""
-    value = options.to_dict(spec)
+    value = to_dict(spec)
     keys = ("dataset", "model", "train_size", "shuffle", "half", "training")
     return digest([{key: value[key] for key in keys}, data_hash, fingerprint])
 
@@ -254,7 +255,7 @@ def _write(
             path.write_bytes((folder / file).read_bytes())
     keys = ("sha256", "resolution", "channels")
     record = {
-        "spec": options.to_dict(spec),
+        "spec": to_dict(spec),
         "digest": folder.name,
         "code": code,
         "data": {key: dataset.manifest[key] for key in keys},

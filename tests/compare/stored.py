@@ -9,9 +9,9 @@ import pandas as pd
 
 from bench.results.tidy import COLUMNS, METRICS
 from bench.suite import plan
-from bench.suite.options import to_dict
 from bench.support import paths
 from bench.support.files import digest, save_arrays, write_json, write_text
+from bench.support.options import to_dict
 
 SUITE = """
 title: A grid to compare on

@@ -14,8 +14,9 @@ from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import read_subset, write_subset
 from bench.suite import plan
-from bench.suite.options import RunSpec, from_dict, to_dict
+from bench.suite.options import RunSpec
 from bench.support.errors import BenchError
+from bench.support.options import from_dict, to_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 

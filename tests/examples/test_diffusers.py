@@ -9,7 +9,7 @@ import pytest
 
 from bench.models import conformance
 from bench.models.registry import build
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 
 FILE = Path(__file__).resolve().parent.parent.parent / "examples" / "diffusers_models.py"
 

@@ -13,8 +13,8 @@ from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
 from bench.metrics import classifier, features, frechet, reference
+from bench.metrics.options import FrechetOptions
 from bench.metrics.samples import protocol_of
-from bench.suite.options import FrechetOptions
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import save_arrays, sha256

@@ -12,10 +12,11 @@ from bench.data import optima, procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.metrics import jacobian, shapes
+from bench.metrics.options import JacobianOptions
 from bench.metrics.spectra import dense_jacobian, leading_spectra, spectra
 from bench.models.attention import AttentionCore
 from bench.models.registry import build
-from bench.suite.options import JacobianOptions, ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 from bench.support.randomness import generator
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.metrics import memorization
-from bench.suite.options import MemorizationOptions
+from bench.metrics.options import MemorizationOptions
 from bench.support.errors import BenchError
 from bench.support.files import save_arrays
 

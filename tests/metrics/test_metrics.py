@@ -12,8 +12,8 @@ from bench.data import procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.metrics import attention, psnr
+from bench.metrics.options import AttentionOptions, PsnrOptions
 from bench.models.attention import AttentionCore, window_mask
-from bench.suite.options import AttentionOptions, PsnrOptions
 from bench.support.errors import BenchError
 
 GRID = make_schedule("linear", 1000).respace(50)

@@ -14,8 +14,8 @@ from bench.diffusion.schedule import make_schedule
 from bench.models.bias_free import BiasFreeNorm, BlindDenoiser
 from bench.models.costs import macs, parameters
 from bench.models.registry import build, check_schedule
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.errors import BenchError
 
 FAMILIES = ["bf-unet", "bf-cnn"]

@@ -8,8 +8,8 @@ from torch import nn
 
 from bench.models import conformance
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 
 PRESETS = load_models()
 # the capacity controls are the same network in other sizes; the controls without training have a test of their own

@@ -15,8 +15,8 @@ from bench.metrics.psnr import psnr_by_step
 from bench.models import conformance, controls
 from bench.models.local_score import location_groups
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.errors import BenchError
 
 SCHEDULE = make_schedule("linear", 1000)

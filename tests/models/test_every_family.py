@@ -8,8 +8,8 @@ from pinned import inputs, numbers, patterned
 
 from bench.models.families import FAMILIES
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.errors import BenchError
 
 PRESETS = load_models()

@@ -8,7 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.models.match import Size, proposals, size_of
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 
 DIT = {"width": 16, "depth": 2, "heads": 2, "patch": 2}

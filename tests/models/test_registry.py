@@ -9,7 +9,7 @@ import torch
 
 from bench.models.families import FAMILIES
 from bench.models.registry import build, check_options, factory_of, module_of
-from bench.suite.options import ModelSpec
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 
 TINY = {"width": 16, "depth": 1, "heads": 2, "patch": 2}

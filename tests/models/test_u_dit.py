@@ -15,9 +15,9 @@ from bench.models import conformance
 from bench.models.capture import capture_attention
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.models.u_dit import Attention, ParallelDepthwise, UDiT
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 from bench.support.errors import BenchError
 
 TINY = {"width": 8, "heads": 1, "depths": [1, 1, 1, 1, 1]}

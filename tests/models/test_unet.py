@@ -8,8 +8,8 @@ from parity import error, load_in_order, read
 
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 
 PRESETS = load_models()
 

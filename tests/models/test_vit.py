@@ -13,9 +13,9 @@ from bench.models.capture import attention_cores, capture_attention
 from bench.models.conformance import perturb, run
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
+from bench.models.spec import ModelSpec
 from bench.models.vit import Design, ascend, iu_vit, u_vit, vit
 from bench.suite.config import load_models
-from bench.suite.options import ModelSpec
 
 PRESETS = load_models()
 OURS = {name: p for name, p in PRESETS.items() if p.family in ("vit", "u-vit", "iu-vit", "ascend")}

@@ -22,8 +22,8 @@ from bench.report.tables.wording import protocol_in_words
 from bench.results.statistics import paired_interval
 from bench.results.tidy import read_tidy
 from bench.suite import config, plan
-from bench.suite.options import to_dict
 from bench.support import paths
+from bench.support.options import to_dict
 
 DEMO = [
     "figA1",

@@ -115,9 +115,7 @@ def test_drawing_needs_no_torch(place):
 
 
 def test_planning_needs_no_torch():
-    code = (
-        "import sys; from bench import plan; plan.load('paper').summary(); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys; from bench.suite import plan; plan.load('paper').summary(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

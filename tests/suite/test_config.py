@@ -11,8 +11,9 @@ import yaml
 
 from bench.cli import reference_pages
 from bench.suite import config, plan
-from bench.suite.options import RunSpec, from_dict, to_dict
+from bench.suite.options import RunSpec
 from bench.support.errors import BenchError
+from bench.support.options import from_dict, to_dict
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,10 +19,12 @@ from bench.data.build import build_dataset
 from bench.data.options import DatasetOptions
 from bench.data.subset import write_subset
 from bench.diffusion.schedule import make_schedule
-from bench.suite.options import MeasureOptions, ModelSpec, RunSpec, TrainingOptions
+from bench.models.spec import ModelSpec
+from bench.suite.options import MeasureOptions, RunSpec
 from bench.support.errors import BenchError
 from bench.training import live, state
 from bench.training.loop import Loop
+from bench.training.options import TrainingOptions
 from bench.training.train import train
 
 NETWORK = """

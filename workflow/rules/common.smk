@@ -10,7 +10,7 @@ from bench.suite import candidate, plan
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest
-from bench.suite.options import to_dict
+from bench.support.options import to_dict
 from bench.suite.fingerprint import fingerprint
 from bench.cli.report import item_code as code_of_item
 from bench.report.items import ITEMS, category
