@@ -16,9 +16,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from bench.models import local_attention
+from bench.models.local_attention import fused_attention, tiled_attention, tiles_pay
 
 _mode = "fast"  # "exact": explicit softmax everywhere; "skip": products left out (for counting)
 
@@ -100,12 +99,9 @@ class AttentionCore(nn.Module):
             return q
         if _mode == "exact":
             return _softmax(q, k, self.mask(q.device), self._scale(q)) @ v
-        if self.window is None:
-            return scaled_dot_product_attention(q, k, v, scale=self.scale)
-        attend = local_attention.choose(self.grid, self.window, q.device.type)
-        if attend is None:
-            return scaled_dot_product_attention(q, k, v, attn_mask=self.mask(q.device), scale=self.scale)
-        return attend(q, k, v, self.grid, self.window, self.extra, self._scale(q))
+        if self.window is not None and tiles_pay(self.grid, q.device.type):
+            return tiled_attention(q, k, v, self.grid, self.window, self.extra, self._scale(q))
+        return fused_attention(q, k, v, self.mask(q.device), self.scale)
 
     def weights(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the softmax map (B, heads, queries, keys), float32; rows sum to 1."""

@@ -1,9 +1,10 @@
 """Local attention whose work and memory grow with tokens x window^2 instead of tokens^2.
 
-On CPU the grid is cut into tiles of queries, each with the keys it can reach (the tile and a halo), and all
-tiles go through one batched fused attention. On CUDA FlexAttention skips the blocks that a window masks.
-Both equal dense attention under the boolean mask of `bench.models.attention.window_mask`, forward and
-backward.
+The grid is cut into tiles of queries, each with the keys it can reach (the tile and a halo), and all tiles go
+through one batched fused attention: one path for CPU and CUDA. It equals dense attention under the boolean mask of
+`bench.models.attention.window_mask`, forward and backward. FlexAttention was the other candidate for CUDA: it is compiled
+once per window and batch size, and past the compiler's limit of recompilations it materialises every score
+(`benchmarks/gpu.py` times both).
 """
 
 from __future__ import annotations
@@ -19,17 +20,25 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 Grid = tuple[int, int]
-Attend = Callable[[Tensor, Tensor, Tensor, Grid, int, int, float], Tensor]
-
 DENSE_TOKENS = {"cpu": 144, "cuda": 256}  # up to here a masked dense product is as fast
 TILE = 8
 
 
-def choose(grid: Grid, window: int, device: str) -> Attend | None:
-    """Return the fastest exact way to attend in a window on this device; ``None`` is the dense mask."""
-    if grid[0] * grid[1] <= DENSE_TOKENS.get(device, math.inf):
-        return None
-    return flex_attention if device == "cuda" else tiled_attention
+def tiles_pay(grid: Grid, device: str) -> bool:
+    """Return whether tiles are faster than the dense mask for a grid of tokens; never on the meta device."""
+    return grid[0] * grid[1] > DENSE_TOKENS.get(device, math.inf)
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None) -> Tensor:
+    """Return softmax(scale Q K^T) V of (..., tokens, width) by torch's fused kernels; ``scale`` None is 1 / sqrt(width).
+
+    Those of CUDA need head widths that are multiples of 8 (DiT-XS/1 has 63): zeros are added, which change no product.
+    """
+    width = q.shape[-1]
+    if q.is_cuda and (spare := -width % 8):
+        q, k, v = (pad(x, (0, spare)) for x in (q, k, v))
+        scale = width**-0.5 if scale is None else scale
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)[..., :width]
 
 
 def tile_shape(grid: Grid, window: int) -> Grid:
@@ -58,11 +67,11 @@ def tiled_attention(
     sources = [(q, queries), (k, keys), (v, keys)]
     gathered = [gather(x, index) for x, index in sources]
     with _kept_as_sources(gathered, [(x.detach(), index) for x, index in sources], gather):
-        out = scaled_dot_product_attention(*gathered, attn_mask=mask, scale=scale)
+        out = fused_attention(*gathered, mask, scale)
     out = out.transpose(1, 2).reshape(queries.numel(), batch * heads * width).index_select(0, places)
     out = out.view(len(places), batch, heads, width).permute(1, 2, 0, 3)
     if extra:  # the extra tokens see every token
-        first = scaled_dot_product_attention(q[:, :, :extra], k, v, scale=scale)
+        first = fused_attention(q[:, :, :extra], k, v, None, scale)
         out = torch.cat([first, out], dim=2)
     return out
 
@@ -136,40 +145,3 @@ def _axis(length: int, tile: int, reach: int, device: torch.device) -> tuple[Ten
         starts[:, None] + torch.arange(tile, device=device),
         key_starts[:, None] + torch.arange(span, device=device),
     )
-
-
-def flex_attention(
-    q: Tensor, k: Tensor, v: Tensor, grid: Grid, window: int, extra: int, scale: float
-) -> Tensor:
-    """Attend inside clipped windows with FlexAttention (CUDA); shapes as `tiled_attention`."""
-    width = q.shape[-1]
-    if spare := -width % 16:  # its kernels want head widths of whole vector loads; zeros change no product
-        q, k, v = (pad(x, (0, spare)) for x in (q, k, v))
-    out = _compiled_flex()(q, k, v, block_mask=_block_mask(grid, window, extra, q.device), scale=scale)
-    return out[..., :width]
-
-
-@functools.lru_cache(maxsize=1)
-def _compiled_flex() -> Callable[..., Tensor]:
-    from torch.nn.attention import flex_attention as flex
-
-    return torch.compile(flex.flex_attention, dynamic=False)
-
-
-@torch.compiler.disable  # a compiled network must take the cached mask, not trace its making into every step
-@functools.lru_cache(maxsize=32)
-def _block_mask(grid: Grid, window: int, extra: int, device: torch.device):
-    """Return the block mask of a window; FlexAttention computes only the blocks that hold a kept pair."""
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    columns, reach = grid[1], window // 2
-
-    def kept(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        a, b = query - extra, key - extra
-        rows_near = (a // columns - b // columns).abs() <= reach
-        columns_near = (a % columns - b % columns).abs() <= reach
-        return (rows_near & columns_near) | (a < 0) | (b < 0)
-
-    tokens = extra + grid[0] * grid[1]
-    with torch.inference_mode(False):
-        return create_block_mask(kept, None, None, tokens, tokens, device=device)

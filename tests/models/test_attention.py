@@ -85,48 +85,19 @@ def test_the_core_takes_the_tiled_path_on_the_papers_grid(window, monkeypatch):
     grid = (32, 32)
     q, k, v = tokens(grid, batch=1, heads=1, width=63)
     core = AttentionCore(grid, window)
-    assert local_attention.choose(grid, window, "cpu") is local_attention.tiled_attention
+    assert local_attention.tiles_pay(grid, "cpu")
     fast = with_gradients(core, q, k, v)
     with exact_attention():
         assert_same(fast, with_gradients(core, q, k, v))
 
 
 def test_path_follows_the_shape():
-    assert local_attention.choose((8, 8), 3, "cpu") is None
-    assert local_attention.choose((16, 16), 3, "cuda") is None
-    assert local_attention.choose((32, 32), 3, "cuda") is local_attention.flex_attention
-    assert local_attention.choose((64, 64), 3, "meta") is None
+    assert not local_attention.tiles_pay((8, 8), "cpu") and local_attention.tiles_pay((32, 32), "cpu")
+    assert not local_attention.tiles_pay((16, 16), "cuda") and local_attention.tiles_pay((32, 32), "cuda")
+    assert not local_attention.tiles_pay((64, 64), "meta")
     assert local_attention.tile_shape((32, 32), 3) == (8, 8)
     assert local_attention.tile_shape((32, 32), 13) == (4, 32)
     assert local_attention.tile_shape((3, 64), 3) == (3, 8)
-
-
-def test_flex_path_computes_the_same_sums(monkeypatch):
-    from torch.nn.attention.flex_attention import flex_attention
-
-    monkeypatch.setattr(
-        local_attention, "_compiled_flex", lambda: flex_attention
-    )  # eager: no compiler on the CPU
-    grid, window, extra = (5, 7), 3, 2
-    q, k, v = (x.detach() for x in tokens(grid, extra, width=6))
-    mask = window_mask(grid, window, extra, CPU)
-    out = local_attention.flex_attention(q, k, v, grid, window, extra, 6**-0.5)
-    assert_same([out], [scaled_dot_product_attention(q, k, v, attn_mask=mask)])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(
-    ("grid", "window", "width"), [((32, 32), 3, 63), ((32, 32), 13, 64), ((20, 27), 5, 32)]
-)
-def test_flex_path_on_cuda(grid, window, width):
-    q, k, v = (x.detach().cuda().requires_grad_() for x in tokens(grid, width=width))
-    core = AttentionCore(grid, window)
-    weight = torch.randn_like(q)
-    out = core(q, k, v)
-    found = [out, *torch.autograd.grad(out, [q, k, v], weight)]
-    with exact_attention():
-        out = core(q, k, v)
-        assert_same(found, [out, *torch.autograd.grad(out, [q, k, v], weight)], 1e-4)
 
 
 @pytest.mark.parametrize("window", [None, 3])
