@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 PLACEMENTS = ("head", "mix", "tail")
 Windows = list[int | None]
@@ -33,6 +34,25 @@ def parse_windows(text: str | Sequence[int | None] | None, depth: int, side: int
     for window in windows:
         _check(window)
     return [None if w is not None and side is not None and w >= 2 * side - 1 else w for w in windows]
+
+
+def describe(family: str, options: dict[str, Any]) -> str:
+    """Return a preset's windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where all layers are global.
+
+    ``family`` tells how many layers the ``options`` make. Raises ValueError as `parse_windows` does.
+    """
+    given = options.get("windows")
+    depth = options.get("depth", 0) + options.get("encoder", 0) + options.get("decoder", 0)
+    depth += family in ("u-vit", "iu-vit")  # their middle block
+    depth = len(given) if isinstance(given, list) else depth
+    windows = parse_windows(given, depth)
+    local = [layer for layer, window in enumerate(windows, start=1) if window is not None]
+    if not local:
+        return ""
+    runs = local[-1] - local[0] + 1 == len(local) > 1
+    layers = f"{local[0]}-{local[-1]}" if runs else ", ".join(map(str, local))
+    listed = ",".join(str(windows[layer - 1]) for layer in local)
+    return f"windows {listed} in layer{'s' if len(local) > 1 else ''} {layers} of {depth}"
 
 
 def _short_form(text: str, depth: int) -> Windows:

@@ -40,6 +40,7 @@ class ModelPreset:
     label: str | None = option(None, "name in figures and tables; default the preset's name")
     baseline: str | None = option(None, "preset that this variant is paired with")
     variant: str | None = option(None, "what differs from the baseline, for legends (say, 'w/ Local')")
+    role: str | None = option(None, "what the variant is in a claim or figure (say, 'local'), at any size")
     source: str = option("", "where the definition comes from")
     interpretation: bool = option(False, "the source leaves details open; this is one reading of it")
     file: str | None = option(None, "a user's Python file that registers the family")

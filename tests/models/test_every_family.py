@@ -9,6 +9,7 @@ from pinned import inputs, numbers, patterned
 from bench.models.families import FAMILIES
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
+from bench.models.windows import parse_windows
 from bench.suite.config import load_models
 from bench.support.errors import BenchError
 
@@ -106,6 +107,42 @@ def test_tiers(family, tier):
     low, high = {"t16": (0.009, 0.025), "t32": (0.35, 0.5), "s32": (0.95, 1.31)}[tier]
     assert (preset.image_size, preset.channels) == ((16, 1) if tier == "t16" else (32, 3))
     assert low <= macs(network, preset.image_size, preset.channels).total / 1e9 <= high
+
+
+TREATMENT = {
+    "local": [3, 3, 5, None, None, None],
+    "local-mix": [3, None, 3, None, 5, None],
+    "local-tail": [None, None, None, 3, 3, 5],
+    "local-smaller": [3, 3, 3, None, None, None],
+    "local-star": [3, 3, 5, 5, None, None],
+    "local-star-mix": [3, 3, None, 5, 5, None],
+    "local-star-tail": [None, None, 3, 3, 5, 5],
+    "local-star-larger": [5, 5, 7, 7, None, None],
+    "local-equal": [5, 5, 5, None, None, None],
+    "local-growing": [3, 5, 7, None, None, None],
+}
+
+
+def test_the_small_dit_has_the_papers_treatment():
+    """Claims ask for roles: each is one preset of a baseline, with these windows at 16x16."""
+    found = [(p.baseline, p.role) for p in PRESETS.values() if p.role and p.role.startswith("local")]
+    assert len(set(found)) == len(found)
+    for baseline in ("dit-t16", "dit-xs1"):
+        assert {role for base, role in found if base == baseline} == TREATMENT.keys()
+    for preset in PRESETS.values():
+        if preset.baseline == "dit-t16" and preset.role in TREATMENT:
+            assert parse_windows(preset.options["windows"], 6) == TREATMENT[preset.role]
+
+
+@pytest.mark.parametrize("side", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_small_presets_fit_both_sides_and_colours(side, channels):
+    x, t = torch.randn(1, channels, side, side, device="meta"), torch.tensor([500], device="meta")
+    for name, preset in PRESETS.items():
+        if "-t16" in name:
+            with torch.device("meta"):
+                network = build(ModelSpec(name, preset.family, preset.options), side, channels)
+            assert network(x, t).shape == x.shape
 
 
 def test_bad_options_of_every_family_are_one_sentence():

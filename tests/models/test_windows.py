@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.models.windows import parse_windows
+from bench.models.windows import describe, parse_windows
 
 LOCAL = [3, 5, 7, 9, 11, 13]
 STAR = [3, 3, 3, 5, 5, 5, 7, 7, 7]
@@ -37,6 +37,22 @@ def test_global(text):
 )
 def test_twelve_layers(text, expected):
     assert parse_windows(text, 12) == expected
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "words"),
+    [
+        ("dit", {"depth": 6}, ""),
+        ("dit", {"depth": 6, "windows": "3,3,5@head"}, "windows 3,3,5 in layers 1-3 of 6"),
+        ("dit", {"depth": 6, "windows": "3,3,5@mix"}, "windows 3,3,5 in layers 1, 3, 5 of 6"),
+        ("dit", {"depth": 6, "windows": "3,3,5@tail"}, "windows 3,3,5 in layers 4-6 of 6"),
+        ("u-vit", {"depth": 4, "windows": "5"}, "windows 5 in layer 1 of 5"),
+        ("ascend", {"encoder": 2, "decoder": 1, "windows": "3*3"}, "windows 3,3,3 in layers 1-3 of 3"),
+        ("mine", {"windows": [None, 3]}, "windows 3 in layer 2 of 2"),
+    ],
+)
+def test_windows_in_words(family, options, words):
+    assert describe(family, options) == words
 
 
 def test_mix_of_an_odd_depth_uses_the_last_layer():

@@ -57,12 +57,12 @@ def test_local_presets_and_smaller_siblings_are_found_by_their_options():
         *zip((16, 32, 48), names, strict=True),
         (64, "dit-t16"),
     ]
-    assert [*ladder(presets, "dit-t16", "depth")] == [1, 2, 3]
+    assert [*ladder(presets, "dit-t16", "depth")] == [1, 2, 6]
     presets["dit-t16-narrow-16"]["options"]["patch"] = 4  # no longer the same but for its width
     assert [*ladder(presets, "dit-t16", "width")] == [32, 48, 64]
 
 
-TRAIN = {"width": {16: 20.0, 32: 24.0, 48: 26.0, 64: 30.0}, "depth": {1: 26.0, 2: 28.0, 3: 30.0}}
+TRAIN = {"width": {16: 20.0, 32: 24.0, 48: 26.0, 64: 30.0}, "depth": {1: 26.0, 2: 28.0, 6: 30.0}}
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def test_all_items_are_there(project):
 def test_the_tidy_table_counts_parameters(project):
     tidy = read_tidy(project.folder / "results/small/tidy.csv")
     counted = tidy[tidy["metric"] == "parameters"].set_index("model")["value"]
-    assert counted["dit-t16"] == counted["dit-t16-local"] == 253_572 and counted["unet-t16"] > 200_000
+    assert counted["dit-t16"] == counted["dit-t16-local"] == 477_636 and counted["unet-t16"] > 200_000
 
 
 def test_a_second_run_starts_no_job(project):
