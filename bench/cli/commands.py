@@ -31,6 +31,7 @@ def check(arguments: argparse.Namespace) -> None:
     """Build each (model, image shape) of a suite on the meta device, count its cost, and write ``plan.json``."""
     import torch
 
+    from bench.diffusion.prediction import check_target
     from bench.models.costs import macs, parameters
     from bench.models.registry import build, check_schedule
     from bench.suite import plan
@@ -39,12 +40,15 @@ def check(arguments: argparse.Namespace) -> None:
     costs: dict[str, dict] = {}
     pairs = {}
     for run in suite.runs.values():
-        pairs.setdefault((run.model.name, run.dataset, run.training.schedule, run.training.timesteps), run)
+        training = run.training
+        key = run.model.name, run.dataset, training.schedule, training.timesteps, training.prediction
+        pairs.setdefault(key, run)
     for run in pairs.values():
         row = suite.datasets[run.dataset]
         with torch.device("meta"):
             model = build(run.model, row.resolution, row.channels)
         check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
+        check_target(model, run.training, run.model.name)
         if getattr(model, "trains", True):
             _try(model, run, row.resolution, row.channels)
         known = costs.setdefault(run.model.name, {})

@@ -67,7 +67,7 @@ class Schedule:
         betas = 1 - abar / np.append(1.0, abar[:-1])
         return dataclasses.replace(self, betas=betas, timesteps=self.timesteps[kept])
 
-    def _at(self, values: np.ndarray, index: int | Tensor, x: Tensor) -> Tensor:
+    def at(self, values: np.ndarray, index: int | Tensor, x: Tensor) -> Tensor:
         """Return the values at ``index`` (int or (B,)), shaped to multiply ``x`` (B, ...)."""
         picked = self._on_device(values, x.dtype, x.device)[index]
         return picked if picked.ndim == 0 else picked.view(-1, *[1] * (x.ndim - 1))
@@ -86,25 +86,29 @@ class Schedule:
 
     def q_sample(self, x0: Tensor, index: int | Tensor, noise: Tensor) -> Tensor:
         """Return x_t of images ``x0`` (B, C, H, W) in [-1, 1] and standard normal ``noise``."""
-        signal = self._at(np.sqrt(self.alphas_cumprod), index, x0)
-        return signal * x0 + self._at(np.sqrt(1 - self.alphas_cumprod), index, x0) * noise
+        signal = self.at(np.sqrt(self.alphas_cumprod), index, x0)
+        return signal * x0 + self.at(np.sqrt(1 - self.alphas_cumprod), index, x0) * noise
 
     def x0_from_eps(self, x_t: Tensor, index: int | Tensor, eps: Tensor, clip: bool = False) -> Tensor:
         """Return the one-step estimate of x_0 (An et al. 2024, Eq. 3), clipped to [-1, 1] if asked."""
-        scale = self._at(np.sqrt(1 / self.alphas_cumprod), index, x_t)
-        x0 = scale * x_t - self._at(np.sqrt(1 / self.alphas_cumprod - 1), index, x_t) * eps
+        scale = self.at(np.sqrt(1 / self.alphas_cumprod), index, x_t)
+        x0 = scale * x_t - self.at(np.sqrt(1 / self.alphas_cumprod - 1), index, x_t) * eps
         return x0.clamp(-1, 1) if clip else x0
 
     def eps_from_x0(self, x_t: Tensor, index: int | Tensor, x0: Tensor) -> Tensor:
         """Return the noise that leads from ``x0`` to ``x_t``."""
-        scaled = self._at(np.sqrt(1 / self.alphas_cumprod), index, x_t) * x_t
-        return (scaled - x0) / self._at(np.sqrt(1 / self.alphas_cumprod - 1), index, x_t)
+        scaled = self.at(np.sqrt(1 / self.alphas_cumprod), index, x_t) * x_t
+        return (scaled - x0) / self.at(np.sqrt(1 / self.alphas_cumprod - 1), index, x_t)
+
+    def eps_from_v(self, x_t: Tensor, index: int | Tensor, v: Tensor) -> Tensor:
+        """Return the noise of a velocity ``v = sqrt(abar) eps - sqrt(1 - abar) x_0`` (Salimans & Ho 2022)."""
+        return self.q_sample(v, index, x_t)
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor, index: int | Tensor) -> Tensor:
         """Return the mean of q(x_{t-1} | x_t, x_0) (Ho et al. 2020, Eq. 7)."""
         abar, before = self.alphas_cumprod, self.alphas_cumprod_previous
-        first = self._at(self.betas * np.sqrt(before) / (1 - abar), index, x_t)
-        second = self._at((1 - before) * np.sqrt(1 - self.betas) / (1 - abar), index, x_t)
+        first = self.at(self.betas * np.sqrt(before) / (1 - abar), index, x_t)
+        second = self.at((1 - before) * np.sqrt(1 - self.betas) / (1 - abar), index, x_t)
         return first * x0 + second * x_t
 
     def learned_log_variance(self, values: Tensor, index: int | Tensor) -> Tensor:
@@ -112,8 +116,8 @@ class Schedule:
 
         Source: Nichol & Dhariwal 2021, Eq. 15.
         """
-        low = self._at(self.posterior_log_variance, index, values)
-        high = self._at(np.log(self.betas), index, values)
+        low = self.at(self.posterior_log_variance, index, values)
+        high = self.at(np.log(self.betas), index, values)
         share = (values + 1) / 2
         return share * high + (1 - share) * low
 

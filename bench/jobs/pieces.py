@@ -23,13 +23,14 @@ from pathlib import Path
 from bench.cli.arguments import add_device, torch_device
 from bench.suite import options
 from bench.suite.fingerprint import definitions
-from bench.suite.plan import Plan, entries, training_options
+from bench.suite.plan import Plan, entries
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, save_arrays, write_json
 from bench.support.matrix_rate import matrix_rate
 from bench.support.options import from_dict, to_dict
+from bench.training.options import recipe
 
 RECORD = "piece.json"
 OTHER_MODELS = 1.5  # an estimate from other networks' times is multiplied by this
@@ -162,8 +163,8 @@ def _trained(suite: Plan, run: str, record: dict) -> bool:
     manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
     same_data = not manifest.exists() or read_json(manifest)["sha256"] == record["data"]["sha256"]
     same_code = record["code"]["fingerprint"] == suite.code("train", run)
-    recipe = training_options(from_dict(options.RunSpec, record["spec"]))
-    return same_data and same_code and digest(recipe) == suite.recipe(run)
+    made = recipe(from_dict(options.RunSpec, record["spec"]))
+    return same_data and same_code and digest(made) == suite.recipe(run)
 
 
 def _is_measured(suite: Plan, run: str, metric: str, folder: Path) -> bool:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from bench.data.dataset import Dataset, open_dataset
 from bench.data.subset import read_subset
+from bench.diffusion.prediction import as_eps
 from bench.diffusion.schedule import Schedule, make_schedule
 from bench.models.registry import build
 from bench.suite import options
@@ -25,7 +26,7 @@ class Run:
     """A finished run ``results/SUITE/runs/RUN``.
 
     Attributes: ``spec`` (:class:`bench.suite.options.RunSpec`), ``record`` (the whole ``run.json``), ``model``
-    (averaged weights, evaluation mode, on ``device``), ``schedule`` (all T steps), ``dataset``.
+    (averaged weights, evaluation mode, on ``device``, returning eps), ``schedule`` (all T steps), ``dataset``.
     ``weights`` names another weights file, say a snapshot.  Raises BenchError where the folder holds no
     finished run, or its weights do not fit its options or are not finite, or the network does not return a noise
     prediction.
@@ -75,6 +76,7 @@ class Run:
             raise BenchError(
                 f"{self.weights} holds values that are not finite in {bad!r}; train the run again."
             )
+        model = as_eps(model, self.schedule, self.spec.training.prediction)
         model = model.to(self.device).eval().requires_grad_(False)
         x = torch.randn(
             (1, self.channels, self.image_size, self.image_size), generator=generator(0, "trial", 0)

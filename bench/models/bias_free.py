@@ -105,6 +105,8 @@ class BlindDenoiser(nn.Module):
     ``noise_schedule`` is (name, number of steps), which a training must share.
     """
 
+    predicts_noise = True  # read as a velocity or an image, f would not be homogeneous
+
     def __init__(self, residual: nn.Module, side_multiple: int, schedule: str, timesteps: int) -> None:
         super().__init__()
         if timesteps < 1:

@@ -17,12 +17,13 @@ import pandas as pd
 
 from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import RunSpec
-from bench.suite.plan import Plan, training_options
+from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, read_json, save_arrays, write_json
 from bench.support.options import from_dict, to_dict
 from bench.support.provenance import environment
+from bench.training.options import recipe
 
 PICTURES = (
     "images",
@@ -66,7 +67,7 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
     """Return the provenance of one run, and its rows."""
     folder = paths.run_folder(suite.suite, run)
     trained = read_json(folder / "run.json")
-    if digest(training_options(from_dict(RunSpec, trained["spec"]))) != suite.recipe(run):
+    if digest(recipe(from_dict(RunSpec, trained["spec"]))) != suite.recipe(run):
         raise BenchError(
             f"{folder / 'run.json'} was trained with other options than suite {suite.suite!r} has now; run the suite again."
         )

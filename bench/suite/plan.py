@@ -21,7 +21,7 @@ from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
 from bench.support.options import from_dict, to_dict
-from bench.training.options import TrainingOptions
+from bench.training.options import TrainingOptions, recipe
 
 # The entry points of each rule; a run's model file is added to those that build the model.
 ENTRIES = {
@@ -93,7 +93,7 @@ class Plan:
 
     def recipe(self, run: str) -> str:
         """Return the digest of the options that a training depends on."""
-        return digest(training_options(self.run(run)))
+        return digest(recipe(self.run(run)))
 
     def item_digest(self, item: str) -> str:
         """Return the digest of what an item shows: its options, and the labels of models and datasets."""
@@ -130,12 +130,6 @@ def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
 
 
 MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "along", "halves"}
-
-
-def training_options(run: RunSpec) -> dict:
-    """Return the part of a run that its weights depend on."""
-    value = to_dict(run)
-    return {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "half", "training")}
 
 
 def _describe(row: Any) -> dict:

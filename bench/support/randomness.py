@@ -16,7 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-_WORDS = slice(24, 24 + 8 * 624)  # of the Mersenne Twister in torch's state of a CPU generator, behind its counters
+_WORDS = slice(
+    24, 24 + 8 * 624
+)  # of the Mersenne Twister in torch's state of a CPU generator, behind its counters
 
 
 def _key(seed: int, stream: str, step: int) -> int:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.pixels import to_network
-from bench.diffusion.objective import loss
+from bench.diffusion.objective import Objective
 from bench.diffusion.schedule import Schedule
 from bench.support.errors import BenchError
 from bench.support.randomness import seed_all
+from bench.training.optimiser import make_optimiser, update
 from bench.training.options import TrainingOptions
 
 
@@ -39,13 +40,8 @@ class Loop:
         self.device = self.images.device
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters]
-        self.optimiser = torch.optim.AdamW(
-            self.parameters,
-            lr=self.options.learning_rate,
-            betas=tuple(self.options.betas),
-            weight_decay=self.options.weight_decay,
-            fused=True,
-        )
+        self.optimiser = make_optimiser(self.parameters, self.options)
+        self.loss = Objective(self.schedule, self.options.prediction, self.options.weighting)
         if self.options.compile:  # the method that the objective calls: compiling the module would miss `raw`
             entry = "raw" if getattr(self.model, "learned_sigma", False) else "forward"
             setattr(self.model, entry, torch.compile(getattr(self.model, entry)))
@@ -90,14 +86,16 @@ class Loop:
     def advance(self) -> None:
         """Do one optimiser step; at the end of a history interval, read the mean loss and check it."""
         seed_all(self.shuffle, "step", self.step)  # draws, dropout and label dropout of this step
-        x0, t, noise = self.batch()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
-            value = loss(self.model, self.schedule, x0, t, noise)
         self.optimiser.zero_grad(set_to_none=True)
-        value.backward()
-        self.optimiser.step()
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.options.ema)
-        self.total += value.detach()
+        parts = self.options.accumulate
+        for part in zip(*(draws.chunk(parts) for draws in self.batch())):
+            with torch.autocast(
+                self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"
+            ):
+                value = self.loss(self.model, *part) / parts
+            value.backward()
+            self.total += value.detach()
+        update(self.optimiser, self.parameters, self.average, self.options, self.step)
         self.step += 1
         if self.step % self.every == 0 or self.step == self.options.steps:
             self._record()

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.support.options import STRICT, check, option
+from bench.support.options import STRICT, check, option, to_dict
+
+if TYPE_CHECKING:
+    from bench.suite.options import RunSpec
+
+# Options that came later: at their defaults they leave a recipe's digest as it was.
+LATER = (
+    "prediction", "weighting", "rate_schedule", "warmup", "clip", "ema_ramp", "accumulate", "optimiser", "momentum",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -16,10 +25,25 @@ class TrainingOptions:
 
     steps: int = option(400_000, "optimiser steps", "paper")
     batch: int = option(64, "images per step", "paper")
-    learning_rate: float = option(1e-4, "constant AdamW rate", "assumed")
-    weight_decay: float = option(0.0, "AdamW weight decay", "assumed")
-    betas: list[float] = option([0.9, 0.999], "AdamW moment decays", "assumed")
+    accumulate: int = option(1, "equal parts in which a batch passes the network, to save memory")
+    prediction: Literal["eps", "v", "x0"] = option(
+        "eps", "what the network's output means: noise, velocity or image", "assumed"
+    )
+    weighting: Literal["own", "eps", "x0", "v", "min-snr"] = option(
+        "own", "whose squared error is minimised: the prediction's own, another one's, or min(snr, 5) x0's"
+    )
+    optimiser: Literal["adamw", "sgd"] = option("adamw", "optimiser", "assumed")
+    learning_rate: float = option(1e-4, "highest rate", "assumed")
+    rate_schedule: Literal["constant", "linear", "cosine"] = option(
+        "constant", "how the rate falls from the warm-up's end to zero at the last step", "assumed"
+    )
+    warmup: int = option(0, "steps in which the rate rises linearly from zero", "assumed")
+    clip: float | None = option(None, "largest norm of the gradient; null does not clip", "assumed")
+    weight_decay: float = option(0.0, "weight decay: decoupled with adamw, L2 with sgd", "assumed")
+    betas: list[float] = option([0.9, 0.999], "moment decays of adamw", "assumed")
+    momentum: float = option(0.9, "momentum of sgd")
     ema: float = option(0.9999, "decay of the weight average that is measured", "assumed")
+    ema_ramp: bool = option(False, "average with decay min(ema, (1 + s) / (10 + s)) after s steps")
     flip: bool = option(True, "mirror training images left to right with probability 1/2", "assumed")
     schedule: Literal["linear", "cosine"] = option("linear", "noise schedule", "assumed")
     timesteps: int = option(1000, "diffusion steps T", "assumed")
@@ -35,18 +59,48 @@ class TrainingOptions:
     keep_raw: bool = option(False, "keep the last weights beside their average, to draw samples of them")
 
     def __post_init__(self) -> None:
-        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
-        check(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
-        check(self.learning_rate > 0, f"learning_rate must be positive, not {self.learning_rate}")
+        for name in ("steps", "batch", "accumulate", "threads"):
+            value = getattr(self, name)
+            check(value >= 1, f"{name} must be at least 1, not {value}")
+        check(
+            self.batch % self.accumulate == 0,
+            f"batch must be a multiple of accumulate ({self.accumulate}), not {self.batch}",
+        )
+        check(
+            0 < self.learning_rate < float("inf"),
+            f"learning_rate must be positive and finite, not {self.learning_rate}",
+        )
         check(self.weight_decay >= 0, f"weight_decay must not be negative, not {self.weight_decay}")
+        check(
+            0 <= self.warmup < self.steps,
+            f"warmup must be at least 0 and less than steps ({self.steps}), not {self.warmup}",
+        )
+        check(self.clip is None or self.clip > 0, f"clip must be positive or null, not {self.clip}")
         check(
             len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas),
             "betas must be two numbers in [0, 1)",
         )
-        check(0 <= self.ema < 1, f"ema must be in [0, 1), not {self.ema}")
+        for name in ("ema", "momentum"):
+            value = getattr(self, name)
+            check(0 <= value < 1, f"{name} must be in [0, 1), not {value}")
         check(self.timesteps >= 2, f"timesteps must be at least 2, not {self.timesteps}")
-        check(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
         check(
             all(0 < s <= self.steps for s in self.snapshots),
             f"snapshots must lie in 1..steps ({self.steps}), not {self.snapshots}",
         )
+
+
+def recipe(spec: RunSpec) -> dict[str, Any]:
+    """Return the part of a run that its weights depend on, in one form: runs that train alike have equal ones."""
+    value = to_dict(spec)
+    found = {key: value[key] for key in ("dataset", "model", "train_size", "shuffle", "half")}
+    return {**found, "training": _in_one_form(spec.training)}
+
+
+def _in_one_form(options: TrainingOptions) -> dict[str, Any]:
+    value = to_dict(options)
+    if options.weighting == options.prediction:
+        value["weighting"] = "own"
+    value.pop("momentum" if options.optimiser == "adamw" else "betas")
+    default = {f.name: f.default for f in dataclasses.fields(options)}
+    return {key: v for key, v in value.items() if key not in LATER or v != default[key]}

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_safetensors
 
 from bench.data.dataset import Dataset, open_dataset
 from bench.data.subset import read_subset
+from bench.diffusion.prediction import check_target
 from bench.diffusion.schedule import make_schedule
 from bench.models.registry import build, check_schedule
 from bench.suite import options
@@ -28,6 +29,8 @@ from bench.support.randomness import seed_all
 from bench.training import state
 from bench.training.attempts import Attempt, starts, watchdog
 from bench.training.loop import Loop, run
+from bench.training.optimiser import rate_at
+from bench.training.options import recipe
 
 INTERRUPTED = 75  # exit status "try again": saved, and the same command goes on
 
@@ -68,9 +71,7 @@ def _signals() -> Iterator[_Flag]:
 
 def training_digest(spec: options.RunSpec, data_hash: str, fingerprint: str) -> str:
     """Return the digest of everything that the weights depend on; it names the state folder."""
-    value = to_dict(spec)
-    keys = ("dataset", "model", "train_size", "shuffle", "half", "training")
-    return digest([{key: value[key] for key in keys}, data_hash, fingerprint])
+    return digest([recipe(spec), data_hash, fingerprint])
 
 
 def _seed(spec: options.RunSpec) -> int:
@@ -116,6 +117,7 @@ def train(
         seed_all(_seed(spec), "init")
         model = build(spec.model, images.shape[1], images.shape[3])
         check_schedule(spec.model, model, spec.training.schedule, spec.training.timesteps)
+        check_target(model, spec.training, spec.model.name)
         if getattr(model, "trains", True):
             result = _optimise(
                 spec, model, images, folder, name, device, checkpoint, (checkpoint_seconds, stall_seconds)
@@ -240,8 +242,10 @@ def _write(
     for key in ("weights", "raw") if spec.training.keep_raw else ("weights",):
         with atomic(out / f"{key}.safetensors") as path:
             path.write_bytes(to_safetensors({k: v.contiguous() for k, v in result[key].items()}, about))
-    rate = spec.training.learning_rate
-    rows = [f"{step},{value!r},{rate!r},{speed:.6g}" for step, value, speed in result["history"]]
+    rows = [
+        f"{step},{value!r},{rate_at(spec.training, step - 1)!r},{speed:.6g}"
+        for step, value, speed in result["history"]
+    ]
     write_text(out / "history.csv", "\n".join(["step,loss,learning_rate,images_per_second", *rows]) + "\n")
     snapshots = result.get("snapshots", spec.training.snapshots)  # a control has none
     for step in snapshots:

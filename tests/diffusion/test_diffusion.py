@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.diffusion.objective import loss
+from bench.diffusion.objective import Objective, discretised_log_likelihood
 from bench.diffusion.sampling import sample
 from bench.diffusion.schedule import make_schedule
 from bench.support.errors import BenchError
@@ -139,8 +139,18 @@ def test_hybrid_loss_trains_the_variance_and_leaves_the_mean_to_the_mse():
     net, schedule = Net(), make_schedule("linear", 1000)
     x0, noise = torch.rand(4, 1, 8, 8) * 2 - 1, torch.randn(4, 1, 8, 8)
     t = torch.tensor([0, 1, 500, 999])
-    value = loss(net, schedule, x0, t, noise)
+    value = Objective(schedule)(net, x0, t, noise)
     value.backward()
     assert net.values.grad.abs() > 0
     assert torch.allclose(net.eps.grad, (-2 * noise).mean()[None], atol=1e-6)
     assert value > torch.nn.functional.mse_loss(torch.zeros_like(noise), noise)
+
+
+def test_the_likelihood_of_pixels_is_that_of_a_normal_distribution_cut_into_bins():
+    x = torch.linspace(-1, 1, 256)
+    normal = torch.distributions.Normal(torch.tensor(0.1), torch.tensor(0.3))
+    edges = normal.cdf(torch.linspace(-1 - 1 / 255, 1 + 1 / 255, 257))
+    edges[0], edges[-1] = 0, 1
+    ours = discretised_log_likelihood(x, torch.tensor(0.1), torch.tensor(0.3).log())
+    torch.testing.assert_close(ours.exp(), edges.diff(), rtol=1e-3, atol=1e-6)
+    assert discretised_log_likelihood(x * torch.nan, x, x).isnan().all(), "the loop reports it in a sentence"
