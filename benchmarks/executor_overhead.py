@@ -42,7 +42,7 @@ def by_hand(suite: str, folder: Path) -> dict[str, tuple[float, float]]:
     dataset, shuffle = next(iter(plan.load(suite).shuffles))
     subset = paths.subset_file(dataset, shuffle)
     commands = {
-        "check": ["check", suite],
+        "check": ["check", "--suite", suite],
         "dataset": ["data", "build", dataset, "--workers", "2"],
         "subset": [
             "data",

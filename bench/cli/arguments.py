@@ -1,44 +1,68 @@
-"""Arguments that several verbs share."""
+"""Arguments that several verbs share, so that suite, run and device are given the same way everywhere."""
 
 from __future__ import annotations
 
-import argparse
-import os
+from typing import Annotated
 
-from bench.support import devices
+import typer
+
 from bench.support.errors import BenchError
 
 
-def add_suite(parser: argparse.ArgumentParser) -> None:
-    """Add ``--suite``."""
-    parser.add_argument("--suite", default="demo", help="suite of config/suites (default: demo)")
+def suite_names(incomplete: str) -> list[str]:
+    """Return the suites whose names start with ``incomplete``, for shell completion."""
+    from bench.suite import config
+
+    return [name for name in config.suite_names() if name.startswith(incomplete)]
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add ``--device``."""
-    parser.add_argument("--device", help="torch device (default: cuda where there is one, else cpu)")
+def run_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs of the suite given so far whose names start with ``incomplete``, for shell completion."""
+    from bench.suite import plan
+
+    try:
+        runs = plan.load(context.params.get("suite") or "demo").runs
+    except BenchError:
+        return []
+    return [name for name in runs if name.startswith(incomplete)]
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add RUN and ``--suite``."""
-    parser.add_argument("name", metavar="RUN", help="run, as `bench plan` lists it")
-    add_suite(parser)
+def preset_names(incomplete: str) -> list[str]:
+    """Return the model presets whose names start with ``incomplete``, for shell completion."""
+    from bench.suite import config
+
+    return [name for name in config.load_models() if name.startswith(incomplete)]
 
 
-def torch_device(device: str | None, threads: int) -> str:
-    """Fix the threads and the precision of measurements; return the device, a GPU of its own where there are several.
+def dataset_names(incomplete: str) -> list[str]:
+    """Return the datasets whose names start with ``incomplete``, for shell completion."""
+    from bench.suite import config
 
-    Raises BenchError where a CUDA device is asked for and there is none.
-    """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    if device in (None, "cuda"):
-        devices.claim()
-    import torch
+    return [name for name in config.load_datasets() if name.startswith(incomplete)]
 
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
-    return device
+
+Suite = Annotated[str, typer.Option("--suite", "-s", help="Suite of config/.", autocompletion=suite_names)]
+Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Run, as `bench plan` lists it.", autocompletion=run_names),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Torch device.", show_default="cuda where there is one, else cpu"),
+]
+Dataset = Annotated[
+    str,
+    typer.Argument(metavar="DATASET", help="Dataset of config/datasets.yaml.", autocompletion=dataset_names),
+]
+ExpectCode = Annotated[
+    str | None,
+    typer.Option("--expect-code", metavar="HASH", help="Stop unless the code here has this fingerprint."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows of text in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())

@@ -1,54 +1,31 @@
-"""``bench models``: what there is, how large it is, where it comes from; and the conformance suite."""
+"""``bench models``: list the presets, check one against the conformance suite, match its size to another's."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from bench.cli.arguments import Json, preset_names, print_table
 from bench.models.spec import ModelSpec
-from bench.support.errors import BenchError, nearest
+from bench.support.errors import BenchError
 
+verbs = typer.Typer()
+app = typer.Typer(invoke_without_command=True)
+verbs.add_typer(
+    app, name="models", rich_help_panel="Models", help="List the model presets; check or match one."
+)
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``bench models`` and ``bench models check``."""
-    parser.add_argument("--json", action="store_true", help="machine-readable list")
-    parser.set_defaults(run=list_models)
-    actions = parser.add_subparsers(dest="action", metavar="[check | match]")
-    check = actions.add_parser("check", help="run the conformance suite on a preset or on your own file")
-    check.add_argument("model", help="a preset, or FILE.py, or FILE.py:NAME")
-    check.add_argument("--image-size", type=int, help="side in pixels (default: the preset's; 16 for a file)")
-    check.add_argument("--channels", type=int, help="image channels (default: the preset's; 1 for a file)")
-    check.add_argument("--compile", action="store_true", help="also check torch.compile")
-    _add_set(check)
-    check.set_defaults(run=check_model)
-    match = actions.add_parser(
-        "match", help="propose the width or depth that gives a model the cost of a preset"
-    )
-    match.add_argument("model", help="a preset, or FILE.py, or FILE.py:NAME")
-    match.add_argument("--to", required=True, metavar="PRESET", help="the preset whose size is wanted")
-    match.add_argument(
-        "--option", action="append", help="whole-number option to change (default: width, depth); repeatable"
-    )
-    match.add_argument("--json", action="store_true", help="machine-readable list")
-    _add_set(match)
-    match.set_defaults(run=match_model)
-
-
-def _add_set(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the model, YAML; repeatable",
-    )
-
-
-VERBS = {"models": configure}
-
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the model, value as YAML; repeatable."),
+]
 COLUMNS = {
     "name": "name",
     "family": "family",
@@ -61,21 +38,21 @@ COLUMNS = {
 }
 
 
-def list_models(arguments: argparse.Namespace) -> None:
-    """Print every preset with its size and cost for one image of the size it is meant for."""
+@app.callback()
+def list_models(context: typer.Context, json_: Json = False) -> None:
+    """List every preset with its size and cost for one image of the size it is meant for."""
     from bench.suite.config import load_models
 
-    rows = [describe(name, preset) for name, preset in load_models().items()]
-    if arguments.json:
+    if context.invoked_subcommand:
+        return
+    rows = [_describe(name, preset) for name, preset in load_models().items()]
+    if json_:
         print(json.dumps(rows, indent=1))
         return
-    lines = [list(COLUMNS.values()), *([_cell(row[key], key) for key in COLUMNS] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table([tuple(COLUMNS.values()), *(tuple(_cell(row[key], key) for key in COLUMNS) for row in rows)])
 
 
-def describe(name: str, preset: Any) -> dict[str, Any]:
+def _describe(name: str, preset: Any) -> dict[str, Any]:
     """Return one row of the list; the network is built on the meta device, so that nothing is allocated."""
     import torch
 
@@ -97,17 +74,38 @@ def describe(name: str, preset: Any) -> dict[str, Any]:
     }
 
 
-def check_model(arguments: argparse.Namespace) -> None:
-    """Print one line per check; raises BenchError that names the first where some fail."""
+def _cell(value: Any, key: str) -> str:
+    if key == "interpretation":
+        return "interpretation" if value else ""
+    if value is None:
+        return "-"
+    if key == "parameters":
+        return f"{value / 1e6:.3f}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def check(
+    model: Model,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side in pixels.", show_default="the preset's; 16 for a file")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="Image channels.", show_default="the preset's; 1 for a file")
+    ] = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="Also check torch.compile.")] = False,
+    set_: Changes = None,
+) -> None:
+    """Run the conformance suite on a preset or on a file of your own."""
     import torch
 
     from bench.models import conformance
     from bench.models.registry import build
 
-    spec, side, channels = _target(arguments.model, arguments.set)
-    side, channels = arguments.image_size or side, arguments.channels or channels
+    spec, side, depth = _target(model, set_)
+    side, depth = image_size or side, channels or depth
     torch.set_num_threads(min(torch.get_num_threads(), 4))
-    results = conformance.run(lambda: build(spec, side, channels), side, channels, arguments.compile)
+    results = conformance.run(lambda: build(spec, side, depth), side, depth, compile_)
     for result in results:
         print(f"{result.status}  {result.check}{': ' + result.reason if result.reason else ''}")
     failed = [result for result in results if result.status == "fail"]
@@ -116,29 +114,37 @@ def check_model(arguments: argparse.Namespace) -> None:
         more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise BenchError(
             f"{spec.file or 'config/models.yaml'}: {spec.name} fails the check {failed[0].check} for "
-            f"{side}x{side}x{channels} images: {failed[0].reason.splitlines()[0]}{more}; mend the model."
+            f"{side}x{side}x{depth} images: {failed[0].reason.splitlines()[0]}{more}; fix the model."
         )
 
 
-def match_model(arguments: argparse.Namespace) -> None:
-    """Print, for the model as it stands and for each proposal, its size beside the target's."""
+@app.command()
+def match(
+    model: Model,
+    to: Annotated[str, typer.Option(metavar="PRESET", help="Preset whose size is wanted.")],
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Whole-number option to change; repeatable.", show_default="width, depth"),
+    ] = None,
+    json_: Json = False,
+    set_: Changes = None,
+) -> None:
+    """Propose the width or depth that gives a model the cost of a preset."""
     from bench.models.match import proposals, size_of
 
-    target, side, channels = _target(arguments.to, [])
-    spec, _, _ = _target(arguments.model, arguments.set)
+    target, side, channels = _target(to, None)
+    spec, _, _ = _target(model, set_)
     wanted = size_of(target, side, channels)
     own = size_of(spec, side, channels)
-    found = proposals(spec, wanted, side, channels, arguments.option)
-    rows = [
-        {"change": None, "equal": None, "size": own},
-        *({"change": {p.option: p.value}, "equal": p.by, "size": p.size} for p in found),
-    ]
+    rows: list[dict[str, Any]] = [{"change": None, "equal": None, "size": own}]
+    for p in proposals(spec, wanted, side, channels, option):
+        rows.append({"change": {p.option: p.value}, "equal": p.by, "size": p.size})
     for row in rows:
         size = row.pop("size")
         row |= size._asdict() | {
             f"{by}_ratio": getattr(size, by) / getattr(wanted, by) for by in size._fields
         }
-    if arguments.json:
+    if json_:
         print(json.dumps({"model": spec.name, "to": target.name, **wanted._asdict(), "rows": rows}, indent=1))
         return
     print(f"{target.name} ({side}x{side}x{channels}): {_size_text(wanted.parameters, wanted.macs)}")
@@ -146,14 +152,12 @@ def match_model(arguments: argparse.Namespace) -> None:
         change = " ".join(
             f"{key}: {value}" for key, value in (row["change"] or {"as it is": spec.name}).items()
         )
+        words = {"macs": "multiply-adds", "parameters": "parameters", None: ""}
         print(
             f"{change:24}  {_size_text(row['parameters'], row['macs'])}  "
             f"parameters {row['parameters_ratio'] - 1:+.1%}, multiply-adds {row['macs_ratio'] - 1:+.1%}"
-            f"{'  <- equal ' + MEASURE_WORDS[row['equal']] if row['equal'] else ''}"
+            f"{'  <- equal ' + words[row['equal']] if row['equal'] else ''}"
         )
-
-
-MEASURE_WORDS = {"macs": "multiply-adds", "parameters": "parameters"}
 
 
 def _size_text(parameters: int, macs: int) -> str:
@@ -164,10 +168,15 @@ def _spec(name: str, preset: Any) -> ModelSpec:
     return ModelSpec(name, preset.family, preset.options, preset.file)
 
 
-def _target(text: str, changes: list[str]) -> tuple[ModelSpec, int, int]:
-    """Return the preset or the model of a file, its options changed, with image side and channels."""
-    spec, side, channels = _named(text)
-    return dataclasses.replace(spec, options={**spec.options, **_values(changes)}), side, channels
+def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
+    """Return a preset or the model of a file, its options changed, with image side and channels."""
+    from bench.suite.candidate import find_preset
+    from bench.suite.config import load_models
+
+    name, preset = find_preset(text, load_models())
+    spec = _spec(name, preset)
+    options = {**spec.options, **_values(changes or [])}
+    return dataclasses.replace(spec, options=options), preset.image_size, preset.channels
 
 
 def _values(changes: list[str]) -> dict[str, Any]:
@@ -184,36 +193,3 @@ def _values(changes: list[str]) -> dict[str, Any]:
         if not found:
             raise BenchError(f"--set {change} lacks a value; write --set {change}=VALUE.")
     return values
-
-
-def _named(text: str) -> tuple[ModelSpec, int, int]:
-    path, _, name = text.partition(":")
-    if path.endswith(".py"):
-        from bench.models.registry import models_in_file
-
-        found = models_in_file(path)
-        if not name and len(found) > 1:
-            raise BenchError(
-                f"{path} registers {', '.join(sorted(found))}; say which one: {path}:{min(found)}."
-            )
-        family = name or next(iter(found))
-        return ModelSpec(family, family, {}, str(Path(path))), 16, 1
-    from bench.suite.config import load_models
-
-    presets = load_models()
-    if text not in presets:
-        raise BenchError(
-            f"There is no model preset {text!r}{nearest(text, presets)}; `bench models` lists them all."
-        )
-    preset = presets[text]
-    return _spec(text, preset), preset.image_size, preset.channels
-
-
-def _cell(value: Any, key: str) -> str:
-    if key == "interpretation":
-        return "interpretation" if value else ""
-    if value is None:
-        return "-"
-    if key == "parameters":
-        return f"{value / 1e6:.3f}"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -32,7 +32,7 @@ trained network of a column, and rows are ordered by their mean rank over the co
 trained) are not ranked. † is stale: the present code or options would not give it again. ‡ is undertrained: test PSNR is
 below the linear optimum of the same N images (Wiener), so its gap is not ranked. To compare two architectures, read
 paired differences (`bench compare`), not two intervals."""
-EMPTY = "\nNo suite has stored baselines yet: `bench baselines promote SUITE` stores those of a suite that was run.\n"
+EMPTY = "\nNo suite has stored baselines yet; run one, then `bench baselines promote --suite SUITE`.\n"
 
 
 class Cell(NamedTuple):

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from bench.data.options import DatasetOptions, SourceFile
+from bench.support import paths
 from bench.support.errors import BenchError
 
 
@@ -53,6 +54,27 @@ def packed(options: DatasetOptions, sources: Path) -> bool:
 def wanted(options: DatasetOptions, sources: Path) -> list[str]:
     """Return, for each file of the row that is not there, its name, size and checksum and where to put it."""
     return [f"{described(file)} into {(sources / file.path).parent}" for file in absent(options, sources)]
+
+
+def state_of(name: str, options: DatasetOptions, sources: Path) -> list[str]:
+    """Return what is to be done for a dataset, then the files that are missing."""
+    if (paths.dataset_folder(name) / "manifest.json").exists():
+        return ["built"]
+    if options.base:
+        return [f"a view of {options.base}, `bench data build {name}` makes it"]
+    if options.family:
+        return [f"procedural, `bench data build {name}` draws it"]
+    given = {key: getattr(options, key) for key in ("source", "test_source")}
+    gone = [key for key, path in given.items() if path and not (sources / path).exists()]
+    if not options.files and gone:
+        return [sentence(gone[0], name, options, sources)]
+    if files := wanted(options, sources):
+        by_hand = any(file.url is None for file in absent(options, sources))
+        how = "put there by hand, then checked and unpacked by " if by_hand else "downloaded by "
+        return [f"missing, {how}`bench data fetch {name}`{home_of(options)}:", *files]
+    if gone or packed(options, sources):
+        return [f"files are here, `bench data fetch {name}` checks and unpacks them"]
+    return [f"source is here, `bench data build {name}` imports it"]
 
 
 def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str:

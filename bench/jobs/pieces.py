@@ -2,14 +2,16 @@
 
 For a large GPU that is lent for minutes: one call takes runs, leaves small result files and stops by itself; called
 again, here or elsewhere with those files in place, it goes on with what is missing.  It reads the plan that
-``bench check SUITE`` wrote, and needs torch, numpy, scipy, pandas, pyyaml and safetensors alone.  Each run is trained and
-measured by the functions that the workflow's rules call, so the pieces are the workflow's results.
+``bench check`` wrote.  Each run is trained and measured by the functions that the workflow's rules call, so the pieces
+are the workflow's results.  ``python -m bench.jobs.pieces`` is ``bench pieces`` for machines that have torch, numpy,
+scipy, pandas, pyyaml and safetensors alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -20,12 +22,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.cli.arguments import add_device, torch_device
 from bench.suite import options
 from bench.suite.fingerprint import definitions
-from bench.suite.plan import Plan, entries
+from bench.suite.plan import Plan, entries, read
 from bench.support import paths
 from bench.support.console import say
+from bench.support.devices import torch_device
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, save_arrays, write_json
 from bench.support.matrix_rate import matrix_rate
@@ -88,7 +90,7 @@ class Session:
 
     def _do(self, run: str) -> bool:
         """Train and measure one run; False where the time ended during its training."""
-        from bench.cli.measure import measure_all
+        from bench.jobs.measure import measure_all
         from bench.training.train import Interrupted
 
         _fresh_device(self.device, self.suite.run(run).training.threads)
@@ -295,47 +297,37 @@ def _claim(suite: str, run: str) -> Iterator[bool]:
 
 def helpers(session: Session, count: int) -> list[subprocess.Popen]:
     """Start ``count`` more processes of this call, which take other runs."""
-    command = [sys.executable, "-m", "bench", "pieces", session.suite.suite, "--device", session.device]
+    command = [sys.executable, "-m", "bench.jobs.pieces", "--suite", session.suite.suite]
+    command += ["--device", session.device]
     command += ["--until", str(session.deadline), "--helper", str(session.side_by_side)]
     if session.small is not None:
         command += ["--small", str(session.small)]
-    command += [f"--matrix-rate={key}={value}" for key, value in session.rates.items()]
+    command += ["--rates", json.dumps(session.rates)]
     return [subprocess.Popen(command) for _ in range(count)]
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench pieces``."""
-    parser.add_argument("suite", help="suite whose plan `bench check SUITE` wrote")
-    parser.add_argument("--minutes", type=float, default=9, help="time given (default: 9)")
-    parser.add_argument(
-        "--side-by-side",
-        type=int,
-        default=1,
-        help="runs at the same time, where small networks leave room (1)",
-    )
-    parser.add_argument(
-        "--small", type=Path, help="copy the small result files of each finished run here too"
-    )
-    add_device(parser)
-    parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)  # started by --side-by-side
-    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)  # the starting process's deadline
-    parser.add_argument("--matrix-rate", action="append", default=[], help=argparse.SUPPRESS)
-    parser.set_defaults(run=run_pieces)
+def run_pieces(
+    suite: Plan,
+    device: str,
+    minutes: float,
+    side_by_side: int = 1,
+    small: Path | None = None,
+    helper: int | None = None,
+    until: float | None = None,
+    rates: dict[str, float] | None = None,
+) -> int:
+    """Do the next whole runs; return 0 when the suite is finished, 75 where runs are left, 1 where one failed.
 
-
-def run_pieces(arguments: argparse.Namespace) -> int:
-    """Do the next whole runs; 0 when the suite is finished, 75 where runs are left, 1 where one failed."""
-    from bench.suite import plan
+    ``helper``, ``until`` and ``rates`` are for the processes that ``side_by_side`` starts: how many they are, the
+    starting process's deadline, and the matrix rates that it measured.
+    """
     from bench.training.train import INTERRUPTED
 
-    if arguments.minutes <= 0 or arguments.side_by_side < 1:
+    if minutes <= 0 or side_by_side < 1:
         raise BenchError("--minutes must be positive and --side-by-side at least 1.")
-    deadline = arguments.until or time.time() + 60 * arguments.minutes
-    suite = plan.read(arguments.suite)
-    session = Session(suite, deadline, torch_device(arguments.device, 1), arguments.small)
-    session.side_by_side = arguments.helper or arguments.side_by_side
-    if arguments.helper:
-        session.rates = {key: float(v) for key, v in (r.split("=") for r in arguments.matrix_rate)}
+    session = Session(suite, until or time.time() + 60 * minutes, device, small, helper or side_by_side)
+    if helper:
+        session.rates = rates or {}
         session.work()
         return int(bool(session.failed))
     missing = [run for run in suite.runs if lacking(suite, run)]
@@ -345,7 +337,7 @@ def run_pieces(arguments: argparse.Namespace) -> int:
         say(
             f"{session.device}: {session.rates[precision] / 1e12:.3g} TFLOP/s in a matrix product of {precision}"
         )
-    others = helpers(session, min(arguments.side_by_side, len(missing)) - 1)
+    others = helpers(session, min(side_by_side, len(missing)) - 1)
     session.work()
     failed = [other.wait() not in (0, INTERRUPTED) for other in others]
     left = [run for run in suite.runs if lacking(suite, run)]
@@ -357,4 +349,24 @@ def run_pieces(arguments: argparse.Namespace) -> int:
     return 1 if session.failed or any(failed) else INTERRUPTED if left else 0
 
 
-VERBS = {"pieces": configure}
+def main(words: list[str] | None = None) -> int:
+    """Run ``python -m bench.jobs.pieces``: the options of ``bench pieces``."""
+    parser = argparse.ArgumentParser(prog="python -m bench.jobs.pieces", description=__doc__)
+    parser.add_argument("--suite", default="demo")
+    parser.add_argument("--device")
+    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--side-by-side", type=int, default=1)
+    parser.add_argument("--small", type=Path)
+    parser.add_argument("--helper", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--rates", type=json.loads, help=argparse.SUPPRESS)
+    given = vars(parser.parse_args(words))
+    try:
+        return run_pieces(read(given.pop("suite")), torch_device(given.pop("device"), 1), **given)
+    except BenchError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -62,7 +62,7 @@ def sample(suite: Plan, count: int, seed: int) -> list[str]:
     if not fresh:
         raise BenchError(
             f"All stored baselines of suite {suite.suite!r} are stale; run the suite and promote it again "
-            f"(`bench baselines verify {suite.suite}` says why)."
+            f"(`bench baselines verify --suite {suite.suite}` says why)."
         )
     if len(fresh) < len(runs):
         say(f"{len(runs) - len(fresh)} of {len(runs)} runs are stale and are left out")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.suite.fingerprint import fingerprint
+
 
 @dataclass(frozen=True)
 class Item:
@@ -180,3 +182,8 @@ def category(name: str) -> str:
         return "Claims, quality, protocol"
     kind = f"{ITEMS[name].kind}s"
     return f"Appendix {kind}" if name[3] in "AC" else f"Paper {kind}"
+
+
+def code_of(name: str) -> str:
+    """Return the fingerprint of the code that an item depends on."""
+    return fingerprint("bench.report.render", ITEMS[name].module)

@@ -159,7 +159,7 @@ def stored(suite: str) -> dict:
         known = sorted(f.parent.name for f in root.glob("*/provenance.json"))
         raise BenchError(
             f"Suite {suite!r} has no stored baselines (there are: {', '.join(known) or 'none'}); "
-            f"run it and store them with `bench baselines promote {suite}`."
+            f"run it and store them with `bench baselines promote --suite {suite}`."
         )
     return read_json(file)
 

@@ -143,7 +143,9 @@ METRICS: dict[str, tuple[str, str, str]] = {
 def check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
     """Return the table if it is sound; raises BenchError that names the column, metric or row that is not."""
     if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise BenchError(f"{where} lacks the column {missing[0]!r}; make it again with `bench tidy SUITE`.")
+        raise BenchError(
+            f"{where} lacks the column {missing[0]!r}; make it again with `bench tidy --suite SUITE`."
+        )
     if unknown := [m for m in table["metric"].unique() if m not in METRICS]:
         raise BenchError(f"{where} has the unknown metric {unknown[0]!r}{nearest(str(unknown[0]), METRICS)}.")
     if table["value"].isna().any():
@@ -173,7 +175,7 @@ def read_tidy(path: str | Path) -> pd.DataFrame:
         raise BenchError(f"{path} does not exist; make it with `snakemake --cores 2 {path}`.") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise BenchError(
-            f"{path} is not a tidy table ({error}); make it again with `bench tidy SUITE`."
+            f"{path} is not a tidy table ({error}); make it again with `bench tidy --suite SUITE`."
         ) from error
     return check(table, path)
 

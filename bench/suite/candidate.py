@@ -60,7 +60,7 @@ def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPrese
 
     Raises BenchError for a file without such a model, a name that the suite has already, or wrong training options.
     """
-    name, preset = _preset(wanted["model"], models)
+    name, preset = find_preset(wanted["model"], models)
     if name in {run.model.name for run in suite.runs.values()}:
         raise BenchError(f"Suite {suite.suite!r} has a model {name!r} already; give yours another name.")
     preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
@@ -78,7 +78,8 @@ def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPrese
     return dataclasses.replace(suite, runs=runs, models={**suite.models, name: preset}, candidate=name)
 
 
-def _preset(text: str, models: dict[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
+def find_preset(text: str, models: dict[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
+    """Return name and preset of ``PRESET``, ``FILE.py`` or ``FILE.py:NAME``; raises BenchError where there is none."""
     path, _, name = text.partition(":")
     if not path.endswith(".py"):
         if text not in models:
@@ -94,7 +95,9 @@ def _preset(text: str, models: dict[str, config.ModelPreset]) -> tuple[str, conf
         raise BenchError(
             f"{path} registers no model {name!r}{nearest(name, found)}; it has {', '.join(found)}."
         )
-    return name, config.ModelPreset(family=name, label=name, file=path, source=f"{path}")
+    return name, config.ModelPreset(
+        family=name, label=name, file=path, source=path, image_size=16, channels=1
+    )
 
 
 def registered(path: Path) -> list[str]:
@@ -106,12 +109,10 @@ def registered(path: Path) -> list[str]:
             f"There is no model file {path}; give the path of a Python file with @register_model."
         ) from None
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path} cannot be read as Python ({error}); mend the file.") from error
+        raise BenchError(f"{path} cannot be read as Python ({error}); fix the file.") from error
     names = [
         call.args[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-        for call in node.decorator_list
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_model")
         if call.args and isinstance(call.args[0], ast.Constant)
     ]

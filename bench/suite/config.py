@@ -253,11 +253,16 @@ def _resolve(name: str, raw: dict[str, ModelPreset], seen: tuple[str, ...] = ())
     return dataclasses.replace(preset, **inherited, options=options, label=preset.label or name)
 
 
+def suite_names() -> list[str]:
+    """Return the names of all suites of ``config/suites``."""
+    return sorted(path.stem for path in (folder() / "suites").glob("*.yaml"))
+
+
 def suite_path(suite: str) -> Path:
     """Return the file of a suite: ``config/suites/NAME.yaml``; raises BenchError with the nearest name."""
     path = folder() / "suites" / f"{suite}.yaml"
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        known = suite_names()
         raise BenchError(f"There is no suite {suite!r}{nearest(suite, known)}; known: {', '.join(known)}.")
     return path
 

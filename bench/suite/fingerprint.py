@@ -29,7 +29,7 @@ LEFT_OUT = {
     "bench.support.console",
     "bench.support.errors",
     "bench.support.paths",
-    "bench.cli.expected_code",
+    "bench.support.expected_code",
     "bench.results.tidy",
     "bench.models.families",
 }

@@ -224,7 +224,9 @@ def read(suite: str) -> Plan:
     """
     file = paths.plan_file(suite)
     if not file.exists():
-        raise BenchError(f"{file} does not exist; write it with `bench check {suite}`, or copy it here.")
+        raise BenchError(
+            f"{file} does not exist; write it with `bench check --suite {suite}`, or copy it here."
+        )
     written = read_json(file)
     runs = {run["name"]: from_dict(RunSpec, run) for run in written["runs"]}
     rows = {name: from_dict(DatasetOptions, row) for name, row in written["sources"].items()}

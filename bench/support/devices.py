@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from bench.support.console import say
+from bench.support.errors import BenchError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 _held: list[IO] = []  # open for as long as the process lives; the kernel frees the locks with it
@@ -57,3 +58,22 @@ def _take(path: Path) -> bool:
         return False
     _held.append(file)
     return True
+
+
+def torch_device(device: str | None, threads: int) -> str:
+    """Fix the threads and the precision of measurements; return the device, a GPU of its own where there are several.
+
+    Raises BenchError where a CUDA device is asked for and there is none.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if device in (None, "cuda"):
+        claim()
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
+    return device

@@ -52,6 +52,12 @@ def measured(suite: str) -> bool:
     return tidy_file(suite).exists() or (suite_folder(suite) / "runs").exists()
 
 
+def measured_suites() -> list[str]:
+    """Return the suites that have a tidy table here or among the stored baselines."""
+    tables = [file for pattern in ("*", "baselines/*") for file in RESULTS.glob(f"{pattern}/tidy.csv*")]
+    return sorted({file.parent.name for file in tables})
+
+
 def stored_folder(suite: str) -> Path:
     """Return where items read: the suite's own results, else its stored baseline, where there is one."""
     stored = not measured(suite) and baseline_table(suite).exists()

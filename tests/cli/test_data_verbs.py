@@ -44,7 +44,7 @@ def test_from_images_to_a_subset(place, capsys):
         (["--crop", "1,2,3"], "four|left, top"),
         (["--filter", "cubic"], "filter"),
         (["--variant", "gray"], "variant"),
-        (["--workers", "0"], "--workers must be at least 1"),
+        (["--workers", "0"], "'--workers'.*greater than or equal to 1"),
         (["--source", "data/b.npy"], "b.npy does not exist: put the images of mine"),
         (["--test", "30"], "no images left for train"),
     ],
@@ -52,7 +52,7 @@ def test_from_images_to_a_subset(place, capsys):
 def test_bad_flags(place, capsys, more, message):
     import re
 
-    assert main(words(*more)) == 1
+    assert main(words(*more)) in (1, 2)
     [line] = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert re.search(message, line), line
     assert not (place / "results").exists() or not list((place / "results" / "datasets").iterdir())

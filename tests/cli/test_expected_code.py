@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import expected_code, main
+from bench.cli import main
+from bench.support import expected_code
 
 RULES = Path(__file__).resolve().parents[2] / "workflow" / "rules"
 VERBS = [
@@ -17,7 +18,7 @@ VERBS = [
     ["measure", "psnr", "disks-8.dit-t16.n10.s0", "--suite", "smoke"],
     ["samples", "disks-8.dit-t16.n10.s0", "--suite", "smoke"],
     ["reference", "disks-8"],
-    ["tidy", "smoke"],
+    ["tidy", "--suite", "smoke"],
     ["figure", "fig2", "--suite", "smoke"],
     ["table", "tab1", "--suite", "smoke"],
 ]
@@ -35,13 +36,12 @@ def test_other_code_than_planned_is_refused(words, tmp_path, monkeypatch, capsys
 def test_the_submitting_snakemake_has_a_word_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     actual = "f" * 16
-    arguments = type("Arguments", (), {"expect_code": actual})
-    expected_code.check(arguments, actual)
+    expected_code.check(actual, actual)
     monkeypatch.setenv(expected_code.VARIABLE, f"{actual},{'0' * 16}")  # a group of two jobs
-    expected_code.check(arguments, actual)
+    expected_code.check(actual, actual)
     monkeypatch.setenv(expected_code.VARIABLE, "0" * 16)
     with pytest.raises(expected_code.BenchError, match="after this job was planned"):
-        expected_code.check(arguments, actual)
+        expected_code.check(actual, actual)
 
 
 def test_every_rule_with_a_fingerprint_passes_it_on():

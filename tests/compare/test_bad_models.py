@@ -48,7 +48,7 @@ def test_models_check(tmp_path, monkeypatch, capsys, text, sentence):
 def test_the_plan_of_a_suite_with_a_model_that_raises(suite, monkeypatch, tmp_path, capsys):
     (tmp_path / "my_model.py").write_text(MODEL.replace(RETURNS, "raise RuntimeError('too deep')"))
     monkeypatch.setenv("BENCH_MODEL", json.dumps({"model": "my_model.py"}))
-    assert main(["check", "grid"]) == 1
+    assert main(["check", "--suite", "grid"]) == 1
     assert "my_model.py: the forward pass of mine fails for 8x8x1 images (RuntimeError: too deep); mend" in (
         capsys.readouterr().err
     )

@@ -89,13 +89,13 @@ def test_refuses_rows_that_do_not_say_what_made_them(suite):
 def test_verify_names_what_is_stale(suite, capsys):
     baselines.promote(suite)
     assert set(baselines.status(suite).values()) == {"current"}
-    assert main(["baselines", "verify", "grid"]) == 0
+    assert main(["baselines", "verify", "--suite", "grid"]) == 0
     file = paths.baselines_folder("grid") / "provenance.json"
     record = json.loads(file.read_text())
     record["runs"][RUN]["metrics"]["psnr"]["code"]["train"] = "older"
     file.write_text(json.dumps(record))
     assert baselines.status(suite)[RUN, "psnr"] == "stale: code of train changed"
-    assert main(["baselines", "verify", "grid"]) == 1
+    assert main(["baselines", "verify", "--suite", "grid"]) == 1
     assert f"{RUN}\tpsnr\tstale: code of train changed" in capsys.readouterr().out
 
 
@@ -110,7 +110,7 @@ def test_changed_options_are_stale(suite):
 
 def test_show_and_diff(suite, capsys):
     baselines.promote(suite)
-    assert main(["baselines", "show", "grid"]) == 0
+    assert main(["baselines", "show", "--suite", "grid"]) == 0
     assert f"{RUN}\t{PLACE['date']}\ta cpu\ttorch 2.0\tcommit c0ffeec0f" in capsys.readouterr().out
     finish(suite, RUN, gap=1.5)
     from bench.results.tidy import combine
@@ -130,5 +130,5 @@ def test_show_and_diff(suite, capsys):
 
 
 def test_a_suite_without_baselines(suite, capsys):
-    assert main(["baselines", "show", "grid"]) == 1
+    assert main(["baselines", "show", "--suite", "grid"]) == 1
     assert "has no stored baselines (there are: none)" in capsys.readouterr().err

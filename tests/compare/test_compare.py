@@ -110,7 +110,7 @@ def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path, capsys):
     )
     file.write_text(json.dumps(record))
     assert "STALE: 1 of 12 stored measurements" in stale_note(context, item)
-    assert main(["claims", "grid"]) == 0
+    assert main(["claims", "--suite", "grid"]) == 0
     assert "STALE: 2 of 60 stored measurements" in capsys.readouterr().err
     file.unlink()
     assert "cannot be said: Suite 'grid' has no stored baselines" in stale_note(context, item)

@@ -40,7 +40,7 @@ def tiny(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("BENCH_CONFIG", str(tmp_path / "config"))
     monkeypatch.delenv("BENCH_MODEL", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert main(["check", "tiny"]) == 0
+    assert main(["check", "--suite", "tiny"]) == 0
     return tmp_path
 
 
@@ -52,19 +52,19 @@ def whole(folder: Path) -> None:
     for run in RUNS:
         assert main(["train", run, "--suite", "tiny", "--device", "cpu"]) == 0
         assert main(["measure", "all", run, "--suite", "tiny", "--device", "cpu"]) == 0
-    assert main(["tidy", "tiny"]) == 0
+    assert main(["tidy", "--suite", "tiny"]) == 0
     (folder / "results" / "tiny").rename(folder / "whole")
     shutil.rmtree(folder / ".runs")
     shutil.rmtree(folder / "results" / "references")
 
 
 def call(*words: str) -> int:
-    return main(["pieces", "tiny", "--device", "cpu", *words])
+    return main(["pieces", "--suite", "tiny", "--device", "cpu", *words])
 
 
 def test_pieces_add_up_to_the_whole(tiny, capsys, monkeypatch):
     whole(tiny)
-    assert main(["check", "tiny"]) == 0
+    assert main(["check", "--suite", "tiny"]) == 0
     # the time ends during a training: it stops, saved, and goes on at the next call
     with monkeypatch.context() as patch:
         advance = Loop.advance
@@ -80,7 +80,7 @@ def test_pieces_add_up_to_the_whole(tiny, capsys, monkeypatch):
     assert list(Path(".runs/tiny").glob("*/*/step00000005-*.pt"))
     assert call("--minutes", "5", "--small", "small") == 0
     assert "2 of 2 runs are finished" in capsys.readouterr().err
-    assert main(["tidy", "tiny"]) == 0
+    assert main(["tidy", "--suite", "tiny"]) == 0
     mine, other = (read_tidy(Path(f) / "tidy.csv") for f in ("results/tiny", "whole"))
     mine, other = (t[~t["metric"].isin(TIMED)].reset_index(drop=True) for t in (mine, other))
     assert mine.equals(other)
@@ -143,23 +143,35 @@ def test_helpers_share_deadline_rates_and_folder(tiny, monkeypatch):
     session = pieces.Session(plan.read("tiny"), 1e18, "cpu", Path("small"), 3, {"float32": 2e9})
     pieces.helpers(session, 2)
     assert len(started) == 2
-    words = ["pieces", "tiny", "--device", "cpu", "--until", "1e+18", "--helper", "3", "--small", "small"]
-    assert started[0][3:] == [*words, "--matrix-rate=float32=2000000000.0"]
+    words = [
+        "--suite",
+        "tiny",
+        "--device",
+        "cpu",
+        "--until",
+        "1e+18",
+        "--helper",
+        "3",
+        "--small",
+        "small",
+        "--rates",
+    ]
+    assert started[0][3:] == [*words, '{"float32": 2000000000.0}']
     monkeypatch.setattr(pieces, "lacking", lambda suite, run: [])  # a helper that finds nothing to do
-    assert main(started[0][3:]) == 0
+    assert pieces.main(started[0][3:]) == 0
 
 
 def test_a_plan_that_was_never_written(tiny, capsys):
-    assert main(["pieces", "demo", "--minutes", "1"]) == 1
-    assert "write it with `bench check demo`" in capsys.readouterr().err
+    assert main(["pieces", "--suite", "demo", "--minutes", "1"]) == 1
+    assert "write it with `bench check --suite demo`" in capsys.readouterr().err
     assert call("--minutes", "0") == 1
 
 
 def test_needs_neither_pydantic_nor_a_workflow_manager(tiny):
     code = (
-        "import sys; banned = ('pydantic', 'snakemake', 'submitit', 'matplotlib')\n"
+        "import sys; banned = ('pydantic', 'typer', 'snakemake', 'submitit', 'matplotlib')\n"
         "for name in banned: sys.modules[name] = None\n"
-        "from bench.cli import main; main(['pieces', 'tiny', '--device', 'cpu', '--minutes', '0.0001'])\n"
+        "from bench.jobs.pieces import main; main(['--suite', 'tiny', '--device', 'cpu', '--minutes', '0.0001'])\n"
         "import bench.metrics.psnr, bench.metrics.frechet, bench.metrics.memorization, bench.metrics.attention"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -167,10 +167,10 @@ def test_halves_that_do_not_belong_together_are_refused(place, capsys):
     path = Path("config/suites/tiny.yaml")
     text = path.read_text()
     path.write_text(text.replace("half: b,", "half: b, shuffles: [1],"))
-    assert main(["plan", "tiny"]) == 1
+    assert main(["plan", "--suite", "tiny"]) == 1
     assert f"compared with {RUN[:-1]}1, which the suite does not train" in capsys.readouterr().err
     path.write_text(text.replace("half: b,", "half: b, training: {batch: 5},"))
-    assert main(["plan", "tiny"]) == 1
+    assert main(["plan", "--suite", "tiny"]) == 1
     assert "must be trained with the same options" in capsys.readouterr().err
     path.write_text(text)
 

@@ -101,6 +101,6 @@ def test_what_cannot_be_measured_is_refused(runs, capsys):
         ("along: {psnr: {images: 4, steps: 3}, attention:", "along: {}  # ", "name psnr, attention or both"),
     ):
         path.write_text(text.replace(old, new))
-        assert main(["plan", "tiny"]) == 1
+        assert main(["plan", "--suite", "tiny"]) == 1
         assert words in capsys.readouterr().err
     path.write_text(text)

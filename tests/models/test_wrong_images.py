@@ -58,7 +58,7 @@ def test_a_network_for_other_images(tmp_path, monkeypatch, capsys, options, word
     Path("config/suites/mine.yaml").write_text(SUITE)
     with Path("config/models.yaml").open("a") as file:
         file.write(f"\nmine: {{family: mine, file: mine.py, options: {{{options}}}, label: Mine}}\n")
-    assert main(["check", "mine"]) == bool(words)
+    assert main(["check", "--suite", "mine"]) == bool(words)
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     if words:

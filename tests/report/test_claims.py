@@ -228,7 +228,7 @@ def test_the_table_and_the_verb(place, capsys):
     own = numbers[(numbers["numbers"] == "measured") & (numbers["claim"] == "an-local-gap")]
     assert set(own["verdict"]) <= {"too few shuffles", "mixed"}  # the synthetic variants have one shuffle
     capsys.readouterr()
-    assert main(["claims", "paper", "--json"]) == 0
+    assert main(["claims", "--suite", "paper", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert {r["numbers"] for r in records} == {"printed", "measured"}
 

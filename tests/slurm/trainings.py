@@ -66,7 +66,7 @@ def prepare(folder: Path, steps: int, sizes: list[int]) -> dict[str, str]:
     os.environ |= {"BENCH_CONFIG": str(folder / "config"), "PYTHONPATH": str(REPOSITORY)}
     calm = folder / "calm"
     calm.mkdir()
-    command = [*BENCH.split(), "plan", "campaign", "--json"]
+    command = [*BENCH.split(), "plan", "--suite", "campaign", "--json"]
     plan = json.loads(subprocess.run(command, cwd=calm, check=True, capture_output=True).stdout)
     names = [run["name"] for run in plan["runs"]]
     subprocess.run([sys.executable, "-c", CALM, *names], cwd=calm, check=True)

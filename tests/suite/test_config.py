@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.cli import reference_pages
-from bench.suite import config, plan
+from bench.suite import config, plan, reference_pages
 from bench.suite.options import RunSpec
 from bench.support.errors import BenchError
 from bench.support.options import from_dict, to_dict
@@ -78,7 +77,7 @@ def test_unknown_model_option_is_found_by_check(settings):
     from bench.cli import main
 
     edit(settings / "models.yaml", "patch:", "patches:")
-    assert main(["check", "smoke"]) == 1
+    assert main(["check", "--suite", "smoke"]) == 1
 
 
 def test_extends_loop(settings):

@@ -56,7 +56,7 @@ def test_without_counted_work_hours_are_unknown(smoke, capsys):
     assert main(["plan", "--suite", "smoke"]) == 0
     said = capsys.readouterr().out
     assert "disks-8.dit-t16.n10.s0\t30 steps" in said
-    assert "unknown" in said and "`bench check smoke` does" in said
+    assert "unknown" in said and "`bench check --suite smoke` does" in said
     assert Forecast(smoke, MACHINE).rows["train"].unknown == 6
 
 
@@ -96,7 +96,7 @@ def test_an_unknown_device_is_one_sentence(smoke):
 @pytest.mark.workflow
 def test_snakemake_counts_the_same_jobs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["plan", "smoke", "--json"]) == 0
+    assert main(["plan", "--suite", "smoke", "--json"]) == 0
     rules = json.loads(capsys.readouterr().out)["forecast"]["rules"]
     command = [Path(sys.executable).parent / "snakemake", "-s", ROOT / "Snakefile", "-n", "--quiet", "all"]
     done = subprocess.run([*command, "--config", "suite=smoke"], capture_output=True, text=True, check=True)

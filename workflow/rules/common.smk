@@ -12,8 +12,8 @@ from bench.support.errors import BenchError, nearest
 from bench.support.files import digest
 from bench.support.options import to_dict
 from bench.suite.fingerprint import fingerprint
-from bench.cli.report import item_code as code_of_item
 from bench.report.items import ITEMS, category
+from bench.report.items import code_of as code_of_item
 
 # The commands of the rules are those of the environment that runs Snakemake, and know the model of
 # `--config model=my_model.py:name`; braces are doubled for Snakemake's formatting.

@@ -12,7 +12,7 @@ rule tidy:
     params:
         code=fingerprint("bench.results.tidy"),
     shell:
-        "bench tidy {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
+        "bench tidy --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
 
 
 rule table:

@@ -13,7 +13,7 @@ rule check:
     params:
         plan=digest(PLAN.summary()),
     shell:
-        "bench check {wildcards.suite} > {log:q} 2>&1"
+        "bench check --suite {wildcards.suite} > {log:q} 2>&1"
 
 
 # Checkpoints live in the undeclared folder .runs/: a failed or pre-empted job loses nothing,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.metadata
 import re
 import shutil
@@ -30,23 +29,8 @@ class Finding(NamedTuple):
     text: str
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``bench doctor``."""
-    parser.add_argument("--suite", default="demo", help="suite whose data and weights are looked for (demo)")
-    parser.set_defaults(run=doctor)
-
-
-def doctor(arguments: argparse.Namespace) -> int:
-    """Print one line per finding; return 1 where something that the suite needs is missing."""
-    found = list(findings(arguments.suite))
-    width = max(len(finding.what) for finding in found)
-    for finding in found:
-        print(f"{WORDS[finding.works]:8} {finding.what:{width}}  {finding.text}")
-    return int(any(finding.works is False for finding in found))
-
-
 def findings(suite: str) -> Iterator[Finding]:
-    """Look at everything, in the order in which a person would mend it."""
+    """Look at everything, in the order in which a person would fix it."""
     yield python()
     yield packages()
     yield torch_here()
@@ -139,8 +123,8 @@ def slurm() -> Finding:
 
 def data(suite: str) -> Iterator[Finding]:
     """Look for each dataset of a suite: built, or buildable from what is here."""
-    from bench.cli.data import dataset_state
     from bench.data.build import sources_folder
+    from bench.data.missing import state_of
     from bench.suite import plan
 
     try:
@@ -152,7 +136,7 @@ def data(suite: str) -> Iterator[Finding]:
         yield Finding(
             f"data {name}",
             _can_be_had(name, row, sources_folder()),
-            "; ".join(dataset_state(name, row, sources_folder())),
+            "; ".join(state_of(name, row, sources_folder())),
         )
 
 
@@ -187,7 +171,9 @@ def disk() -> Finding:
             "disk", False, f"{free:.1f} GiB free in {folder.resolve()}; free some, `bench runs clean` helps."
         )
     return Finding(
-        "disk", True, f"{free:.0f} GiB free in {folder.resolve()}; `bench plan SUITE` says what a suite takes"
+        "disk",
+        True,
+        f"{free:.0f} GiB free in {folder.resolve()}; `bench plan --suite SUITE` says what a suite takes",
     )
 
 
@@ -205,6 +191,3 @@ def git() -> Finding:
             "git", None, "bench/ has uncommitted changes; commit them before a suite that you will promote."
         )
     return Finding("git", True, f"commit {found['commit'][:9]}, bench/ is unchanged")
-
-
-VERBS = {"doctor": configure}

@@ -8,7 +8,8 @@ from collections import namedtuple
 
 import pytest
 
-from bench.cli import doctor, main
+from bench.cli import main
+from bench.jobs import doctor
 
 
 @pytest.fixture(autouse=True)

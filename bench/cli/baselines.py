@@ -1,0 +1,114 @@
+"""Against what is stored: ``bench compare``, ``baselines``, ``reproduce``, ``leaderboard``."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import typer
+
+from bench.cli.arguments import Device, ExpectCode, Suite
+from bench.support.console import say
+from bench.support.expected_code import check as check_code
+
+PANEL = "Comparison"
+verbs = typer.Typer()
+command = functools.partial(verbs.command, rich_help_panel=PANEL)
+actions = typer.Typer(no_args_is_help=True)
+verbs.add_typer(
+    actions,
+    name="baselines",
+    rich_help_panel=PANEL,
+    help="Store a suite's measurements; check what is stored.",
+)
+
+
+@actions.command()
+def promote(suite: Suite = "demo") -> None:
+    """Store the measurements of a suite that was run as its baselines."""
+    from bench.compare import leaderboard
+    from bench.results import baselines
+    from bench.suite import plan
+
+    folder = baselines.promote(plan.load(suite))
+    leaderboard.write()
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    say(f"{folder}: {len(baselines.stored(suite)['runs'])} runs, {size / 2**20:.1f} MiB")
+
+
+@actions.command()
+def verify(suite: Suite = "demo") -> int:
+    """Say which baselines are out of date with the current code, options and data."""
+    from bench.results import baselines
+    from bench.suite import plan
+
+    found = baselines.status(plan.load(suite))
+    stale = {key: word for key, word in found.items() if word != "current"}
+    for (run, metric), word in stale.items():
+        print(f"{run}\t{metric}\t{word}")
+    say(f"{suite}: {len(found) - len(stale)} of {len(found)} measurements are current, {len(stale)} stale")
+    return 1 if stale else 0
+
+
+@actions.command()
+def show(suite: Suite = "demo") -> None:
+    """List the stored runs: when, on what, by which commit."""
+    from bench.results import baselines
+
+    record = baselines.stored(suite)
+    for run, made in record["runs"].items():
+        place = record["environments"][made["train"]["environment"]]
+        device = place["device"] if place["device"] != "cpu" else place["cpu"]
+        versions, commit = f"torch {place['versions']['torch']}", place["git"]["commit"][:9]
+        metrics = ", ".join(made["metrics"])
+        print(f"{run}\t{made['train']['date']}\t{device}\t{versions}\tcommit {commit}\t{metrics}")
+
+
+@actions.command()
+def diff(suite: Suite = "demo") -> None:
+    """Compare a suite's results with its baselines."""
+    from bench.results import baselines
+
+    print(baselines.difference(suite).to_string(index=False))
+
+
+@command()
+def compare(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+    """Compare a measured architecture with a suite's baselines."""
+    from bench.compare import pages
+    from bench.suite import plan
+    from bench.suite.fingerprint import fingerprint
+
+    check_code(expect_code, fingerprint("bench.compare.pages"))
+    stem = pages.write(plan.load(suite))
+    print(stem.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+@command()
+def leaderboard() -> None:
+    """Write the leaderboard from all stored baselines."""
+    from bench.compare import leaderboard
+
+    for file in leaderboard.write():
+        say(str(file))
+
+
+@command()
+def reproduce(
+    suite: Suite = "demo",
+    sample: Annotated[int, typer.Option(help="Number of runs, drawn at random.", min=1)] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    device: Device = None,
+) -> int:
+    """Run some stored baselines again and say whether they agree."""
+    from bench.jobs import reproduce
+    from bench.suite import plan
+
+    loaded = plan.load(suite)
+    found = reproduce.reproduce(loaded, reproduce.sample(loaded, sample, seed), device)
+    agree = sum(one.agrees for one in found)
+    say(
+        f"{suite}: {agree} of {len(found)} runs agree. On the same kind of machine every bit must; elsewhere "
+        f"means may differ by {reproduce.DECIBELS} dB, other numbers by {reproduce.RELATIVE:.0%} or {reproduce.SMALL}."
+    )
+    return int(agree < len(found))

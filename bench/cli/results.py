@@ -1,0 +1,143 @@
+"""What was found, from stored measurements: ``bench figure``, ``table``, ``items``, ``claims``, ``quality``."""
+
+from __future__ import annotations
+
+import functools
+from typing import Annotated
+
+import typer
+
+from bench.cli.arguments import ExpectCode, Json, Suite, suite_names
+from bench.support import paths
+from bench.support.console import say
+from bench.support.errors import BenchError
+from bench.support.expected_code import check as check_code
+
+verbs = typer.Typer()
+command = functools.partial(verbs.command, rich_help_panel="Results")
+
+
+def _item_names(incomplete: str) -> list[str]:
+    from bench.report.items import ITEMS
+
+    return [name for name in ITEMS if name.startswith(incomplete)]
+
+
+ItemName = Annotated[
+    str,
+    typer.Argument(metavar="ITEM", help="Say fig2 or tab1.", autocompletion=_item_names),
+]
+
+
+@command()
+def figure(item: ItemName, suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+    """Draw one figure from stored measurements."""
+    _render("figure", item, suite, expect_code)
+
+
+@command()
+def table(item: ItemName, suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+    """Write one table from stored measurements."""
+    _render("table", item, suite, expect_code)
+
+
+def _render(kind: str, item: str, suite: str, expect_code: str | None) -> None:
+    from bench.report.items import ITEMS, code_of
+    from bench.report.render import render
+
+    if item in ITEMS:  # render names the nearest where it is not
+        check_code(expect_code, code_of(item))
+    stem = render(item, suite, kind)
+    say(f"{stem}{'.pdf and .png' if kind == 'figure' else '.csv, .md, .tex and .html'}")
+
+
+@command()
+def items(
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--suite",
+            "-s",
+            help="Suite; repeatable.",
+            autocompletion=suite_names,
+            show_default="all measured",
+        ),
+    ] = None,
+) -> None:
+    """Draw all listed items of suites from stored measurements."""
+    from bench.report.context import Context
+    from bench.report.items import ITEMS
+    from bench.report.render import render
+
+    suites, lacking = suite or paths.measured_suites(), []
+    for name in suites:
+        for item in Context(name, "").plan["items"]:
+            try:
+                say(f"{render(item, name, ITEMS[item].kind)}")
+            except BenchError as error:
+                lacking.append(f"{name}: {item}")
+                say(str(error))
+    if lacking:
+        raise BenchError(f"{len(lacking)} items lack measurements: {', '.join(lacking)}.")
+    if not suites:
+        raise BenchError("No suite was measured here and none is stored; run `snakemake --cores 2 all`.")
+
+
+@command()
+def claims(
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            "-s",
+            help="Suite of config/.",
+            autocompletion=suite_names,
+            show_default="printed numbers only",
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Judge the papers' claims on printed numbers and on a suite's."""
+    from bench.report.context import Context
+    from bench.report.items import ITEMS
+    from bench.report.staleness import stale_note
+    from bench.report.tables.claims import judged, numbers
+
+    context = Context(suite, "tabClaims") if suite else None
+    rows = judged(context)
+    if json_:
+        print(numbers(rows).to_json(orient="records", indent=1))
+        return
+    for key, claim, verdicts in rows:
+        print(f"{key}\t{verdicts['printed'].word}\t{verdicts['measured'].word}\t{claim.sentence}")
+        for side, verdict in verdicts.items():
+            if verdict.cells:
+                print(f"  {side}: {verdict.text()}")
+    say(f"{len(rows)} claims; printed numbers first, then those of {suite or 'no suite'}")
+    if context and (note := stale_note(context, ITEMS["tabClaims"])):
+        say(note.strip())
+
+
+@command()
+def quality(suite: Suite = "demo") -> None:
+    """Check a suite's measurements for what is impossible."""
+    from bench.report.context import Context
+    from bench.report.items import ITEMS
+    from bench.report.quality import FAIL, NOTE, judge
+    from bench.report.staleness import stale_note
+    from bench.report.tables.quality import table_of
+
+    context = Context(suite, "tabQuality")
+    findings = judge(context)
+    table, stem = table_of(context, findings), paths.suite_folder(suite) / "quality"
+    table.caption += stale_note(context, ITEMS["tabQuality"])
+    table.write(str(stem))
+    for finding in findings:
+        if finding.verdict in (FAIL, NOTE):
+            print(f"{finding.verdict}\t{finding.run}\t{finding.check}\t{finding.text}")
+    say(f"{table.caption} All checks: {stem}.csv, {stem}.md")
+    if failed := [f for f in findings if f.verdict == FAIL]:
+        raise BenchError(
+            f"{len(failed)} checks of suite {suite!r} failed, the first: {failed[0].run}: {failed[0].text}; "
+            f"see {stem}.md."
+        )

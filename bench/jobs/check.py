@@ -1,0 +1,63 @@
+"""What can be known of a suite before its first job: each of its networks can be built and takes its images."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench.diffusion.prediction import check_target
+from bench.models.costs import macs, parameters
+from bench.models.registry import build, check_schedule
+from bench.suite.options import RunSpec
+from bench.suite.plan import Plan
+from bench.support.errors import BenchError
+
+
+def check(suite: Plan) -> int:
+    """Build each pair of model and dataset on the meta device, count its cost, write ``plan.json``.
+
+    Returns the number of pairs; raises BenchError where one cannot be built or does not take the dataset's images.
+    """
+    costs: dict[str, dict] = {}
+    pairs: dict[tuple, RunSpec] = {}
+    for run in suite.runs.values():
+        training = run.training
+        key = run.model.name, run.dataset, training.schedule, training.timesteps, training.prediction
+        pairs.setdefault(key, run)
+    for run in pairs.values():
+        row = suite.datasets[run.dataset]
+        side, channels = row.resolution, row.channels
+        with torch.device("meta"):
+            model = build(run.model, side, channels)
+        check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
+        check_target(model, run.training, run.model.name)
+        trains = getattr(model, "trains", True)
+        if trains:
+            _try(model, run, side, channels)
+        known = costs.setdefault(run.model.name, {})
+        if (image := f"{side}x{side}x{channels}") not in known:
+            count = macs(model, side, channels).total if trains else None
+            known[image] = {"parameters": parameters(model), "macs": count}
+    suite.write(costs)
+    return len(pairs)
+
+
+def _try(model: nn.Module, run: RunSpec, side: int, channels: int) -> None:
+    """Pass one image without memory; raises BenchError where the network cannot take the dataset's images."""
+    x = torch.zeros(1, channels, side, side, device="meta")
+    image, whose = f"{side}x{side}x{channels}", run.model.file or "The network"
+    try:
+        with torch.no_grad():
+            shape = model.eval()(x, torch.zeros(1, dtype=torch.int64, device="meta")).shape
+    except Exception as error:
+        said = next(iter(str(error).splitlines()), "")
+        raise BenchError(
+            f"{whose}: the forward pass of {run.model.name} fails for {image} images "
+            f"({type(error).__name__}: {said}); fix the file (`bench models check` says more), or choose another "
+            f"dataset than {run.dataset}."
+        ) from error
+    if shape != x.shape:
+        raise BenchError(
+            f"{whose}: {run.model.name} returns {tuple(shape)} for {image} images, {tuple(x.shape)}; its forward must "
+            "return the predicted noise, in the shape of the images."
+        )
