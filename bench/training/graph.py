@@ -1,0 +1,43 @@
+"""One training step as a CUDA graph: one launch in place of several hundred, which bound small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+WARM_UP = (
+    3  # steps that run operation by operation, so that libraries choose their kernels and state is allocated
+)
+
+
+class StepGraph:
+    """The device work of one step, captured after a few steps and replayed from then on.
+
+    ``work`` must read what changes between steps (the rate, the decay of the average) from tensors, and draw from the
+    default CUDA generator: a replay reads the seed that was set before it, so draws stay a function of position, and
+    the kernels, hence the bits, are those of a step that is not captured.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream = torch.cuda.Stream()
+        self.calls = 0
+
+    def __call__(self) -> None:
+        if self.graph is None and self.calls >= WARM_UP:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.work()
+        if self.graph is not None:
+            self.graph.replay()
+        else:
+            self._warm_up()
+        self.calls += 1
+
+    def _warm_up(self) -> None:
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            self.work()
+        torch.cuda.current_stream().wait_stream(self.stream)
