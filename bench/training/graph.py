@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from bench.support.console import say
+
 WARM_UP = (
     3  # steps that run operation by operation, so that libraries choose their kernels and state is allocated
 )
@@ -19,25 +21,36 @@ class StepGraph:
     the kernels, hence the bits, are those of a step that is not captured.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.work = work
+    def __init__(self, work: Callable[[], None], name: str) -> None:
+        self.work, self.name = work, name
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream = torch.cuda.Stream()
         self.calls = 0
 
     def __call__(self) -> None:
-        if self.graph is None and self.calls >= WARM_UP:
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self.work()
+        if self.calls == WARM_UP:
+            self.graph = self._captured()
+        self.calls += 1
         if self.graph is not None:
             self.graph.replay()
-        else:
-            self._warm_up()
-        self.calls += 1
-
-    def _warm_up(self) -> None:
+            return
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             self.work()
         torch.cuda.current_stream().wait_stream(self.stream)
+
+    def _captured(self) -> torch.cuda.CUDAGraph | None:
+        """Return the work as a graph; None, with a line in the log, for a network that reads values from the device."""
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.work()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            say(
+                f"{self.name}: steps are launched one operation at a time, since the network cannot be captured ({reason})"
+            )
+            return None
+        return graph

@@ -15,7 +15,8 @@ from bench.diffusion.objective import Objective
 from bench.diffusion.schedule import Schedule
 from bench.support.errors import BenchError
 from bench.support.randomness import seed_all
-from bench.training.optimiser import make_optimiser, update
+from bench.training.graph import StepGraph
+from bench.training.optimiser import Update
 from bench.training.options import TrainingOptions
 
 
@@ -40,7 +41,7 @@ class Loop:
         self.device = self.images.device
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.average = [p.detach().clone() for p in self.parameters]
-        self.optimiser = make_optimiser(self.parameters, self.options)
+        self.update = Update(self.parameters, self.average, self.options)
         self.loss = Objective(self.schedule, self.options.prediction, self.options.weighting)
         if self.options.compile:  # the method that the objective calls: compiling the module would miss `raw`
             entry = "raw" if getattr(self.model, "learned_sigma", False) else "forward"
@@ -48,6 +49,7 @@ class Loop:
         self.total = torch.zeros(
             (), device=self.device, dtype=torch.float64
         )  # of the losses since the last row
+        self.graph = StepGraph(self._work, self.name) if self.device.type == "cuda" else None
         self.every = max(1, self.options.steps // 100)
         self.timed_from = self.step, time.monotonic()
 
@@ -56,7 +58,7 @@ class Loop:
         return {
             "model": self.model.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.update.optimiser.state_dict(),
             "step": self.step,
             "history": self.history,
             "total": self.total,
@@ -67,10 +69,10 @@ class Loop:
         self.model.load_state_dict(state["model"])
         for mine, saved in zip(self.average, state["average"], strict=True):
             mine.copy_(saved)
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.update.restore(state["optimiser"])
         self.step, self.history = state["step"], [tuple(row) for row in state["history"]]
         self.timed_from = self.step, time.monotonic()
-        self.total = state["total"].to(self.device)
+        self.total.copy_(state["total"])
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw images (B, C, H, W) in [-1, 1] with replacement, timesteps (B,) and noise for the current step."""
@@ -86,19 +88,23 @@ class Loop:
     def advance(self) -> None:
         """Do one optimiser step; at the end of a history interval, read the mean loss and check it."""
         seed_all(self.shuffle, "step", self.step)  # draws, dropout and label dropout of this step
-        self.optimiser.zero_grad(set_to_none=True)
-        parts = self.options.accumulate
-        for part in zip(*(draws.chunk(parts) for draws in self.batch())):
-            with torch.autocast(
-                self.device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"
-            ):
-                value = self.loss(self.model, *part) / parts
-            value.backward()
-            self.total += value.detach()
-        update(self.optimiser, self.parameters, self.average, self.options, self.step)
+        self.update.begin(self.step)
+        (self.graph or self._work)()
         self.step += 1
         if self.step % self.every == 0 or self.step == self.options.steps:
             self._record()
+
+    def _work(self) -> None:
+        """Do what a step asks of the device: draw, gradients, update."""
+        self.update.optimiser.zero_grad(set_to_none=True)
+        parts = self.options.accumulate
+        low = self.options.precision == "bfloat16"
+        for part in zip(*(draws.chunk(parts) for draws in self.batch())):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+                value = self.loss(self.model, *part) / parts
+            value.backward()
+            self.total += value.detach()
+        self.update.apply()
 
     def _record(self) -> None:
         last = self.history[-1][0] if self.history else 0
@@ -107,7 +113,7 @@ class Loop:
         rate = (self.step - first) * self.options.batch / max(now - began, 1e-9)
         self.history.append((self.step, mean, rate))
         self.timed_from = self.step, now
-        self.total = torch.zeros_like(self.total)
+        self.total.zero_()
 
     def check(self) -> float:
         """Return the sum of the losses since the last row; raises BenchError where it is not finite."""
