@@ -55,7 +55,7 @@ class Update:
         self.weight = torch.zeros((), device=parameters[0].device)  # of the parameters in the average
 
     def restore(self, state: dict) -> None:
-        """Go on from the optimiser's ``state_dict``; the tensors of the rates stay, which a checkpoint has on another device."""
+        """Go on from the optimiser's ``state_dict``, with the rates on this device: a checkpoint has them elsewhere."""
         rates = [group["lr"] for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state)
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
