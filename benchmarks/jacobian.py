@@ -25,7 +25,7 @@ from torch import Tensor
 from bench.data.pixels import to_network
 from bench.jobs.run import Run
 from bench.metrics.jacobian import operators
-from bench.metrics.spectra import Function, Maps, dense_jacobian, leading_spectra, spectra
+from bench.metrics.numerics.spectra import Function, Maps, dense_jacobian, leading_spectra, spectra
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
 from bench.suite.config import load_models

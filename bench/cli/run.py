@@ -76,10 +76,10 @@ def measure(
     expect_code: ExpectCode = None,
 ) -> None:
     """Measure a run, one metric alone or all in one process."""
+    from bench.metrics.declare import measurements
     from bench.suite import plan
-    from bench.suite.options import METRICS
 
-    known = (*METRICS, "cost", "all")
+    known = (*measurements(), "all")
     if metric not in known:
         raise BenchError(f"There is no metric {metric!r}{nearest(metric, known)}; known: {', '.join(known)}.")
     loaded = plan.load(suite)
@@ -103,13 +103,12 @@ def samples(run: Run, suite: Suite = "demo", device: Device = None, expect_code:
     loaded = plan.load(suite)
     spec = loaded.run(run)
     check_code(expect_code, loaded.code("samples", run))
-    if spec.measure.frechet is None:
-        raise BenchError(f"Suite {suite!r} measures no frechet of {run}; add it under `measure`.")
+    if spec.measure.samples is None:
+        raise BenchError(f"Suite {suite!r} draws no samples of {run}; add `samples` under `measure`.")
     device = torch_device(device, spec.training.threads)
-    from bench.jobs.run import Run
-    from bench.metrics.samples import write_samples
+    from bench.jobs.measure import measure
 
-    write_samples(Run(paths.run_folder(suite, run), device), spec.measure.frechet)
+    measure(loaded, run, ["samples"], device)
 
 
 @command()
@@ -129,13 +128,13 @@ def sample(
     device = torch_device(device, spec.training.threads)
     from bench.data.sheet import save_sheet
     from bench.jobs.run import Run
-    from bench.metrics.options import FrechetOptions
-    from bench.metrics.samples import draw_samples
+    from bench.metrics.numerics.sampling import draw_samples
+    from bench.metrics.samples import SamplesOptions
     from bench.support.files import save_arrays
 
     trained = Run(paths.run_folder(suite, run), device)
     stem = out or trained.folder / "sample"
-    images = draw_samples(trained, FrechetOptions(samples=count, sampler=sampler, steps=steps))
+    images = draw_samples(trained, SamplesOptions(count, sampler, steps))
     save_arrays(f"{stem}.npz", samples=images)
     save_sheet(f"{stem}.png", images)
     say(f"{count} samples in {stem}.npz, a grid in {stem}.png")
@@ -168,7 +167,7 @@ def classifier(dataset: Dataset, device: Device = None, expect_code: ExpectCode 
     check_code(expect_code, fingerprint(*plan.entries("classifier")))
     device = torch_device(device, 1)
     from bench.data.dataset import open_dataset
-    from bench.metrics.classifier import train_classifier
+    from bench.metrics.numerics.classifier import train_classifier
 
     found = train_classifier(
         open_dataset(paths.dataset_folder(dataset)), paths.classifier_file(dataset), device
@@ -188,7 +187,7 @@ def tidy(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
     files = [
         paths.run_folder(suite, name) / f"{metric}.csv"
         for name in loaded.runs
-        for metric in (*loaded.metrics(name), "cost")
+        for metric in loaded.metrics(name)
     ]
     combine(files, paths.tidy_file(suite))
 

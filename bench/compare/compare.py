@@ -87,7 +87,7 @@ def _measured(suite: Plan) -> pd.DataFrame:
     files = [
         paths.run_folder(suite.suite, run) / f"{metric}.csv"
         for run in candidate_runs(suite)
-        for metric in (*suite.metrics(run), "cost")
+        for metric in suite.metrics(run)
     ]
     return pd.concat([t for t in map(read_tidy, files) if len(t)], ignore_index=True)
 

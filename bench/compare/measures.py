@@ -27,7 +27,7 @@ class Judged(NamedTuple):
     @property
     def better(self) -> str:
         """Which way is better: higher, lower, or (for locality) neither, an empty string."""
-        return METRICS[self.metric][1] or ("lower" if self.metric == "memorized_share" else "")
+        return METRICS[self.metric].better
 
 
 JUDGED = {

@@ -149,7 +149,7 @@ def _can_be_had(name: str, row: DatasetOptions, sources: Path) -> bool:
 
 def weights(suite: str) -> Finding:
     """Look for the weights of the feature network that FID needs, path and sha256."""
-    from bench.metrics.features import inception_state
+    from bench.metrics.numerics.features import inception_state
     from bench.suite import plan
 
     here, text = inception_state()

@@ -153,7 +153,7 @@ def lacking(suite: Plan, run: str) -> list[str]:
     A run whose measurements are all there needs no weights: they stay where they were made.
     """
     folder = paths.run_folder(suite.suite, run)
-    metrics = [*suite.metrics(run), "cost"]
+    metrics = suite.metrics(run)
     if not (folder / "run.json").exists() or not _trained(suite, run, read_json(folder / "run.json")):
         return ["train", *metrics]
     missing = [metric for metric in metrics if not _is_measured(suite, run, metric, folder)]

@@ -135,7 +135,7 @@ class _Place:
     def measured(self, suite: Plan, run: str) -> pd.DataFrame:
         """Return the run's rows."""
         folder = self.run_folder(suite, run)
-        tables = [read_tidy(folder / f"{metric}.csv") for metric in (*suite.metrics(run), "cost")]
+        tables = [read_tidy(folder / f"{metric}.csv") for metric in suite.metrics(run)]
         return pd.concat([t for t in tables if len(t)], ignore_index=True)
 
 
@@ -171,5 +171,5 @@ def agreement(run: str, old: pd.DataFrame, new: pd.DataFrame, same_kind: bool) -
 
 
 def _allowed(both: pd.DataFrame) -> pd.Series:
-    decibels = both["metric"].map(lambda metric: METRICS[metric][0] == "dB")
+    decibels = both["metric"].map(lambda metric: METRICS[metric].unit == "dB")
     return (RELATIVE * both["value_old"].abs()).clip(lower=SMALL).where(~decibels, DECIBELS)

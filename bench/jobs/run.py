@@ -41,6 +41,10 @@ class Run:
         self.code: str = self.record["code"]["fingerprint"]
         self.results = paths.results_of(self.folder)
 
+    def reopen(self, folder: Path | None = None, weights: Path | None = None) -> Run:
+        """Return another run, or this one with other weights, on the same device."""
+        return type(self)(folder or self.folder, self.device, weights)
+
     @property
     def image_size(self) -> int:
         """Resolution in pixels."""

@@ -1,1 +1,1 @@
-"""Measurements of a finished run: one file per metric, each with ``measure(run, options)``."""
+"""Measurements of a finished run: one file for each, which declares it (``declare.py``) and takes it."""

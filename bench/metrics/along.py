@@ -6,25 +6,75 @@ hundred steps behind the network itself.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from bench.jobs.run import Run
 from bench.metrics import attention, psnr
-from bench.metrics.measure import Measurement
-from bench.metrics.options import AlongOptions
+from bench.metrics.attention import LOCALITY, AttentionOptions
+from bench.metrics.declare import Measurement, Result, Row
+from bench.metrics.psnr import PsnrOptions
 from bench.support.errors import BenchError
+from bench.support.options import STRICT, check, option
+
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
+    from bench.suite.options import RunSpec
 
 PSNR = ("psnr_mean", "psnr_gap_mean", "psnr_gap_signed_mean")
 
 
-def measure(run: Run, options: AlongOptions) -> Measurement:
+@dataclass(frozen=True)
+class AlongOptions:
+    """PSNR and attention along training, at the checkpoints that `training.snapshots` keeps, and at the end."""
+
+    __pydantic_config__ = STRICT
+
+    psnr: PsnrOptions | None = option(None, "PSNR of each checkpoint, with these options")
+    attention: AttentionOptions | None = option(None, "attention of each checkpoint, with these options")
+
+    def __post_init__(self) -> None:
+        check(self.psnr is not None or self.attention is not None, "along must name psnr, attention or both")
+        heads = self.attention is not None and self.attention.heads == "each"
+        check(not heads, "along averages attention over heads; leave out heads: each")
+
+
+def _passes(options: AlongOptions, run: RunSpec) -> float:
+    once = options.psnr.passes(run.training.timesteps) if options.psnr else 0
+    once += options.attention.passes() if options.attention else 0
+    return once * len({*run.training.snapshots, run.training.steps})
+
+
+MEASUREMENT = Measurement(
+    "along",
+    AlongOptions,
+    {
+        f"along_{metric}": Row(row.unit, row.better, f"{metric} at a training step")
+        for metric, row in psnr.MEASUREMENT.rows.items()
+        if metric in PSNR
+    }
+    | {
+        f"along_attention_{name}": Row(
+            row.unit, row.better, f"attention_{name} of a layer at a training step"
+        )
+        for name, row in LOCALITY.items()
+    },
+    passes=lambda options, run, pixels: _passes(options, run),
+    problem=lambda options, run, datasets: (
+        None if run.training.snapshots else "along needs checkpoints; list steps in training.snapshots"
+    ),
+)
+
+
+def measure(run: Run, options: AlongOptions) -> Result:
     """Measure each kept checkpoint; the index is the training step. A control, which is not trained, gives no rows.
 
     Rows are ``along_`` and the metric's own name; those of a layer say which in the protocol. The map of the shown
     token is kept of each layer and checkpoint, ``token_maps`` (checkpoints, layers, rows, columns).
     Raises BenchError where a checkpoint is missing.
     """
-    found = Measurement(arrays={})
+    found = Result()
     kept = run.record["snapshots"]
     if not kept:
         return found
@@ -55,10 +105,10 @@ def _at(run: Run, step: int) -> Run:
     file = run.folder / "snapshots" / f"step{step:08d}.safetensors"
     if not file.exists():
         raise BenchError(f"{file} is missing; delete {run.folder / 'run.json'} and train the run again.")
-    return Run(run.folder, run.device, file)
+    return run.reopen(weights=file)
 
 
-def _add(found: Measurement, row: dict, step: int, protocol: str) -> None:
+def _add(found: Result, row: dict, step: int, protocol: str) -> None:
     found.add(f"along_{row['metric']}", row["value"], row["split"], "training_step", step, protocol)
 
 

@@ -2,97 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bench.data.pixels import to_network
-from bench.jobs.run import Run
-from bench.metrics.measure import Measurement
-from bench.metrics.options import AttentionOptions
-from bench.models.attention import AttentionCore, window_mask
-from bench.models.capture import attention_cores, capture_attention
+from bench.metrics.declare import Margin, Measurement, Result, Row
 from bench.support.errors import BenchError
-from bench.support.randomness import generator
+from bench.support.options import STRICT, check, option
 
-WINDOWS = (3, 5, 7)
-
-
-def grid_map(weights: Tensor, extra: int) -> Tensor:
-    """Return the part (..., T, T) of a map between grid tokens, rows summing to 1 again."""
-    inner = weights[..., extra:, extra:]
-    return inner / inner.sum(-1, keepdim=True).clamp(min=1e-12)
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
+    from bench.metrics.numerics.attention_maps import Layer
 
 
-def locality(weights: Tensor, grid: tuple[int, int]) -> dict[str, float]:
-    """Return distance (tokens), entropy (nats) and mass inside windows of maps (..., T, T), averaged over all rows."""
-    rows, columns = grid
-    place = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
-    distance = torch.cdist(place, place)
-    weights = weights.double()
-    mean = weights.flatten(0, -3).mean(0)
-    found = {
-        "attention_distance": (mean * distance).sum(-1).mean(),
-        "attention_entropy": torch.special.entr(weights).sum(-1).mean(),
-    }
-    for window in WINDOWS:
-        inside = window_mask(grid, window, 0, torch.device("cpu"))
-        found[f"attention_mass_w{window}"] = (mean * inside).sum(-1).mean()
-    return {metric: float(value) for metric, value in found.items()}
+@dataclass(frozen=True)
+class AttentionOptions:
+    """Attention maps of the transformer layers (paper section 2.3)."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(4, "test images to average over", "assumed")
+    step_indices: list[int] = option(
+        [7], "noise levels to average over, as indices of the PSNR step grid", "assumed"
+    )
+    steps: int = option(50, "respaced step indices of that grid", "paper")
+    token: int | None = option(None, "token whose map is shown; null is the centre", "assumed")
+    heads: Literal["mean", "each"] = option(
+        "mean",
+        "maps and numbers averaged over heads; each keeps those of single heads beside them",
+        "assumed",
+    )
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        check(
+            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
+            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
+        )
+        check(self.token is None or self.token >= 0, f"token must be null or at least 0, not {self.token}")
+
+    def passes(self) -> int:
+        """Return how many images pass the network."""
+        return self.images * len(self.step_indices)
 
 
-@dataclass
-class _Layer:
-    """What is gathered of one layer: a map (heads, T, T) and numbers (overall, then by head) of each image and step."""
+LOCALITY = {
+    "distance": Row(
+        "tokens",
+        "",
+        "mean Euclidean distance between query and key, weighted by attention",
+        Margin(0.05, "log-ratio"),
+    ),
+    "entropy": Row("nats", "", "mean entropy of a row of the attention map"),
+    "mass_w3": Row("", "", "attention inside a 3x3 window"),
+    "mass_w5": Row("", "", "attention inside a 5x5 window"),
+    "mass_w7": Row("", "", "attention inside a 7x7 window"),
+}
 
-    core: AttentionCore
-    maps: list[Tensor] = field(default_factory=list)
-    numbers: list[list[dict[str, float]]] = field(default_factory=list)
-
-    def add(self, weights: Tensor, heads: bool) -> None:
-        """Add the map (1, heads, extra + T, extra + T) of one image."""
-        inner = grid_map(weights, self.core.extra)
-        parts = [inner, *(inner[:, h : h + 1] for h in range(inner.shape[1] if heads else 0))]
-        self.maps.append(inner[0] if heads else inner.mean(1))
-        self.numbers.append([locality(part, self.core.grid) for part in parts])
-
-    def averaged(self) -> np.ndarray:
-        """Return the map averaged over images and steps, (heads, T, T)."""
-        return torch.stack(self.maps).mean(0).numpy().astype(np.float32)
+MEASUREMENT = Measurement(
+    "attention",
+    AttentionOptions,
+    {f"attention_{name}": row for name, row in LOCALITY.items()}
+    | {
+        f"attention_head_{name}": Row(row.unit, row.better, f"attention_{name} of one head")
+        for name, row in LOCALITY.items()
+    },
+    passes=lambda options, run, pixels: options.passes(),
+)
 
 
-@torch.no_grad()
-def measure(run: Run, options: AttentionOptions) -> Measurement:
+def measure(run: Run, options: AttentionOptions) -> Result:
     """Average the maps over heads, images and noise levels; a network without attention gives no rows.
 
-    With ``heads: each``, maps and numbers of single heads stand beside. Raises BenchError where the test pool holds
+    With ``heads: each``, maps and numbers of single heads stand beside.  Raises BenchError where the test pool holds
     too few images, or ``token`` is beyond the grid.
     """
-    layers = {name: _Layer(core) for name, core in attention_cores(run.model).items()}
-    grid_of_steps = run.schedule.respace(options.steps)
-    images = to_network(torch.from_numpy(run.test_images(options.images))).to(run.device)
-    for step in options.step_indices:
-        noise = torch.randn(images.shape, generator=generator(0, "attention-noise", step)).to(images.device)
-        noisy = grid_of_steps.q_sample(images, step, noise)
-        t = torch.tensor([int(grid_of_steps.timesteps[step])], device=images.device)
-        for image in noisy.split(1):
-            with capture_attention(run.model) as captured:
-                run.model(image, t)
-            for name, layer in layers.items():
-                layer.add(captured[name], options.heads == "each")
-    return _collect(list(layers.values()), options)
+    from bench.metrics.numerics.attention_maps import layers_of
+    from bench.metrics.numerics.denoising import noisy, on_device
+
+    grid = run.schedule.respace(options.steps)
+    images = on_device(run.test_images(options.images), run.device)
+    inputs = (
+        (noisy(images, grid, step, "attention-noise"), int(grid.timesteps[step]))
+        for step in options.step_indices
+    )
+    return _collect(layers_of(run.model, inputs, options.heads == "each"), options)
 
 
-def _collect(layers: list[_Layer], options: AttentionOptions) -> Measurement:
+def _collect(layers: list[Layer], options: AttentionOptions) -> Result:
     """Put averaged maps and numbers together; maps of another grid than the finest are counted, not drawn."""
     steps = ",".join(map(str, options.step_indices))
     protocol = f"images={options.images};step_indices={steps};average="
     finest = max((layer.core.grid for layer in layers), default=(0, 0))
     drawn = {number: layer for number, layer in enumerate(layers, start=1) if layer.core.grid == finest}
     maps = {number: layer.averaged() for number, layer in drawn.items()}
-    found = Measurement(
+    found = Result(
         arrays={
             "layers": np.array(list(drawn), dtype=np.int64),
             "windows": np.array([layer.core.window or 0 for layer in drawn.values()], dtype=np.int64),

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-import pandas as pd
-import torch
+from typing import TYPE_CHECKING
 
-from bench.jobs.run import Run
-from bench.metrics.measure import Measurement
-from bench.models.costs import macs, parameters
-from bench.models.registry import build
+from bench.metrics.declare import Measurement, Result, Row
+
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
+
+MEASUREMENT = Measurement(
+    "cost",
+    options=None,
+    rows={
+        "loss": Row("", "lower", "mean training loss of the last history interval"),
+        "training_loss": Row("", "lower", "mean training loss of the history interval that ends at a step"),
+        "parameters": Row("", "", "trainable parameters"),
+        "macs": Row("", "", "multiply-adds of one image's forward pass"),
+        "macs_without_attention": Row("", "", "the same without the attention products"),
+        "images_per_second": Row(
+            "1/s", "higher", "training images per second of the last attempt, on the recorded device"
+        ),
+        "peak_memory": Row(
+            "MiB",
+            "lower",
+            "peak memory of the last training attempt: allocated on the device, or of the process on a CPU",
+        ),
+    },
+)
 
 
-def measure(run: Run, options: None) -> Measurement:
+def measure(run: Run, options: None) -> Result:
     """Count the network's parameters and multiply-adds; read rate, memory and last loss from the run's records."""
-    found = Measurement()
+    import pandas as pd
+    import torch
+
+    from bench.models.costs import macs, parameters
+    from bench.models.registry import build
+
+    found = Result()
     with torch.device("meta"):  # a loaded run's parameters are frozen and would not count as trainable
         model = build(run.spec.model, run.image_size, run.channels)
     if not getattr(model, "trains", True):

@@ -2,78 +2,132 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
 import numpy as np
-import scipy.linalg
 
-from bench.jobs.run import Run
-from bench.metrics.features import features, open_space
-from bench.metrics.measure import Measurement
-from bench.metrics.options import FrechetOptions
-from bench.metrics.reference import read_reference
-from bench.metrics.samples import read_samples
+from bench.metrics.declare import Margin, Measurement, Result, Row
 from bench.support import paths
+from bench.support.errors import nearest
+from bench.support.options import STRICT, check, option
+
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
+
+DISTANCE = Margin(0.05, "log-ratio")
 
 
-def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov2: np.ndarray) -> float:
-    """Return ``|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))``, float64.
+def space_name(features: str | None, classifier: str | None) -> str | None:
+    """Return the name of a feature space in files."""
+    return f"classifier-{classifier}" if features == "classifier" else features
 
-    The trace of the root is the sum of the root eigenvalues of ``S2 S1``, from symmetric problems only: real and
-    right for covariances of any rank.
-    """
-    eigenvalues = _product_eigenvalues(cov1, cov2)
-    difference = mean1 - mean2
-    return float(
-        difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * np.sqrt(eigenvalues.clip(0)).sum()
+
+def check_classifier(features: str | None, classifier: str | None) -> None:
+    """Refuse the one without the other."""
+    check(
+        (features == "classifier") == (classifier is not None),
+        "features: classifier and classifier: DATASET go together",
     )
 
 
-def _product_eigenvalues(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    try:  # by Cholesky's root of the first, several times faster
-        return scipy.linalg.eigvalsh(second, first, type=2, driver="gv")
-    except np.linalg.LinAlgError:  # not definite: by its symmetric root
-        values, vectors = np.linalg.eigh(first)
-        root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-        return np.linalg.eigvalsh(root @ second @ root)
+def unknown_classifier(metric: str, classifier: str | None, datasets: Mapping) -> str | None:
+    """Return a sentence where the classifier's dataset is not in ``config/datasets.yaml``."""
+    if classifier in (None, *datasets):
+        return None
+    return (
+        f"{metric}.classifier: {classifier!r} is not in config/datasets.yaml{nearest(classifier, datasets)}"
+    )
 
 
-def kernel_distance(first: np.ndarray, second: np.ndarray, subsets: int, size: int) -> float:
-    """Return clean-fid's kernel distance (KID in Inception features) of features (n, d) and (m, d).
+@dataclass(frozen=True)
+class FrechetOptions:
+    """Fréchet and kernel distance of the samples to a pool in a named feature space."""
 
-    The mean over random subsets of ``min(size, n, m)`` of the unbiased squared MMD with the cubic kernel
-    (Binkowski et al. 2018, section 4).  clean-fid draws from NumPy's global generator: it is seeded here and
-    put back.
-    """
-    from bench.support.torchvision_import import ensure_torchvision
+    __pydantic_config__ = STRICT
 
-    ensure_torchvision()
-    from cleanfid.fid import kernel_distance as clean_fids
+    features: Literal["random-conv", "pixels", "inception", "classifier"] = option(
+        "inception", "feature space; only 'inception' gives a FID", "assumed"
+    )
+    classifier: str | None = option(
+        None, "labelled dataset whose small classifier is the feature space, with features: classifier"
+    )
+    pool: Literal["train", "test"] = option("train", "pool that the samples are compared with", "assumed")
+    reference: int | None = option(None, "reference images from that pool; null takes all", "assumed")
+    kernel_subsets: int = option(100, "random subsets that the kernel distance averages over", "assumed")
+    kernel_subset_size: int = option(
+        1000, "images of each subset, at most; fewer where there are fewer samples", "assumed"
+    )
 
-    state = np.random.get_state()
-    np.random.seed(0)
-    try:
-        return clean_fids(first, second, num_subsets=subsets, max_subset_size=size)
-    finally:
-        np.random.set_state(state)
+    @property
+    def space(self) -> str:
+        """Name of the feature space in files."""
+        return space_name(self.features, self.classifier)
+
+    def __post_init__(self) -> None:
+        check_classifier(self.features, self.classifier)
+        check(self.kernel_subsets >= 1, f"kernel_subsets must be at least 1, not {self.kernel_subsets}")
+        check(
+            self.kernel_subset_size >= 2,
+            f"kernel_subset_size must be at least 2, not {self.kernel_subset_size}",
+        )
+        check(
+            self.reference is None or self.reference >= 2,
+            f"reference must be at least 2, not {self.reference}",
+        )
 
 
-def measure(run: Run, options: FrechetOptions) -> Measurement:
-    """Compare ``samples.npz`` with the reference statistics; called ``fid`` and ``kid`` only in Inception features."""
+MEASUREMENT = Measurement(
+    "frechet",
+    FrechetOptions,
+    {
+        "frechet": Row(
+            "",
+            "lower",
+            "Fréchet distance of samples to the train pool in the feature space of the protocol",
+            DISTANCE,
+        ),
+        "fid": Row("", "lower", "Fréchet distance in Inception features", DISTANCE),
+        "kernel_distance": Row(
+            "",
+            "lower",
+            "squared kernel distance (cubic MMD) of samples to a pool in the feature space of the protocol",
+        ),
+        "kid": Row("", "lower", "squared kernel distance (cubic MMD) in Inception features"),
+    },
+    needs=("samples",),
+    network=False,
+    references=lambda options, dataset: [
+        f"{dataset}/{options.space}.{options.pool}.{options.reference or 'all'}"
+    ],
+    problem=lambda options, run, datasets: unknown_classifier("frechet", options.classifier, datasets),
+)
+
+
+def measure(run: Run, options: FrechetOptions, samples: Result) -> Result:
+    """Compare samples with the reference statistics; called ``fid`` and ``kid`` only in Inception features."""
+    from bench.metrics.numerics.distances import frechet_distance, kernel_distance
+    from bench.metrics.numerics.features import features, open_space
+    from bench.metrics.numerics.reference import read_reference
+
     space = open_space(options.space, run.channels, run.device, run.results)
     file = paths.reference_file(run.spec.dataset, options.space, options.pool, options.reference, run.results)
     count = "" if options.reference is None else f" --count {options.reference}"
     command = f"bench reference {run.spec.dataset} --features {options.space} --pool {options.pool}{count}"
     expected = {"sha256": run.data_hash, "pool": options.pool, **space.record}
     reference, record = read_reference(file, expected, command)
-    samples, drawn = read_samples(run, options)
-    found = features(samples, space)
-    covariance = np.atleast_2d(np.cov(found, rowvar=False))
-    value = frechet_distance(found.mean(0), covariance, reference["mean"], reference["covariance"])
-    protocol = f"features={space.name};{drawn};reference={options.pool}:{record['count']}"
-    measurement, inception = Measurement(), options.features == "inception"
-    measurement.add("fid" if inception else "frechet", value, protocol=protocol)
+    drawn = features(samples.arrays["samples"], space)
+    covariance = np.atleast_2d(np.cov(drawn, rowvar=False))
+    value = frechet_distance(drawn.mean(0), covariance, reference["mean"], reference["covariance"])
+    protocol = (
+        f"features={space.name};{samples.arrays['protocol']};reference={options.pool}:{record['count']}"
+    )
+    found, inception = Result(), options.features == "inception"
+    found.add("fid" if inception else "frechet", value, protocol=protocol)
     others = reference["features"].astype(np.float64)
-    size = min(options.kernel_subset_size, len(found), len(others))
-    value = kernel_distance(found, others, options.kernel_subsets, size)
+    size = min(options.kernel_subset_size, len(drawn), len(others))
+    value = kernel_distance(drawn, others, options.kernel_subsets, size)
     kernel = f"{protocol};kept={len(others)};subsets={options.kernel_subsets}x{size}"
-    measurement.add("kid" if inception else "kernel_distance", value, protocol=kernel)
-    return measurement
+    found.add("kid" if inception else "kernel_distance", value, protocol=kernel)
+    return found

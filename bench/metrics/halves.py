@@ -1,62 +1,97 @@
 """Do two networks agree that saw disjoint images? After Kadkhodaie et al. 2024, Fig. 2.
 
-Networks that memorise answer with their own training images; networks that generalize have found the same denoiser.
+Networks that memorise reproduce their own training images; networks that generalise have found the same denoiser.
 Half a and half b of a run are compared on the same noisy test images and on samples from the same noise.  The
 cosine is that of images with their mean removed.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from bench.data.pixels import to_network
-from bench.jobs.run import Run
-from bench.metrics.measure import Measurement
-from bench.metrics.options import FrechetOptions, HalvesOptions
-from bench.metrics.samples import draw_samples, protocol_of
+import numpy as np
+
+from bench.metrics.declare import Margin, Measurement, Result, Row
+from bench.metrics.samples import SamplesOptions
 from bench.support.errors import BenchError
-from bench.support.randomness import generator
+from bench.support.options import STRICT, check, option
+
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
 
 BATCH = 128
 SHOWN = 16  # pairs of samples that are kept
+COSINE = Margin(0.01)
 
 
-def directions(images: Tensor) -> Tensor:
-    """Return images (n, ...) as vectors (n, d) float64 with mean 0 and length 1; a constant image as zeros."""
-    flat = images.double().flatten(1)
-    flat = flat - flat.mean(1, keepdim=True)
-    return flat / flat.norm(dim=1, keepdim=True).clamp(min=1e-12)
+@dataclass(frozen=True)
+class HalvesOptions:
+    """Half b against half a on the same noise (Kadkhodaie et al. 2024, Fig. 2); measured of runs with half: b."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(100, "test images on which the outputs are compared")
+    steps: int = option(10, "respaced step indices at which the outputs are compared")
+    samples: int = option(128, "pairs of samples from the same noise")
+    sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler; its noise is shared too")
+    sampling_steps: int = option(250, "sampling steps")
+
+    @property
+    def sampling(self) -> SamplesOptions:
+        """How both halves' samples are drawn."""
+        return SamplesOptions(self.samples, self.sampler, self.sampling_steps)
+
+    def __post_init__(self) -> None:
+        for name in ("images", "steps", "sampling_steps"):
+            check(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
+        check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
 
 
-def cosine(first: Tensor, second: Tensor) -> np.ndarray:
-    """Return the cosine of each pair of images (n, ...), their means removed, (n,) in [-1, 1]."""
-    return (directions(first) * directions(second)).sum(1).cpu().numpy()
+MEASUREMENT = Measurement(
+    "halves",
+    HalvesOptions,
+    {
+        "halves_eps_cosine": Row(
+            "",
+            "higher",
+            "cosine of the noise predictions of two networks trained on disjoint halves, at a step index, mean over images",
+        ),
+        "halves_x0_cosine": Row("", "higher", "the same of their x0 estimates, clipped to the data range"),
+        "halves_sample_cosine": Row(
+            "", "higher", "cosine of their samples from the same noise, mean over pairs", COSINE
+        ),
+        "halves_training_cosine": Row(
+            "",
+            "lower",
+            "cosine of each of these samples with the most similar image that its network was trained on, mean",
+            COSINE,
+        ),
+    },
+    passes=lambda options, run, pixels: (
+        2 * (options.images * options.steps + options.samples * options.sampling_steps)
+    ),
+    applies=lambda run: run.half == "b",
+)
 
 
-def most_similar(images: np.ndarray, run: Run) -> np.ndarray:
-    """Return the cosine of each image with the most similar training image of a run, mirrored where it mirrors, (n,)."""
-    train = run.train_images()
-    train = np.concatenate([train, train[:, :, ::-1]]) if run.spec.training.flip else train
-    own = directions(torch.tensor(images))
-    found = [own @ directions(torch.tensor(train[i : i + 4096])).T for i in range(0, len(train), 4096)]
-    return torch.stack([block.max(1).values for block in found]).max(0).values.numpy()
-
-
-@torch.no_grad()
 def outputs_by_step(first: Run, second: Run, options: HalvesOptions) -> dict[str, np.ndarray]:
     """Return the cosines of noise predictions and of x0 estimates on test images, each (K, S)."""
-    images = to_network(first.test_images(options.images)).to(first.device)
+    import torch
+
+    from bench.metrics.numerics.cosines import cosine
+    from bench.metrics.numerics.denoising import noisy, on_device
+
+    images = on_device(first.test_images(options.images), first.device)
     grid = first.schedule.respace(options.steps)
     found = {name: np.empty((len(images), len(grid))) for name in ("eps", "x0")}
     for index in range(len(grid)):
-        noise = torch.randn(images.shape, generator=generator(0, "psnr-noise", index)).to(images.device)
-        x_t = grid.q_sample(images, index, noise)
+        x_t = noisy(images, grid, index, "psnr-noise")
         for start in range(0, len(images), BATCH):
             rows = slice(start, start + BATCH)
             t = torch.full((len(x_t[rows]),), int(grid.timesteps[index]), device=x_t.device)
-            eps = [run.model(x_t[rows], t) for run in (first, second)]
+            with torch.no_grad():
+                eps = [run.model(x_t[rows], t) for run in (first, second)]
             x0 = [grid.x0_from_eps(x_t[rows], index, value, clip=True) for value in eps]
             found["eps"][rows, index], found["x0"][rows, index] = cosine(*eps), cosine(*x0)
     return found
@@ -68,7 +103,7 @@ def partner_of(run: Run) -> Run:
         raise BenchError(
             f"{run.spec.name} is no half b; halves are measured of the runs of a block with half: b."
         )
-    partner = Run(run.folder.parent / run.spec.partner, run.device)
+    partner = run.reopen(folder=run.folder.parent / run.spec.partner)
     for key in ("dataset", "model", "train_size", "shuffle", "training"):
         if getattr(partner.spec, key) != getattr(run.spec, key):
             raise BenchError(
@@ -79,27 +114,28 @@ def partner_of(run: Run) -> Run:
     return partner
 
 
-def measure(run: Run, options: HalvesOptions) -> Measurement:
+def measure(run: Run, options: HalvesOptions) -> Result:
     """Compare half b (``run``) with half a; raises BenchError where half a is missing or differs, or K is too large."""
+    import torch
+
+    from bench.metrics.numerics.cosines import cosine, most_similar
+    from bench.metrics.numerics.sampling import draw_samples
+
     partner = partner_of(run)
-    if len(run.dataset.test) < options.images:
-        raise BenchError(
-            f"{run.spec.dataset} has {len(run.dataset.test)} test images, fewer than halves.images = "
-            f"{options.images}; lower it."
-        )
-    found = Measurement(arrays={})
+    found = Result()
     protocol = f"partner={partner.spec.name};images={options.images};steps={options.steps}"
     for name, values in outputs_by_step(partner, run, options).items():
         for index, value in enumerate(values.mean(0)):
             found.add(f"halves_{name}_cosine", value, "test", "step", index, protocol)
         found.arrays[f"{name}_cosine"] = values.astype(np.float32)
-    sampling = FrechetOptions(
-        samples=options.samples, sampler=options.sampler, steps=options.sampling_steps, features="pixels"
-    )
-    drawn = [draw_samples(half, sampling) for half in (partner, run)]
+    halves = partner, run
+    drawn = [draw_samples(half, options.sampling) for half in halves]
     pairs = cosine(*(torch.from_numpy(images) for images in drawn))
-    own = [most_similar(images, half) for images, half in zip(drawn, (partner, run))]
-    protocol = f"partner={partner.spec.name};{protocol_of(sampling)}"
+    own = [
+        most_similar(images, half.train_images(), half.spec.training.flip)
+        for images, half in zip(drawn, halves)
+    ]
+    protocol = f"partner={partner.spec.name};{options.sampling.protocol}"
     found.add("halves_sample_cosine", pairs.mean(), protocol=protocol)
     found.add("halves_training_cosine", np.mean(own), protocol=protocol)
     found.arrays |= {"sample_cosine": pairs, "training_cosine_a": own[0], "training_cosine_b": own[1]}

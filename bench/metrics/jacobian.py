@@ -14,38 +14,133 @@ x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps:
 ============ ================================== =========================================================
 
 Eigenvalues and eigenvectors are those of the symmetric part; singular values and the asymmetry stand beside,
-and `bench.metrics.shapes` puts what the leading eigenvectors look like into numbers.
+and `bench.metrics.numerics.shapes` puts what the leading eigenvectors look like into numbers.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from bench.data.pixels import to_network, to_uint8
-from bench.diffusion.schedule import Schedule
-from bench.jobs.run import Run, check_prediction
-from bench.metrics import shapes
-from bench.metrics.measure import Measurement
-from bench.metrics.options import COMPLETE, JacobianOptions
-from bench.metrics.spectra import Maps, Spectrum, dense_jacobian, leading_spectra, spectra
+from bench.metrics.declare import Measurement, Result, Row
 from bench.support.errors import BenchError
-from bench.support.randomness import generator
+from bench.support.options import STRICT, check, option
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.diffusion.schedule import Schedule
+    from bench.jobs.run import Run
+    from bench.metrics.numerics.shapes import Bases, Shape
+    from bench.metrics.numerics.spectra import Maps, Spectrum
+
+COMPLETE = (
+    4096  # `leading: auto` takes the complete spectrum up to this dimension: 128 MiB a matrix in float64
+)
 FEWEST = 16  # leading values that `auto` takes beyond the size of complete spectra
 SHAPES = 64  # leading eigenvectors whose shape is measured
+PRODUCT = 3  # forward passes that a product with the Jacobian amounts to
 
 
-def measure(run: Run, options: JacobianOptions) -> Measurement:
+@dataclass(frozen=True)
+class JacobianOptions:
+    """Spectrum and eigenvectors of the network's input-output Jacobian (paper section 2.2)."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(1, "test images", "assumed")
+    step_indices: list[int] = option([7], "noise levels, as indices of the PSNR step grid", "assumed")
+    steps: int = option(50, "respaced step indices of that grid", "paper")
+    operators: list[Literal["eps", "x0", "denoiser"]] = option(
+        ["eps", "x0"],
+        "Jacobians of which output: the noise, the image estimate, or I - sigma d eps, which is the latter "
+        "by x_t / sqrt(abar)",
+        "assumed",
+    )
+    vectors: list[int] = option([0, 112, 224], "indices of the eigenvectors that are kept", "paper")
+    leading: int | Literal["auto"] | None = option(
+        None,
+        "leading values only, matrix-free; null takes the complete spectrum; "
+        f"auto takes it up to dimension {COMPLETE}, beyond it 16 leading values, or as many as `vectors` needs",
+    )
+
+    def __post_init__(self) -> None:
+        check(self.images >= 1, f"images must be at least 1, not {self.images}")
+        check(
+            self.leading in (None, "auto") or self.leading >= 1,
+            f"leading must be null, auto or at least 1, not {self.leading}",
+        )
+        check(len(self.operators) > 0, "operators must name at least one of eps, x0, denoiser")
+        check(
+            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
+            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
+        )
+        check(all(i >= 0 for i in self.vectors), "vectors must not be negative")
+
+
+def _passes(options: JacobianOptions, pixels: int) -> float | None:
+    if options.leading is None or (options.leading == "auto" and pixels <= COMPLETE):
+        return options.images * len(options.step_indices) * pixels * PRODUCT
+    return None  # as many products as it takes to converge
+
+
+MEASUREMENT = Measurement(
+    "jacobian",
+    JacobianOptions,
+    {
+        "jacobian_eigenvalue": Row(
+            "", "", "eigenvalue k of the symmetric part of the Jacobian, largest first"
+        ),
+        "jacobian_singular_value": Row("", "", "singular value k of the Jacobian, largest first"),
+        "jacobian_asymmetry": Row("", "", "|J - J^T| / |J| in the Frobenius norm"),
+        "jacobian_trace": Row(
+            "", "", "trace of the Jacobian; of the optimal denoiser, the effective dimension"
+        ),
+        "jacobian_residual": Row(
+            "", "", "largest residual |A v - lambda v| / max |lambda| of the leading values"
+        ),
+        "jacobian_participation": Row(
+            "",
+            "",
+            "share of the pixels that eigenvector k lives on: 1 for all, 1 / pixels for one (local or sparse)",
+        ),
+        "jacobian_frequency": Row(
+            "cycles/image", "", "mean spatial frequency of eigenvector k (oscillating)"
+        ),
+        "jacobian_overlap_pca": Row(
+            "",
+            "",
+            "mean squared cosine between the leading k + 1 eigenvectors and principal components of the train pool",
+        ),
+        "jacobian_overlap_dct": Row(
+            "",
+            "",
+            "the same against the k + 1 cosines of largest variance in the train pool (fixed harmonics)",
+        ),
+        "jacobian_train_share": Row(
+            "",
+            "",
+            "share of eigenvector k inside the span of differences of the N training images (memorised)",
+        ),
+    },
+    passes=lambda options, run, pixels: _passes(options, pixels),
+)
+
+
+def measure(run: Run, options: JacobianOptions) -> Result:
     """Measure the Jacobians on the first test images at the noise levels of the step grid.
 
     Raises BenchError for more leading values or eigenvectors than the dimension has, and for a network whose
     output is not finite or has another shape than its input.
     """
+    from bench.data.pixels import to_uint8
+    from bench.metrics.numerics import shapes
+    from bench.metrics.numerics.denoising import noisy, on_device
+
     grid = run.schedule.respace(options.steps)
     clean = run.test_images(options.images)
     shape = (clean.shape[3], *clean.shape[1:3])
@@ -53,13 +148,12 @@ def measure(run: Run, options: JacobianOptions) -> Measurement:
     leading = _leading(options, size)
     train = run.train_images(size + 1)  # more span everything
     basis = shapes.bases(run.dataset.train[: shapes.POOL], train, min(SHAPES, size))
-    images = to_network(torch.from_numpy(clean)).to(run.device).contiguous()
-    found = Measurement(arrays={"images": clean, "vectors": np.array(options.vectors)})
+    images = on_device(clean, run.device).contiguous()
+    found = Result(arrays={"images": clean, "vectors": np.array(options.vectors)})
     for step in options.step_indices:
-        noise = torch.randn(images.shape, generator=generator(0, "jacobian-noise", step)).to(images.device)
-        noisy = grid.q_sample(images, step, noise)
-        found.arrays[f"noisy_{step}"] = to_uint8(noisy.cpu()).numpy()
-        for image, x in enumerate(noisy.split(1)):
+        x_t = noisy(images, grid, step, "jacobian-noise")
+        found.arrays[f"noisy_{step}"] = to_uint8(x_t.cpu()).numpy()
+        for image, x in enumerate(x_t.split(1)):
             for operator, spectrum in _spectra(run, options, grid, x, step, leading):
                 where = (operator, step, image)
                 _keep(found, options, spectrum, where, shape)
@@ -92,13 +186,13 @@ def _spectra(
     run: Run, options: JacobianOptions, grid: Schedule, x: Tensor, step: int, leading: int | None
 ) -> Iterator[tuple[str, Spectrum]]:
     """Yield (operator, spectrum) at one noisy image (1, C, H, W)."""
+    from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spectra
+
     t, model = int(grid.timesteps[step]), run.model
 
     def predict(z: Tensor) -> Tensor:
-        return model(z, torch.full((len(z),), t, device=z.device))
+        return model(z, z.new_full((len(z),), t, dtype=int))
 
-    with torch.no_grad():
-        check_prediction(predict(x), x, run.spec.name)
     known = operators(float(grid.alphas_cumprod[step]))
     maps = {name: known[name] for name in options.operators}
     if leading is not None:
@@ -108,11 +202,11 @@ def _spectra(
 
 
 def _keep(
-    found: Measurement,
+    found: Result,
     options: JacobianOptions,
     spectrum: Spectrum,
     where: tuple[str, int, int],
-    shape: shapes.Shape,
+    shape: Shape,
 ) -> None:
     """Keep the eigenvalues and the eigenvectors that are looked at, (n, H, W, C)."""
     name = "_".join(map(str, where))
@@ -121,9 +215,9 @@ def _keep(
     found.arrays[f"eigenvectors_{name}"] = chosen.transpose(0, 2, 3, 1).astype(np.float32)
 
 
-def _record(
-    found: Measurement, spectrum: Spectrum, protocol: str, shape: shapes.Shape, basis: shapes.Bases
-) -> None:
+def _record(found: Result, spectrum: Spectrum, protocol: str, shape: Shape, basis: Bases) -> None:
+    from bench.metrics.numerics import shapes
+
     vectors = spectrum.eigenvectors[:, :SHAPES]
     series = {
         "jacobian_eigenvalue": spectrum.eigenvalues,

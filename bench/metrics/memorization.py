@@ -7,90 +7,108 @@ cannot be copies: their share says what the criterion finds by chance, and their
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
-from bench.jobs.run import Run
-from bench.metrics.features import Space, features, open_space
-from bench.metrics.measure import Measurement
-from bench.metrics.options import MemorizationOptions
-from bench.metrics.samples import read_samples
+from bench.metrics.declare import Margin, Measurement, Result, Row
+from bench.metrics.frechet import check_classifier, space_name, unknown_classifier
 from bench.support.errors import BenchError
+from bench.support.options import STRICT, check, option
 
-BLOCK = 256
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
+    from bench.metrics.numerics.features import Space
+    from bench.metrics.numerics.neighbours import Nearest
+
 SHOWN = 16  # samples whose nearest training image is kept, to be looked at
-CANDIDATES = 4  # by rounded products; the distances of these are then taken exactly
 
 
-class Nearest(NamedTuple):
-    """The two nearest images of each query: ``index`` (n, 2) and root mean square ``distance`` (n, 2)."""
+@dataclass(frozen=True)
+class MemorizationOptions:
+    """Nearest training image of each sample, in pixels and in a feature space."""
 
-    index: np.ndarray
-    distance: np.ndarray
+    __pydantic_config__ = STRICT
+
+    ratio: float = option(
+        1 / 3,
+        "a sample is a copy where its nearest training image is closer than this share of the distance to the second",
+    )
+    features: Literal["random-conv", "inception", "classifier"] | None = option(
+        "inception", "feature space beside pixels; null looks at pixels alone"
+    )
+    classifier: str | None = option(
+        None, "labelled dataset whose small classifier is the feature space, with features: classifier"
+    )
 
     @property
-    def ratio(self) -> np.ndarray:
-        """Nearest over second nearest distance (n,); 0 where both vanish."""
-        first, second = self.distance.T
-        return np.divide(first, second, out=np.zeros_like(first), where=second > 0)
+    def space(self) -> str | None:
+        """Name of the feature space in files."""
+        return space_name(self.features, self.classifier)
+
+    def __post_init__(self) -> None:
+        check(0 < self.ratio < 1, f"ratio must lie between 0 and 1, not {self.ratio}")
+        check_classifier(self.features, self.classifier)
 
 
-def nearest(queries: np.ndarray, others: np.ndarray, device: str = "cpu") -> Nearest:
-    """Return the two nearest of ``others`` (copies, m, d) for each of ``queries`` (n, d).
-
-    The ``copies`` of one image (itself, and mirrored) count as one, at the smaller distance; m is at least 2.
-    """
-    _, count, width = others.shape
-    flat = others.reshape(-1, width)
-    centre = flat.mean(0, dtype=np.float64)  # keeps the rounding of the products small
-    table = torch.from_numpy((flat - centre).astype(np.float32)).to(device)
-    squares = table.square().sum(1)
-    indices, distances = [], []
-    for start in range(0, len(queries), BLOCK):
-        block = queries[start : start + BLOCK]
-        products = torch.from_numpy((block - centre).astype(np.float32)).to(device) @ table.T
-        near = (squares - 2 * products).topk(min(CANDIDATES, len(flat)), largest=False).indices.cpu().numpy()
-        exact = np.sqrt(((block[:, None] - flat[near]) ** 2).mean(-1))
-        for found, distance in zip(near % count, exact):
-            order = np.argsort(distance, kind="stable")
-            second = next(k for k in order if found[k] != found[order[0]])
-            pair = [order[0], second]
-            indices.append(found[pair])
-            distances.append(distance[pair])
-    return Nearest(np.array(indices), np.array(distances))
+MEASUREMENT = Measurement(
+    "memorization",
+    MemorizationOptions,
+    {
+        "memorized_share": Row(
+            "",
+            "lower",
+            "share of samples whose nearest training image is closer than a share of the distance to the second",
+            Margin(0.01),
+        ),
+        "nearest_distance": Row(
+            "", "", "root mean square distance to the nearest training image, mean over samples"
+        ),
+        "nearest_ratio": Row(
+            "", "", "distance to the nearest over distance to the second nearest training image, mean"
+        ),
+    },
+    needs=("samples",),
+    network=False,
+    problem=lambda options, run, datasets: unknown_classifier("memorization", options.classifier, datasets),
+)
 
 
 def _nearest_in(space: Space, run: Run, images: dict[str, np.ndarray]) -> dict[str, Nearest]:
     """Return the nearest training images of each set of images, in a feature space."""
+    from bench.metrics.numerics.features import features
+    from bench.metrics.numerics.neighbours import nearest
+
     train = run.train_images()
     copies = [train, train[:, :, ::-1]] if run.spec.training.flip else [train]
     known = np.stack([features(copy, space) for copy in copies])
     return {name: nearest(features(queries, space), known, run.device) for name, queries in images.items()}
 
 
-def measure(run: Run, options: MemorizationOptions) -> Measurement:
+def measure(run: Run, options: MemorizationOptions, samples: Result) -> Result:
     """Measure the share of copies among the samples, and among as many test images.
 
     Where training mirrored images, a mirrored training image is the same image.  Raises BenchError where N is 1:
     there is no second nearest.
     """
+    from bench.metrics.numerics.features import open_space
+
     if run.spec.train_size < 2:
         raise BenchError(
             f"{run.spec.name} has one training image; memorization needs two, for the second nearest."
         )
-    samples, drawn = read_samples(run)
-    images = {"": samples, "test": run.test_images()[: len(samples)]}
+    drawn = samples.arrays["samples"]
+    images = {"": drawn, "test": run.test_images()[: len(drawn)]}
     names = ["pixels", *([options.space] if options.space else [])]
-    found, rows, train = Measurement(arrays={}), run.train_rows(), run.train_images()
+    found, rows, train = Result(), run.train_rows(), run.train_images()
+    mirrored = str(run.spec.training.flip).lower()
     for name in names:
         space = open_space(name, run.channels, run.device, run.results)
-        mirrored = str(run.spec.training.flip).lower()
         for split, near in _nearest_in(space, run, images).items():
-            count = len(near.distance)
             protocol = (
-                f"space={space.name};images={count};{drawn};ratio={options.ratio:.4g};mirrored={mirrored}"
+                f"space={space.name};images={len(near.distance)};{samples.arrays['protocol']};"
+                f"ratio={options.ratio:.4g};mirrored={mirrored}"
             )
             found.add("memorized_share", (near.ratio < options.ratio).mean(), split, protocol=protocol)
             found.add("nearest_distance", near.distance[:, 0].mean(), split, protocol=protocol)

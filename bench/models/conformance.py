@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from bench.metrics.spectra import Products
+from bench.metrics.numerics.spectra import Products
 from bench.models.attention import exact_attention
 from bench.models.capture import attention_cores, capture_attention
 from bench.models.costs import macs, parameters

@@ -84,7 +84,7 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
         "metrics": {},
     }
     tables = []
-    for metric in (*suite.metrics(run), "cost"):
+    for metric in suite.metrics(run):
         table, made = read_tidy(folder / f"{metric}.csv"), read_json(folder / f"{metric}.json")
         if len(table) and set(table["code"]) != {digest(made["code"])}:
             raise BenchError(
@@ -133,7 +133,7 @@ def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
     folder, spec = paths.run_folder(suite.suite, run), suite.run(run)
     free = suite.all_datasets[spec.dataset].redistribute
     first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
-    for metric in (*suite.metrics(run), "samples"):
+    for metric in suite.metrics(run):
         if not (folder / f"{metric}.npz").exists() or (metric != "psnr" and spec.shuffle != first):
             continue  # pictures show the first shuffle; intervals need the images of all
         with np.load(folder / f"{metric}.npz", allow_pickle=False) as file:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.models.spec import ModelSpec
 from bench.suite import config
-from bench.suite.options import RunSpec
+from bench.suite.options import RunSpec, measured
 from bench.support.errors import BenchError, nearest
 from bench.support.options import to_dict
 from bench.training.options import TrainingOptions
@@ -72,9 +72,8 @@ def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPrese
     runs = dict(suite.runs)
     for dataset, size, shuffle in cells:
         run = f"{dataset}.{name}.n{size}.s{shuffle}"
-        runs[run] = RunSpec(
-            suite.suite, run, dataset, spec, size, shuffle, "", options, suite.options.measure
-        )
+        new = RunSpec(suite.suite, run, dataset, spec, size, shuffle, "", options, suite.options.measure)
+        runs[run] = measured(new, None, suite.all_datasets, where=None)
     return dataclasses.replace(suite, runs=runs, models={**suite.models, name: preset}, candidate=name)
 
 

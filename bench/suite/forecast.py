@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.metrics.options import COMPLETE, AttentionOptions, PsnrOptions
+from bench.metrics.declare import measurements
 from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support import paths
@@ -25,10 +25,10 @@ from bench.support.files import read_json
 TRAINING_PASSES = 3  # forward, and twice its work backward
 # Factors by which the time may be shorter or longer
 SAME_NETWORK, OTHER_NETWORKS, STATED = 1.2, 2.0, 3.0
+NO_DEVICE = {"check", "dataset", "subset", "cost", "tidy", "figure", "table"}  # seconds to minutes on a CPU
 CHECKPOINT = (
     2 * 4 * 4
 )  # bytes per parameter: two checkpoints of weights, average and two Adam moments, float32
-NO_DEVICE = {"check", "dataset", "subset", "cost", "tidy", "figure", "table"}  # seconds to minutes on a CPU
 
 
 @dataclass(frozen=True)
@@ -113,33 +113,9 @@ def _image(resolution: int, channels: int) -> str:
 
 def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     """Return the forward passes of one image that a job amounts to (a product with the Jacobian is three), or None."""
-    measure = run.measure
     if rule == "train":
         return run.training.steps * run.training.batch * TRAINING_PASSES
-    if rule == "psnr":
-        return _psnr(measure.psnr, run)
-    if rule == "attention":
-        return _attention(measure.attention)
-    if rule == "along":
-        once = _psnr(measure.along.psnr, run) + _attention(measure.along.attention)
-        return len({*run.training.snapshots, run.training.steps}) * once
-    if rule == "samples":
-        return measure.frechet.samples * measure.frechet.steps
-    if rule == "jacobian" and (
-        measure.jacobian.leading is None or (measure.jacobian.leading == "auto" and pixels <= COMPLETE)
-    ):
-        return measure.jacobian.images * len(measure.jacobian.step_indices) * pixels * TRAINING_PASSES
-    return None
-
-
-def _psnr(options: PsnrOptions | None, run: RunSpec) -> float:
-    if options is None:
-        return 0
-    return 2 * options.images * (run.training.timesteps if options.steps == "all" else options.steps)
-
-
-def _attention(options: AttentionOptions | None) -> float:
-    return options.images * len(options.step_indices) if options else 0
+    return measurements()[rule].passes(getattr(run.measure, rule), run, pixels)
 
 
 class Forecast:
@@ -164,8 +140,7 @@ class Forecast:
         self._row("dataset").disk = self._datasets()
         self._plain("subset", len(suite.shuffles))
         for name, run in suite.runs.items():
-            metrics = suite.metrics(name)
-            rules = ["train", *metrics, *(["samples"] if "frechet" in metrics else []), "cost"]
+            rules = ["train", *suite.metrics(name)]
             for rule in rules:
                 if rule in NO_DEVICE:
                     self._plain(rule, 1)
@@ -225,9 +200,7 @@ class Forecast:
             train.disk = (train.disk or 0) + CHECKPOINT * cost["parameters"] + weights
         if "samples" in rules:
             samples = self._row("samples")
-            samples.disk = (
-                samples.disk or 0
-            ) + run.measure.frechet.samples * row.resolution**2 * row.channels
+            samples.disk = (samples.disk or 0) + run.measure.samples.count * row.resolution**2 * row.channels
 
 
 def _choose(wanted: str | None, rates: list[Rate]) -> str | None:

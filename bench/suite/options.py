@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bench.metrics.options import (
-    AlongOptions,
-    AttentionOptions,
-    FrechetOptions,
-    HalvesOptions,
-    JacobianOptions,
-    MemorizationOptions,
-    PsnrOptions,
-)
+from bench.metrics.declare import measurements
 from bench.models.spec import ModelSpec
+from bench.support.errors import BenchError
 from bench.support.options import STRICT, option
 from bench.training.options import TrainingOptions
 
+if TYPE_CHECKING:
 
-@dataclass(frozen=True)
-class MeasureOptions:
-    """What is measured of each run; a metric that is null is left out."""
+    class MeasureOptions:
+        def __getattr__(self, name: str) -> Any: ...
 
-    __pydantic_config__ = STRICT
-
-    psnr: PsnrOptions | None = option(None, "PSNR and PSNR gap")
-    jacobian: JacobianOptions | None = option(None, "Jacobian spectrum")
-    attention: AttentionOptions | None = option(None, "attention maps (transformers only)")
-    frechet: FrechetOptions | None = option(None, "samples, their Fréchet and kernel distance")
-    memorization: MemorizationOptions | None = option(
-        None, "nearest training image of each sample; needs frechet, which draws them"
+else:
+    MeasureOptions = dataclasses.make_dataclass(
+        "MeasureOptions",
+        [
+            (name, one.options | None, option(None, one.options.__doc__))
+            for name, one in measurements().items()
+            if one.options
+        ],
+        namespace={
+            "__module__": __name__,
+            "__doc__": "What is measured of each run; a measurement that is null is left out.",
+            "__pydantic_config__": STRICT,
+        },
+        frozen=True,
     )
-    along: AlongOptions | None = option(None, "PSNR and attention at kept checkpoints")
-    halves: HalvesOptions | None = option(None, "two networks trained on disjoint halves, on the same noise")
-
 
 METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))
 
@@ -59,3 +55,23 @@ class RunSpec:
     def partner(self) -> str:
         """Name of the half a that a half b is compared with."""
         return self.name.removesuffix("half-b").rstrip(".-")
+
+
+def measured(run: RunSpec, asked: list[str] | None, datasets: dict, where: str | None) -> RunSpec:
+    """Return a run with the measurements that are asked for (None: all of its suite) and those that they need.
+
+    What does not apply to the run is left out, and so is what cannot be taken of it where ``where`` is None; else
+    BenchError says why.
+    """
+    known = measurements()
+    names = list(METRICS if asked is None else asked)
+    names += [needed for name in names for needed in known[name].needs]
+    chosen = {m: getattr(run.measure, m) for m in METRICS if m in names and known[m].applies(run)}
+    for name in [m for m in chosen if chosen[m] is not None]:
+        lacking = next((m for m in known[name].needs if chosen.get(m) is None), None)
+        sentence = f"{name} needs {lacking}; add it under `measure`" if lacking else None
+        if sentence := sentence or known[name].problem(chosen[name], run, datasets):
+            if where is not None:
+                raise BenchError(f"{where}: {sentence}.")
+            chosen[name] = None
+    return dataclasses.replace(run, measure=MeasureOptions(**chosen))

@@ -12,36 +12,26 @@ from functools import cached_property
 from typing import Any
 
 from bench.data.options import DatasetOptions
+from bench.metrics.declare import measurements
 from bench.models import registry
 from bench.models.spec import ModelSpec
 from bench.suite import candidate, config, options
 from bench.suite.fingerprint import fingerprint
-from bench.suite.options import METRICS, RunSpec
+from bench.suite.options import RunSpec
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
 from bench.support.options import from_dict, to_dict
 from bench.training.options import TrainingOptions, recipe
 
-# The entry points of each rule; a run's model file is added to those that build the model.
+# The entry points of each rule that takes no measurement
 ENTRIES = {
     "dataset": ("bench.data.build",),
     "subset": ("bench.data.subset",),
     "train": ("bench.training.train",),
-    "psnr": ("bench.metrics.psnr", "bench.jobs.run"),
-    "jacobian": ("bench.metrics.jacobian", "bench.jobs.run"),
-    "attention": ("bench.metrics.attention", "bench.jobs.run"),
-    "cost": ("bench.metrics.cost",),
-    "samples": ("bench.metrics.samples", "bench.jobs.run"),
-    "reference": ("bench.metrics.reference",),
-    "classifier": ("bench.metrics.classifier",),
-    "frechet": ("bench.metrics.frechet",),
-    "memorization": ("bench.metrics.memorization",),
-    "along": ("bench.metrics.along", "bench.jobs.run"),
-    "halves": ("bench.metrics.halves", "bench.jobs.run"),
+    "reference": ("bench.metrics.numerics.reference",),
+    "classifier": ("bench.metrics.numerics.classifier",),
 }
-# Metrics that are measured of something else than the weights: the rules in between.
-BEFORE = {"frechet": ("samples", "reference"), "memorization": ("samples",)}
 
 
 @dataclass(frozen=True)
@@ -66,9 +56,10 @@ class Plan:
         return list(dict.fromkeys((run.dataset, run.shuffle) for run in self.runs.values()))
 
     def metrics(self, run: str) -> list[str]:
-        """Return the metrics that are measured of a run."""
+        """Return the measurements that are taken of a run, each after those that it needs."""
         measure = self.run(run).measure
-        return [metric for metric in METRICS if getattr(measure, metric) is not None]
+        known = measurements().items()
+        return [name for name, one in known if one.options is None or getattr(measure, name) is not None]
 
     def run(self, name: str) -> RunSpec:
         """Return one run; raises BenchError with the nearest name."""
@@ -89,7 +80,10 @@ class Plan:
 
     def codes(self, metric: str, run: str) -> dict[str, str]:
         """Return the fingerprint of every rule behind a number of a run, by rule."""
-        return {rule: self.code(rule, run) for rule in ("train", *BEFORE.get(metric, ()), metric)}
+        one, spec = measurements()[metric], self.run(run)
+        options = getattr(spec.measure, metric, None)
+        references = ["reference"] if options and one.references(options, spec.dataset) else []
+        return {rule: self.code(rule, run) for rule in ("train", *one.needs, *references, metric)}
 
     def recipe(self, run: str) -> str:
         """Return the digest of the options that a training depends on."""
@@ -125,11 +119,12 @@ class Plan:
 
 def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
     """Return the entry points whose import closure a rule's result depends on."""
-    own = [registry.module_of(model)] if model is not None and rule in MODEL_RULES else []
-    return [*ENTRIES[rule], *own]
-
-
-MODEL_RULES = {"train", "psnr", "jacobian", "attention", "cost", "samples", "along", "halves"}
+    if rule in (known := measurements()):
+        own = (known[rule].module, "bench.jobs.run")
+        network = known[rule].network
+    else:
+        own, network = ENTRIES[rule], rule == "train"
+    return [*own, *([registry.module_of(model)] if model is not None and network else [])]
 
 
 def _describe(row: Any) -> dict:
@@ -183,31 +178,10 @@ def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
                 raise BenchError(
                     f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}."
                 )
-    wanted = suite_options.measure
-    if grid.measure is not None:
-        left = {m: None for m in METRICS if m not in grid.measure}
-        wanted = dataclasses.replace(wanted, **left)
-    if grid.half == "a":
-        wanted = dataclasses.replace(wanted, halves=None)
-    _check_measure(wanted, training, datasets, where)
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
-    return [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
-
-
-def _check_measure(wanted, training, datasets, where) -> None:
-    """Refuse measurements that lack what they need from the training, the datasets or each other."""
-    if wanted.frechet is not None and wanted.frechet.weights == "raw" and not training.keep_raw:
-        raise BenchError(f"{where}: frechet.weights: raw needs training.keep_raw: true.")
-    if wanted.along is not None and not training.snapshots:
-        raise BenchError(f"{where}: along needs checkpoints; list steps in training.snapshots.")
-    if wanted.memorization is not None and wanted.frechet is None:
-        raise BenchError(f"{where}: memorization needs frechet, which draws its samples; measure both.")
-    for metric in ("frechet", "memorization"):
-        name = getattr(getattr(wanted, metric), "classifier", None)
-        if name not in (None, *datasets):
-            raise BenchError(
-                f"{where}: {metric}.classifier: {name!r} is not in config/datasets.yaml{nearest(name, datasets)}."
-            )
+    wanted = suite_options.measure
+    runs = [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
+    return [options.measured(run, grid.measure, datasets, where) for run in runs]
 
 
 def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) -> RunSpec:
@@ -235,16 +209,10 @@ def read(suite: str) -> Plan:
 
 def option_table() -> list[tuple[str, str, Any, str, str]]:
     """Return (class, option, default, status, meaning) of every option: the protocol table."""
-    kinds = (TrainingOptions, options.PsnrOptions, options.JacobianOptions, options.AttentionOptions)
+    kinds = [TrainingOptions, *(one.options for one in measurements().values() if one.options)]
     return [
         (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
-        for kind in (
-            *kinds,
-            options.FrechetOptions,
-            options.MemorizationOptions,
-            options.AlongOptions,
-            options.HalvesOptions,
-        )
+        for kind in kinds
         for f in dataclasses.fields(kind)
     ]
 

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pydantic import TypeAdapter
 
 from bench.data.options import DatasetOptions, SourceFile
+from bench.metrics.declare import measurements
 from bench.suite import config, options
 
 PAGES = {"docs/suite.schema.json": "schema", "docs/options.md": "options_page"}
@@ -17,18 +18,7 @@ PAGES = {"docs/suite.schema.json": "schema", "docs/options.md": "options_page"}
 SECTIONS = (
     ("Suites: `config/suites/NAME.yaml`", (config.SuiteOptions, config.GridOptions, config.ItemOptions)),
     ("Training: `training`", (options.TrainingOptions,)),
-    (
-        "Measurements: `measure`",
-        (
-            options.PsnrOptions,
-            options.JacobianOptions,
-            options.AttentionOptions,
-            options.FrechetOptions,
-            options.MemorizationOptions,
-            options.AlongOptions,
-            options.HalvesOptions,
-        ),
-    ),
+    ("Measurements: `measure`", tuple(one.options for one in measurements().values() if one.options)),
     ("Models: `config/models.yaml`", (config.ModelPreset,)),
     ("Datasets: `config/datasets.yaml`", (DatasetOptions, SourceFile)),
 )

@@ -18,7 +18,8 @@ title: A grid to compare on
 training: {steps: 100, batch: 4}
 measure:
   psnr: {images: 6, steps: 5}
-  frechet: {samples: 8, features: random-conv}
+  samples: {count: 8}
+  frechet: {features: random-conv}
   memorization: {features: random-conv}
   attention: {}
 runs:

@@ -24,7 +24,8 @@ title: Two tiny runs
 training: {steps: 12, batch: 4, ema: 0.5, flip: false}
 measure:
   psnr: {images: 4, steps: 3}
-  frechet: {samples: 4, sampler: ddim, steps: 2, features: random-conv}
+  samples: {count: 4, sampler: ddim, steps: 2}
+  frechet: {features: random-conv}
 runs:
   - {datasets: [disks-8], models: [unet-t16], train_sizes: [10, 20]}
 """

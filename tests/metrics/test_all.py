@@ -13,7 +13,7 @@ import torch
 
 from bench.cli import main
 from bench.jobs import run as runs
-from bench.metrics import halves
+from bench.metrics.numerics import cosines
 from bench.support.errors import BenchError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +24,8 @@ training: {steps: 6, batch: 4, ema: 0.5, keep_raw: true}
 measure:
   psnr: {images: 4, steps: 3}
   jacobian: {step_indices: [1], steps: 3, vectors: [0, 7]}
-  frechet: {samples: 8, sampler: ddim, steps: 3, features: random-conv, weights: raw, pool: test, reference: 30}
+  samples: {count: 8, sampler: ddim, steps: 3, weights: raw}
+  frechet: {features: random-conv, pool: test, reference: 30}
   memorization: {features: random-conv}
   halves: {images: 5, steps: 3, samples: 6, sampling_steps: 3}
 runs:
@@ -177,9 +178,11 @@ def test_halves_that_do_not_belong_together_are_refused(place, capsys):
 
 def test_cosine_ignores_mean_and_contrast_and_training_images_are_found(place):
     images = torch.rand(4, 8, 8, 1, generator=torch.Generator().manual_seed(0))
-    np.testing.assert_allclose(halves.cosine(images, 0.3 * images + 7), 1, atol=1e-9)
-    np.testing.assert_allclose(halves.cosine(images, -images), -1, atol=1e-9)
+    np.testing.assert_allclose(cosines.cosine(images, 0.3 * images + 7), 1, atol=1e-9)
+    np.testing.assert_allclose(cosines.cosine(images, -images), -1, atol=1e-9)
     run = runs.Run(place)
     np.testing.assert_allclose(
-        halves.most_similar(run.train_images(3)[:, :, ::-1].copy(), run), 1, atol=1e-9
-    )  # flip: true
+        cosines.most_similar(run.train_images(3)[:, :, ::-1].copy(), run.train_images(), mirrored=True),
+        1,
+        atol=1e-9,
+    )

@@ -65,11 +65,11 @@ def test_the_end_is_the_run_and_checkpoints_differ(runs):
     distance = table[(table["metric"] == "along_attention_distance") & (table["index"] == 6)]
     final = maps[maps["metric"] == "attention_distance"]
     np.testing.assert_array_equal(distance["value"], final["value"])
-    assert distance["protocol"].str.extract(r"layer=(\d)$")[0].tolist() == ["1", "2", "3"]
+    assert distance["protocol"].str.extract(r"layer=(\d)$")[0].tolist() == list("123456")
     with np.load(runs / RUN / "along.npz") as arrays, np.load(runs / RUN / "attention.npz") as last:
-        assert arrays["token_maps"].shape == (3, 3, 4, 4) and arrays["steps"].tolist() == [2, 4, 6]
+        assert arrays["token_maps"].shape == (3, 6, 4, 4) and arrays["steps"].tolist() == [2, 4, 6]
         np.testing.assert_array_equal(
-            arrays["token_maps"][-1].reshape(3, -1), last["maps"][:, int(last["token"])]
+            arrays["token_maps"][-1].reshape(6, -1), last["maps"][:, int(last["token"])]
         )
 
 
@@ -81,7 +81,7 @@ def test_a_control_has_no_rows(runs):
 def test_the_figure_reads_the_checkpoints(runs):
     for model in ("dit-t16", "wiener"):
         measure("all", f"disks-8.{model}.n10.s0")
-    for words in ("check tiny", "tidy tiny", "figure figA5 --suite tiny"):
+    for words in ("check --suite tiny", "tidy --suite tiny", "figure figA5 --suite tiny"):
         assert main(words.split()) == 0
     assert Path("figures/tiny/figA5.png").stat().st_size > 5000
     assert "along training" in Path("figures/tiny/figA5.json").read_text()

@@ -22,7 +22,8 @@ measure:
   psnr: {images: 12, steps: 4}
   jacobian: {step_indices: [1], steps: 4, vectors: [0, 7]}
   attention: {images: 1, step_indices: [1], steps: 4}
-  frechet: {samples: 8, sampler: ddpm, steps: 3, features: random-conv}
+  samples: {count: 8, sampler: ddpm, steps: 3}
+  frechet: {features: random-conv}
   memorization: {features: null}
   along: {psnr: {images: 2, steps: 2}}
 runs:
@@ -42,15 +43,14 @@ def tidy(tmp_path_factory):
         data = paths.dataset_folder("disks-8")
         run(f"data build disks-8 --out {data}")
         run(f"data subset {data} --shuffle 0 --out {paths.subset_file('disks-8', 0)}")
-        run("check controls")
+        run("check --suite controls")
         run("reference disks-8")
         suite = plan.load("controls")
         for name in suite.runs:
             run(f"train {name} --suite controls --device cpu")
-            run(f"samples {name} --suite controls --device cpu")
-            for metric in (*suite.metrics(name), "cost"):
+            for metric in suite.metrics(name):
                 run(f"measure {metric} {name} --suite controls --device cpu")
-        run("tidy controls")
+        run("tidy --suite controls")
         yield read_tidy(paths.tidy_file("controls"))
 
 

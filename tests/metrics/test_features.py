@@ -12,15 +12,16 @@ from PIL import Image
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
-from bench.metrics import classifier, features, frechet, reference
-from bench.metrics.options import FrechetOptions
-from bench.metrics.samples import protocol_of
+from bench.metrics import frechet
+from bench.metrics.declare import Result
+from bench.metrics.frechet import FrechetOptions
+from bench.metrics.numerics import classifier, distances, features, reference
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import save_arrays, sha256
 from bench.support.torchvision_import import ensure_torchvision
 
-OPTIONS = FrechetOptions(samples=12, sampler="ddim", steps=5, features="random-conv", kernel_subsets=10)
+OPTIONS = FrechetOptions(features="random-conv", kernel_subsets=10)
 
 
 def pool(count, seed, side=8, channels=1):
@@ -38,9 +39,9 @@ def official(fixtures):
 
 def test_frechet_equals_clean_fids_stored_numbers(official):
     first, second = official["features_1"], official["features_2"]
-    value = frechet.frechet_distance(*moments(first), *moments(second))
+    value = distances.frechet_distance(*moments(first), *moments(second))
     assert value == pytest.approx(float(official["frechet_distance"]), rel=1e-9)
-    few = frechet.frechet_distance(*moments(first[:20]), *moments(second))
+    few = distances.frechet_distance(*moments(first[:20]), *moments(second))
     assert few == pytest.approx(float(official["frechet_distance_few"]), rel=1e-6)
 
 
@@ -69,13 +70,13 @@ def test_frechet_and_kernel_distance_equal_the_installed_clean_fid():
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((200, 8)), rng.standard_normal((300, 8)) @ rng.standard_normal((8, 8))
     given = (*moments(first), *moments(second))
-    assert frechet.frechet_distance(*given) == pytest.approx(float(fid.frechet_distance(*given)), rel=1e-8)
-    assert frechet.frechet_distance(*moments(first), *moments(first)) == pytest.approx(0, abs=1e-9)
+    assert distances.frechet_distance(*given) == pytest.approx(float(fid.frechet_distance(*given)), rel=1e-8)
+    assert distances.frechet_distance(*moments(first), *moments(first)) == pytest.approx(0, abs=1e-9)
     np.random.seed(0)
     theirs = fid.kernel_distance(first, second, num_subsets=7, max_subset_size=50)
     np.random.seed(3)
     before = np.random.get_state()[1].copy()
-    assert frechet.kernel_distance(first, second, 7, 50) == theirs
+    assert distances.kernel_distance(first, second, 7, 50) == theirs
     assert np.array_equal(before, np.random.get_state()[1])  # the global generator is as it was
 
 
@@ -84,14 +85,14 @@ def test_rank_deficient_sets_have_the_distance_of_their_few_dimensions():
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.standard_normal((40, 9)))[0]
     first, second = rng.standard_normal((10, 9)), 2 * rng.standard_normal((500, 9)) + 1
-    low = frechet.frechet_distance(*moments(first), *moments(second))
-    high = frechet.frechet_distance(*moments(first @ basis.T), *moments(second @ basis.T))
+    low = distances.frechet_distance(*moments(first), *moments(second))
+    high = distances.frechet_distance(*moments(first @ basis.T), *moments(second @ basis.T))
     assert high == pytest.approx(low, rel=1e-6)
 
 
 def test_gaussians_have_their_closed_form():
     scale = np.array([1.0, 2.0, 3.0])
-    value = frechet.frechet_distance(np.zeros(3), np.diag(scale**2), np.ones(3), np.eye(3))
+    value = distances.frechet_distance(np.zeros(3), np.diag(scale**2), np.ones(3), np.eye(3))
     assert value == pytest.approx(3 + ((scale - 1) ** 2).sum(), rel=1e-12)
 
 
@@ -180,32 +181,27 @@ def make_reference(place, name="random-conv", which="train", count=None):
     return file
 
 
-def fake_run(place, samples, options=OPTIONS):
-    """A run whose samples lie in its folder."""
-    folder = place / "results" / "suite" / "runs" / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    save_arrays(
-        folder / "samples.npz",
-        samples=samples,
-        protocol=np.array(protocol_of(options)),
-        run=np.array("digest"),
-    )
+def fake_run(place):
     dataset = open_dataset(place / "results" / "datasets" / "toy")
     return types.SimpleNamespace(
-        folder=folder, results=place / "results", device="cpu", channels=1, record={"digest": "digest"},
-        data_hash=dataset.manifest["sha256"], dataset=dataset,
+        results=place / "results", device="cpu", channels=1, data_hash=dataset.manifest["sha256"],
         spec=types.SimpleNamespace(dataset="toy", name="run"),
     )  # fmt: skip
+
+
+def measure(place, samples, options=OPTIONS, run=None):
+    drawn = Result(arrays={"samples": samples, "protocol": np.array("samples=12")})
+    return frechet.measure(run or fake_run(place), options, drawn).rows
 
 
 def test_distances_say_their_protocol_and_are_small_for_images_of_the_pool(place):
     file = make_reference(place)
     train = open_dataset(place / "results" / "datasets" / "toy").train
-    near = frechet.measure(fake_run(place, train[:12]), OPTIONS).rows
-    far = frechet.measure(fake_run(place, pool(12, 0)), OPTIONS).rows
+    near = measure(place, train[:12])
+    far = measure(place, pool(12, 0))
     assert [r["metric"] for r in near] == ["frechet", "kernel_distance"]
     assert all(a["value"] < b["value"] / 5 for a, b in zip(near, far))
-    said = "features=random-conv-64;weights=ema;samples=12;sampler=ddim;steps=5;reference=train:60"
+    said = "features=random-conv-64;samples=12;reference=train:60"
     assert near[0]["protocol"] == said
     assert near[1]["protocol"] == said + ";kept=60;subsets=10x12"
     with np.load(file) as stored:
@@ -214,28 +210,14 @@ def test_distances_say_their_protocol_and_are_small_for_images_of_the_pool(place
 
 def test_a_file_of_the_wrong_hash_is_named(place):
     make_reference(place)
-    run = fake_run(place, pool(12, 0))
+    run = fake_run(place)
     run.data_hash = "0" * 64
     with pytest.raises(
         BenchError, match="random-conv.train.all.npz was made with sha256 .*bench reference toy"
     ):
-        frechet.measure(run, OPTIONS)
+        measure(place, pool(12, 0), run=run)
     with pytest.raises(BenchError, match=r"test.10.npz is missing.*--pool test --count 10`"):
-        frechet.measure(run, FrechetOptions(**{**vars(OPTIONS), "pool": "test", "reference": 10}))
-
-
-def test_samples_of_another_protocol_or_training_are_refused(place):
-    make_reference(place)
-    run = fake_run(place, pool(12, 0), FrechetOptions(**{**vars(OPTIONS), "sampler": "ddpm"}))
-    with pytest.raises(BenchError, match="drawn with .*ddpm.*bench samples run"):
-        frechet.measure(run, OPTIONS)
-    run = fake_run(place, pool(12, 0))
-    run.record["digest"] = "other"
-    with pytest.raises(BenchError, match="another training of run"):
-        frechet.measure(run, OPTIONS)
-    (run.folder / "samples.npz").write_bytes(b"PK broken")
-    with pytest.raises(BenchError, match="samples.npz is missing or damaged"):
-        frechet.measure(run, OPTIONS)
+        measure(place, pool(12, 0), FrechetOptions(**{**vars(OPTIONS), "pool": "test", "reference": 10}))
 
 
 def test_a_classifier_is_a_space_of_its_own(place):
@@ -250,7 +232,7 @@ def test_a_classifier_is_a_space_of_its_own(place):
     assert file.read_bytes() == first  # the same bits again
     options = FrechetOptions(**{**vars(OPTIONS), "features": "classifier", "classifier": "toy"})
     make_reference(place, "classifier-toy")
-    found = frechet.measure(fake_run(place, dataset.train[:12]), options).rows
+    found = measure(place, dataset.train[:12], options)
     assert found[0]["metric"] == "frechet" and found[0]["protocol"].startswith("features=classifier-toy;")
     with pytest.raises(BenchError, match="trained on images with 1 channels, these have 3"):
         features.open_space("classifier-toy", 3, "cpu", results)
@@ -258,7 +240,7 @@ def test_a_classifier_is_a_space_of_its_own(place):
         dataset, file, "cpu", steps=2
     )  # other weights: the statistics are of the old ones
     with pytest.raises(BenchError, match="was made with weights"):
-        frechet.measure(fake_run(place, dataset.train[:12]), options)
+        measure(place, dataset.train[:12], options)
 
 
 def test_a_dataset_without_labels_trains_no_classifier(place):

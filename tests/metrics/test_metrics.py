@@ -12,7 +12,10 @@ from bench.data import procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.metrics import attention, psnr
-from bench.metrics.options import AttentionOptions, PsnrOptions
+from bench.metrics.attention import AttentionOptions
+from bench.metrics.numerics.attention_maps import locality
+from bench.metrics.numerics.denoising import psnr_by_step
+from bench.metrics.psnr import PsnrOptions
 from bench.models.attention import AttentionCore, window_mask
 from bench.support.errors import BenchError
 
@@ -78,7 +81,7 @@ def test_gaussian_field_meets_its_optimum():
             return (x - abar**0.5 * x0) / (1 - abar) ** 0.5
 
     images = torch.from_numpy(fields)[:, None]
-    found = psnr.psnr_by_step(Wiener(), GRID, images, (False,))[0, :, step]
+    found = psnr_by_step(Wiener(), GRID, images, (False,))[0, :, step]
     sigma2 = (1 - GRID.alphas_cumprod[step]) / GRID.alphas_cumprod[step]
     optimum = -10 * np.log10((spectrum * sigma2 / (spectrum + sigma2)).mean() / 4)
     assert abs(found.mean() - optimum) < 4 * found.std() / len(found) ** 0.5 + 0.01
@@ -110,22 +113,17 @@ def test_noise_is_shared_and_the_gap_of_equal_pools_is_zero():
     assert rows(found, "psnr_gap_signed_mean") == [0.0]
 
 
-def test_test_pool_smaller_than_k():
-    with pytest.raises(BenchError, match="4 test images, fewer than psnr.images = 5"):
-        psnr.measure(fake_run(None, pool(5, 0), pool(4, 1)), PsnrOptions(images=5))
-
-
 def test_locality_numbers():
     grid = (4, 4)
     uniform = torch.full((1, 1, 16, 16), 1 / 16)
-    found = attention.locality(uniform, grid)
+    found = locality(uniform, grid)
     assert abs(found["attention_entropy"] - np.log(16)) < 1e-6
     assert (
         abs(found["attention_mass_w3"] - float(window_mask(grid, 3, 0, torch.device("cpu")).float().mean()))
         < 1e-6
     )
     assert found["attention_mass_w7"] == pytest.approx(1)
-    alone = attention.locality(torch.eye(16)[None, None], grid)
+    alone = locality(torch.eye(16)[None, None], grid)
     assert (
         alone["attention_distance"] == 0
         and alone["attention_mass_w3"] == 1

@@ -22,7 +22,8 @@ measure:
   psnr: {images: 4, steps: 3}
   jacobian: {step_indices: [1], steps: 3, vectors: [0, 7]}
   attention: {images: 1, step_indices: [1], steps: 3}
-  frechet: {samples: 8, sampler: ddim, steps: 3, features: random-conv}
+  samples: {count: 8, sampler: ddim, steps: 3}
+  frechet: {features: random-conv}
 runs:
   - {datasets: [disks-8], models: [dit-t16, dit-t16-local, unet-t16], train_sizes: [10]}
 items:

@@ -124,18 +124,17 @@ def measurements(runs):
     return [
         paths.run_folder(PLAN.suite, run) / f"{metric}.csv"
         for run in runs
-        for metric in [*PLAN.metrics(run), "cost"]
+        for metric in PLAN.metrics(run)
     ]
 
 
 def arrays_of(item):
     """Return the arrays that an item reads beside the tidy table."""
-    metric_of = {"samples": "frechet"}
     return [
         paths.run_folder(PLAN.suite, run) / f"{stem}.npz"
         for run in PLAN.runs
         for stem in ITEMS[item].arrays
-        if metric_of.get(stem, stem) in PLAN.metrics(run)
+        if stem in PLAN.metrics(run)
     ]
 
 

@@ -93,6 +93,7 @@ rule samples:
         "results/{suite}/runs/{run}/run.json",
     output:
         "results/{suite}/runs/{run}/samples.npz",
+        "results/{suite}/runs/{run}/samples.csv",
     log:
         "logs/{suite}/{run}/samples.log",
     benchmark:
@@ -101,7 +102,7 @@ rule samples:
         "../envs/project.yml"
     threads: threads_of
     params:
-        options=measure_options("frechet"),
+        options=measure_options("samples"),
         code=code_of("samples"),
     shell:
         "bench samples {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import Dataset
-from bench.metrics.features import Space, features
+from bench.metrics.numerics.features import Space, features
 from bench.support.errors import BenchError
 from bench.support.randomness import numpy_generator
 

@@ -135,7 +135,7 @@ def open_space(name: str, channels: int, device: str, results: Path = paths.RESU
         record = {"features": "inception-pool3-2048", "resize": "clean", "weights": INCEPTION_SHA256}
         return Space(record, inception(device))
     if name.startswith("classifier-"):
-        from bench.metrics.classifier import load
+        from bench.metrics.numerics.classifier import load
 
         file = paths.classifier_file(name.removeprefix("classifier-"), results)
         return Space({"features": name, "weights": sha256_or_cure(file)}, load(file, channels, device))

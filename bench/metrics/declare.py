@@ -1,0 +1,113 @@
+"""How a measurement declares itself: options, rows, needs.  Torch-free, and so is every module of ``bench.metrics``.
+
+Each file of this folder but this one is a measurement: it holds its options, its ``MEASUREMENT`` and a function
+``measure(run, options)`` that returns a :class:`Result`.  Numerics that need torch lie in ``bench.metrics.numerics``.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bench.data.options import DatasetOptions
+    from bench.suite.options import RunSpec
+
+
+class Margin(NamedTuple):
+    """The difference up to which two values count as equal.
+
+    ``absolute``: ``size`` in the metric's unit.  ``log-ratio``: |log(a / b)| <= log(1 + size); not judged where the
+    baseline lies under ``floor``.
+    """
+
+    size: float
+    scale: Literal["absolute", "log-ratio"] = "absolute"
+    floor: float = 0.0
+
+
+class Row(NamedTuple):
+    """One metric of the tidy table: unit, which way is better ('' where neither), meaning, and margin if it is judged."""
+
+    unit: str
+    better: Literal["higher", "lower", ""]
+    meaning: str
+    margin: Margin | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is taken of a run: ``rows`` by metric, from ``options`` (None: of every run, without options).
+
+    ``needs`` names the measurements whose results it reads, ``network`` says whether it evaluates the network (whose
+    code then counts), ``references`` which statistics of a dataset it reads, by options and dataset: files of
+    ``results/references``, without their ending.  ``passes`` returns the forward passes of one image that it
+    amounts to, given options, run and pixels per image; None where that is unknown.  ``problem`` returns a sentence
+    where a run cannot be measured, known before anything is trained; ``applies`` is false for runs without it.
+    """
+
+    name: str
+    options: type | None
+    rows: Mapping[str, Row]
+    needs: tuple[str, ...] = ()
+    network: bool = True
+    references: Callable[[Any, str], list[str]] = lambda options, dataset: []
+    passes: Callable[[Any, RunSpec, int], float | None] = lambda options, run, pixels: 0.0
+    problem: Callable[[Any, RunSpec, Mapping[str, DatasetOptions]], str | None] = lambda *_: None
+    applies: Callable[[RunSpec], bool] = lambda run: True
+
+    @property
+    def module(self) -> str:
+        """The module that declares it and holds ``measure``."""
+        return f"bench.metrics.{self.name}"
+
+
+@functools.cache
+def measurements() -> dict[str, Measurement]:
+    """Return every measurement by name, each after those that it needs."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    names = [file.stem for file in files if file.stem not in ("__init__", "declare")]
+    known = {name: importlib.import_module(f"bench.metrics.{name}").MEASUREMENT for name in names}
+    ordered: dict[str, Measurement] = {}
+
+    def add(name: str) -> None:
+        for needed in known[name].needs:
+            add(needed)
+        ordered.setdefault(name, known[name])
+
+    for name in names:
+        add(name)
+    return ordered
+
+
+@functools.cache
+def metrics() -> dict[str, Row]:
+    """Return every metric that a row of the tidy table can have."""
+    return {metric: row for one in measurements().values() for metric, row in one.rows.items()}
+
+
+@dataclass
+class Result:
+    """What a measurement found: rows for the tidy table, and arrays that are looked at or read again."""
+
+    rows: list[dict] = field(default_factory=list)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def add(
+        self,
+        metric: str,
+        value: float,
+        split: str = "",
+        index_name: str = "",
+        index: int | None = None,
+        protocol: str = "",
+    ) -> None:
+        """Append one number."""
+        row = {"metric": metric, "value": float(value), "split": split}
+        self.rows.append(row | {"index_name": index_name, "index": index, "protocol": protocol})

@@ -1,0 +1,1 @@
+"""The numerics behind the measurements; these modules import torch."""
