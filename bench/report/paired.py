@@ -12,7 +12,7 @@ from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, Interval, holm, pai
 
 UNCORRECTED = "not after correction"  # the cell's own interval excludes 0, Holm over the table does not
 CLIPPED = "The PSNR gap is clipped at 0 per step."
-_NONE = Interval(math.nan, math.nan, math.nan, math.nan, 0)
+_NONE = Interval(math.nan, math.nan, math.nan, 0)
 
 
 @dataclass(frozen=True)
