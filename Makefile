@@ -49,4 +49,4 @@ unlock: setup
 
 clean:
 	rm -rf results/datasets results/subsets results/references figures/*/ logs .runs .snakemake
-	find results -mindepth 1 -maxdepth 1 -type d ! -name published ! -name baselines -exec rm -rf {} +
+	find results -mindepth 1 -maxdepth 1 -type d ! -name baselines -exec rm -rf {} +

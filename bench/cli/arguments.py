@@ -13,7 +13,7 @@ def suite_names(incomplete: str) -> list[str]:
     """Return the suites whose names start with ``incomplete``, for shell completion."""
     from bench.suite import config
 
-    return [name for name in config.suite_names() if name.startswith(incomplete)]
+    return [name for name in config.suites() if name.startswith(incomplete)]
 
 
 def run_names(context: typer.Context, incomplete: str) -> list[str]:

@@ -101,7 +101,7 @@ def claims(
     from bench.report.context import Context
     from bench.report.items import ITEMS
     from bench.report.staleness import stale_note
-    from bench.report.tables.claims import judged, numbers
+    from bench.report.tables.tabClaims import judged, numbers
 
     context = Context(suite, "tabClaims") if suite else None
     rows = judged(context)
@@ -125,7 +125,7 @@ def quality(suite: Suite = "demo") -> None:
     from bench.report.items import ITEMS
     from bench.report.quality import FAIL, NOTE, judge
     from bench.report.staleness import stale_note
-    from bench.report.tables.quality import table_of
+    from bench.report.tables.tabQuality import table_of
 
     context = Context(suite, "tabQuality")
     findings = judge(context)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.compare.compare import budget_table, compare
 from bench.compare.measures import JUDGED
-from bench.report.tables.table import Table
+from bench.report.table import Table
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.files import write_text

@@ -1,15 +1,15 @@
-"""Sentences of papers that a number can refute (``config/claims.yaml``), and what numbers say of them."""
+"""Sentences of papers that a number can refute (``config/papers/*/claims.yaml``), and what numbers say of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from bench.report import literature
 from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
 from bench.results.tidy import METRICS
 from bench.suite import config
@@ -34,7 +34,7 @@ class Quantity:
     split: str | None = option(None, "train, test or train-test")
     family: list[str] | None = option(None, "model families")
     label: list[str] | None = option(None, "models by their readers' name")
-    variant: str | None = option(None, "what differs from the baseline; '' is the baseline itself")
+    role: str | None = option(None, "what the preset is there for; '' is a baseline itself")
     train_size: int | Literal["smallest", "largest"] | None = option(None, "N, where the sides differ in it")
     index: int | Literal["first", "last"] | None = option(None, "step, k or layer; null averages over them")
     permuted: bool = option(False, "datasets with permuted pixels in place of their originals")
@@ -64,8 +64,8 @@ class Scope:
     protocol: str | list[str] | None = option(
         None, "text that the protocol of the rows contains; of a list, the first that has rows"
     )
-    papers: list[str] | None = option(
-        None, "folders of results/published that print numbers for it; [] where these would meet themselves"
+    printed: Literal["all", "own", "none"] = option(
+        "all", "whose printed numbers count: its own paper's; none where these would meet themselves"
     )
     any: bool = option(False, "the sentence says 'may' or 'some': one cell is enough")
 
@@ -77,7 +77,7 @@ class Claim:
     __pydantic_config__ = STRICT
 
     sentence: str = required("what the paper says, in our own words")
-    source: str = required("paper and place")
+    source: str = required("where in the paper")
     version: Literal["v1", "neurips2025", "all"] = required("version of the paper that says it")
     left: Quantity = required("left side")
     relation: Literal["<", ">", "~"] = required("less, greater, about equal")
@@ -86,6 +86,7 @@ class Claim:
     tolerance: float | str = option(
         0.0, "~: largest difference; < and >: smallest difference that counts; 'x%' of right"
     )
+    paper: str = option("", "folder of the paper; taken from where the claim is written")
 
     def __post_init__(self) -> None:
         check(len(self.sentence.split()) > 3, "sentence must be a sentence")
@@ -150,24 +151,27 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
-def path() -> Path:
-    """Return the file of the claims."""
-    return config.folder() / "claims.yaml"
-
-
 def load() -> dict[str, Claim]:
-    """Return the claims by id; raises BenchError that names file, claim and key."""
-    raw = config.read_yaml(path())
-    return {str(key): _claim(str(key), value) for key, value in raw.items()}
+    """Return the claims of all papers by id; raises BenchError that names file, claim and key."""
+    found: dict[str, Claim] = {}
+    for folder in literature.folders():
+        path = folder / "claims.yaml"
+        for key, value in (config.read_yaml(path) if path.exists() else {}).items():
+            if key in found:
+                raise BenchError(
+                    f"{path}: {key}: a claim of {found[key].paper} has this name; choose another."
+                )
+            found[str(key)] = _claim(value, folder.name, f"{path}: {key}")
+    return found
 
 
-def _claim(key: str, value: object) -> Claim:
-    where = f"{path()}: {key}"
+def _claim(value: object, paper: str, where: str) -> Claim:
     if isinstance(value, dict):
         for part, kind in (("left", Quantity), ("right", Quantity), ("scope", Scope)):
             if isinstance(value.get(part), dict):
                 config.validate(kind, value[part], f"{where}: {part}")
-    claim = config.validate(Claim, {"scope": {}, **value} if isinstance(value, dict) else value, where)
+        value = {"scope": {}, **value, "paper": paper}
+    claim = config.validate(Claim, value, where)
     if claim.left == claim.right:
         raise BenchError(f"{where}: left and right are the same; name what differs.")
     return claim
@@ -176,7 +180,7 @@ def _claim(key: str, value: object) -> Claim:
 def judge(claim: Claim, table: pd.DataFrame, repeated: bool) -> Verdict:
     """Return what a table says of a claim.
 
-    ``table`` has the columns of :data:`bench.report.published.COLUMNS`; ``repeated``: its rows are measurements, so
+    ``table`` has the columns of :data:`bench.report.literature.COLUMNS`; ``repeated``: its rows are measurements, so
     that a cell needs two shuffles or more and is decided by the paired interval over them; else they are printed.
     """
     table, protocol = _scoped(claim, table)
@@ -191,8 +195,8 @@ def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     scope, keep = claim.scope, pd.Series(True, table.index)
     if scope.datasets is not None:
         keep &= table["dataset"].isin(scope.datasets)
-    if scope.papers is not None:  # a measured suite is no paper
-        keep &= table["paper"].isin(["", *scope.papers])
+    if scope.printed != "all":  # a measured suite is no paper
+        keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
     if scope.train_sizes == "few":
         keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
     elif scope.train_sizes is not None:
@@ -223,8 +227,8 @@ def _select(side: Quantity, table: pd.DataFrame) -> pd.DataFrame:
             found = found[found[column].isin(names)]
     if side.split is not None:
         found = found[found["split"] == side.split]
-    if side.variant is not None:
-        found = found[found["variant"] == side.variant]
+    if side.role is not None:
+        found = found[found["role"] == side.role]
     # an image with permuted pixels is evidence of permutation alone
     found = found[found["dataset"].str.endswith(_PERMUTED) == side.permuted]
     found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
@@ -269,10 +273,8 @@ def _pairs(claim: Claim, table: pd.DataFrame) -> list[tuple[str, np.ndarray, np.
     if claim.left.train_size is None and claim.right.train_size is None:
         shared.append("train_size")
     families = all(getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label"))
-    by_root = families and claim.left.variant is not None and claim.right.variant is not None
-    same_models = all(
-        getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label", "variant")
-    )
+    by_root = families and claim.left.role is not None and claim.right.role is not None
+    same_models = all(getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label", "role"))
     if by_root or same_models:
         shared += ["root"] if by_root and not same_models else ["label", "root"]
     both = left.merge(right, on=shared, suffixes=("_left", "_right"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.report import literature
+from bench.report.items import ITEMS
 from bench.results.tidy import read_tidy
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -126,6 +129,12 @@ class Context:
         """Return a model's name for readers."""
         return self.plan["models"][model]["label"]
 
+    def role(self, model: str) -> str:
+        """Return what a preset is there for ("local"), else what differs from its baseline; empty for a baseline."""
+        info = self.plan["models"][model]
+        text = info.get("role") or info["variant"] or ""
+        return {"w/ Local": "local"}.get(text, text)  # baselines stored before presets had roles
+
     def title(self, dataset: str) -> str:
         """Return a dataset's name for readers."""
         return self.plan["datasets"][dataset]["title"]
@@ -196,10 +205,24 @@ class Context:
         )
         return all(self.options[key] is None or value in self.options[key] for key, value in values)
 
-    def printed(self, file: str) -> pd.DataFrame:
-        """Return numbers that An et al. 2024 print (``results/published/an2024/FILE.csv``)."""
-        path = Path(__file__).parent.parent.parent / "results" / "published" / "an2024" / f"{file}.csv"
-        return pd.read_csv(self._read(Path(os.path.relpath(path)))) if path.exists() else pd.DataFrame()
+    def printed(self, table: str) -> pd.DataFrame:
+        """Return the numbers that the item's own paper prints in ``table``, say "Figure 6", rows of ``PRINTED``."""
+        paper = ITEMS[self.item].paper
+        rows = literature.printed(paper)
+        rows = rows[[table in names.split("; ") for names in rows["table"]]]
+        if len(rows):
+            self._read(Path(os.path.relpath(literature.file_of(paper))))
+        return rows
+
+    def print_of(self, rows: pd.DataFrame, model: str, dataset: str, size: int, recipe: str = "") -> float:
+        """Return the value that ``rows`` of :meth:`printed` have for a preset, NaN where there is none."""
+        root = rows["baseline"].where(rows["baseline"] != "", rows["model"])
+        same = (root == self.label(self.plan["models"][model]["baseline"] or model)) & (
+            rows["role"] == self.role(model)
+        )
+        same &= (rows["dataset"] == self.title(dataset)) & (rows["train_size"] == size)
+        found = rows.loc[same & (rows["recipe"] == recipe), "value"]
+        return float(found.iloc[0]) if len(found) else math.nan
 
     @property
     def scope(self) -> str:

@@ -1,187 +1,91 @@
-"""The figures and tables that a suite can ask for."""
+"""The figures and tables that a suite can ask for: each module that declares an ``ITEM`` is one.
+
+A module's name is the item's name and begins with ``fig`` or ``tab``.  Declarations are read from the syntax tree, so
+that listing items imports no module of them (nor matplotlib): Snakemake does it in every job.
+"""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.suite.fingerprint import fingerprint
+
+ROOT = Path(__file__).parent
+EVERY = ("psnr", "jacobian", "attention", "frechet", "memorization", "halves", "along", "cost")
 
 
 @dataclass(frozen=True)
 class Item:
-    """``kind`` is figure or table; ``subject`` says in a few words what it shows; ``module`` holds ``draw`` or
-    ``build``; ``arrays`` are the ``.npz`` files of each run that it reads beside the tidy table; ``measures`` are
-    the measurements that it draws, the one that it needs of each run first (``training`` is the run itself); ``paper``
-    says what the paper's own item shows, and is empty where the
-    paper has none."""
+    """A figure, drawn by ``draw`` of its module, or a table, built by ``build``.
 
-    kind: str
+    ``subject`` says in a few words what it shows, ``reading`` how it is read, ``arrays`` are the ``.npz`` files of each
+    run that it reads beside the tidy table, ``measures`` the measurements that it draws, the one that it needs of each
+    run first (``training`` is the run itself; "every" stands for all), and ``counterpart`` what a paper's own one shows.
+    ``group`` is the heading that the report and the site list it under where it is neither a paper's nor one of the
+    appendix.  All values are literals; name and module are those of the file.
+    """
+
     title: str
     subject: str
-    module: str
+    reading: str = ""
     arrays: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
-    paper: str = ""
+    counterpart: str = ""
+    group: str = ""
+    name: str = ""
+    module: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``figure`` or ``table``."""
+        return "figure" if self.name.startswith("fig") else "table"
+
+    @property
+    def paper(self) -> str:
+        """Key of the paper whose item it is, the name of the folder; empty where it is of any suite."""
+        return self.module.split(".")[3] if self.module.startswith("bench.report.papers.") else ""
 
 
-EVERY = ("psnr", "jacobian", "attention", "frechet", "memorization", "halves", "along", "cost")
+def _declared(path: Path) -> Item | None:
+    """Return the item that a module declares, None where it declares none."""
+    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ITEM":
+            given = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
+            item = Item(*map(ast.literal_eval, node.value.args), **given)
+            module = ".".join(("bench.report", *path.relative_to(ROOT).with_suffix("").parts))
+            measures = EVERY if item.measures == ("every",) else item.measures
+            return dataclasses.replace(item, name=path.stem, module=module, measures=measures)
+    return None
 
-ITEMS = {
-    "fig1": Item(
-        "figure",
-        "Figure 1",
-        "Jacobian eigenvectors of three denoisers",
-        "bench.report.figures.fig1",
-        ("jacobian",),
-        measures=("jacobian",),
-        paper="a one-channel UNet, a UNet and a DiT on CelebA",
-    ),
-    "fig2": Item(
-        "figure",
-        "Figure 2",
-        "PSNR and PSNR gap by step",
-        "bench.report.figures.fig2",
-        measures=("psnr",),
-        paper="UNet and DiT-XS/1 on CelebA, N = 1,000, 10,000 and 100,000, three shuffles, 300 images",
-    ),
-    "fig3": Item(
-        "figure",
-        "Figure 3",
-        "Jacobian eigenvectors and spectra at small and large N",
-        "bench.report.figures.fig3",
-        ("jacobian",),
-        measures=("jacobian", "cost"),
-        paper="UNet and DiT-XS/1 on CelebA, N = 10 and 100,000",
-    ),
-    "fig4": Item(
-        "figure",
-        "Figure 4",
-        "Attention maps by layer and N",
-        "bench.report.figures.fig4",
-        ("attention",),
-        measures=("attention",),
-        paper="DiT-XS/1 on CelebA, N = 10, 1,000 and 100,000",
-    ),
-    "fig5": Item(
-        "figure",
-        "Figure 5",
-        "Global and local attention",
-        "bench.report.figures.fig5",
-        paper="a 4x4 grid and a 3x3 window",
-    ),
-    "fig6": Item(
-        "figure",
-        "Figure 6",
-        "PSNR gap with and without local attention",
-        "bench.report.figures.fig6",
-        measures=("psnr",),
-        paper="DiT-XS/1 and DiT-S/1 on CelebA, ImageNet and four LSUN categories, 32x32, N = 1,000, 10,000 and 100,000",
-    ),
-    "fig7": Item(
-        "figure",
-        "Figure 7",
-        "PSNR gap by placement of local attention",
-        "bench.report.figures.fig7",
-        measures=("psnr",),
-        paper="DiT-XS/1 on CelebA and ImageNet, N = 1,000, 10,000 and 100,000",
-    ),
-    "fig8": Item(
-        "figure",
-        "Figure 8",
-        "PSNR gap by window size",
-        "bench.report.figures.fig8",
-        measures=("psnr",),
-        paper="DiT-XS/1 on CelebA and ImageNet, N = 1,000, 10,000 and 100,000",
-    ),
-    "tab1": Item(
-        "table",
-        "Table 1",
-        "Distance of samples with and without local attention",
-        "bench.report.tables.tab1",
-        measures=("frechet", "psnr"),
-        paper="DiT-XS/1 and DiT-S/1 on CelebA, ImageNet and four LSUN categories, 32x32, N = 10,000 and 100,000",
-    ),
-    "tab2": Item(
-        "table",
-        "Table 2",
-        "Distance of samples by placement",
-        "bench.report.tables.tab2",
-        measures=("frechet",),
-        paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
-    ),
-    "tab3": Item(
-        "table",
-        "Table 3",
-        "Distance of samples by window size",
-        "bench.report.tables.tab3",
-        measures=("frechet",),
-        paper="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
-    ),
-    "tabCapacity": Item(
-        "table", "Table A3", "Capacity control", "bench.report.tables.capacity", measures=("psnr",)
-    ),
-    "tabClaims": Item(
-        "table", "Claims", "Sentences of the papers, judged", "bench.report.tables.claims", measures=EVERY
-    ),
-    "tabQuality": Item(
-        "table",
-        "Quality",
-        "What is impossible in the runs, and what is undertrained",
-        "bench.report.tables.quality",
-        ("psnr",),
-        measures=EVERY,
-    ),
-    "tabProtocol": Item(
-        "table", "Protocol", "Settings, and which are assumed", "bench.report.tables.protocol"
-    ),
-}
 
-# The appendix of this project; the paper's own could not be obtained.
-_FIGURES = (
-    ("Jacobian spectra with and without local attention", ("jacobian",), ()),
-    ("Spectra over noise levels, against PCA and DCT", ("jacobian",), ()),
-    ("Noise prediction against image estimate: Jacobians of one network", ("jacobian",), ()),
-    ("Locality of attention in numbers, by layer and N", ("attention",), ()),
-    ("Locality of attention along training", ("along",), ()),
-    ("Sensitivity of Fig. 4 to its colour threshold", ("attention",), ("attention",)),
-    ("Pixel-permutation control", ("psnr",), ()),
-    ("PSNR against input noise, with C-alpha slopes", ("psnr",), ("psnr",)),
-    ("Two networks on disjoint halves", ("halves",), ()),
-    ("Share of copied samples", ("memorization",), ()),
-    ("Samples and their nearest training images", ("memorization", "frechet"), ("samples", "memorization")),
-    ("Training curves", ("training",), ()),
-    ("Cost against quality", ("psnr", "cost"), ()),
-    ("Shape of the leading eigenvectors in numbers", ("jacobian",), ()),
-)
-_TABLES = (
-    (
-        "A1",
-        "All models, UNets and controls among them",
-        "overview",
-        ("psnr", "frechet", "memorization", "cost"),
-    ),
-    ("A2", "Measures of samples beside one distance", "distances", ("frechet", "memorization")),
-    ("A4", "Families at equal parameters and at equal multiply-adds", "equal", ("psnr", "cost")),
-    ("A5", "Conditioning blocks of DiT", "variants", ("psnr", "frechet")),
-    ("A6", "Ablation of U-DiT", "variants", ("psnr", "frechet")),
-    ("A7", "Encoder against decoder (ASCEND, IU-ViT)", "variants", ("psnr", "frechet")),
-)
-ITEMS |= {
-    f"figA{n}": Item("figure", f"Figure A{n}", subject, f"bench.report.figures.figA{n}", arrays, measures)
-    for n, (subject, measures, arrays) in enumerate(_FIGURES, start=1)
-}
-ITEMS |= {
-    f"tab{n}": Item("table", f"Table {n}", subject, f"bench.report.tables.{module}", measures=measures)
-    for n, subject, module, measures in _TABLES
-}
+def discover() -> dict[str, Item]:
+    """Return name -> item of every module that declares one, in the order of their titles."""
+    files = [*ROOT.glob("figures/*.py"), *ROOT.glob("tables/*.py"), *ROOT.glob("papers/*/*.py")]
+    found: dict[str, Item] = {}
+    for item in filter(None, map(_declared, sorted(files))):
+        assert item.name not in found, f"{item.module} and {found[item.name].module} are items of one name"
+        found[item.name] = item
+    return dict(sorted(found.items(), key=lambda pair: _in_order(pair[1].title)))
+
+
+def _in_order(title: str) -> list[tuple[int, str]]:
+    """Return a key that sorts Figure 2 before Figure 10 before Figure A1."""
+    return [
+        (int(part), "") if part.isdigit() else (10**9, part) for part in re.split(r"(\d+)", title) if part
+    ]
+
+
+ITEMS = discover()
 
 
 def category(name: str) -> str:
     """Return the heading that an item stands under in the report and on the site."""
-    if name in ("tabClaims", "tabQuality", "tabProtocol"):
-        return "Claims, quality, protocol"
-    kind = f"{ITEMS[name].kind}s"
-    return f"Appendix {kind}" if name[3] in "AC" else f"Paper {kind}"
+    item = ITEMS[name]
+    return item.group or f"{'Paper' if item.paper else 'Appendix'} {item.kind}s"
 
 
 def code_of(name: str) -> str:

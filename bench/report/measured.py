@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.context import Context
-from bench.report.published import COLUMNS
+from bench.report.literature import COLUMNS
 
 
 def measured(context: Context) -> pd.DataFrame:
-    """Return the tidy table with :data:`bench.report.published.COLUMNS`."""
+    """Return the tidy table with :data:`bench.report.literature.COLUMNS`."""
     table, models = context.table, context.plan["models"]
     unknown = pd.Series({name: info["label"] for name, info in models.items()})
     names = table["model"]
@@ -18,7 +18,7 @@ def measured(context: Context) -> pd.DataFrame:
         version="",
         label=names.map(unknown).fillna(names),
         family=names.map({name: info["family"] for name, info in models.items()}),
-        variant=names.map({name: info["variant"] or "" for name, info in models.items()}),
+        role=names.map({name: context.role(name) for name in models}),
         root=names.map({name: info["baseline"] or name for name, info in models.items()}),
         dataset=table["dataset"].map(
             {name: info["title"] for name, info in context.plan["datasets"].items()}

@@ -35,8 +35,8 @@ def render(name: str, suite: str, kind: str) -> Path:
     else:
         table = module.build(context)
         caption = table.caption
-    if item.paper:
-        caption += f" The paper's own shows {item.paper}."
+    if item.counterpart:
+        caption += f" The paper's own shows {item.counterpart}."
     if item.measures:
         caption += context.missing(item.measures[0])
     caption += stale_note(context, item)

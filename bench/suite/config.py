@@ -253,18 +253,18 @@ def _resolve(name: str, raw: dict[str, ModelPreset], seen: tuple[str, ...] = ())
     return dataclasses.replace(preset, **inherited, options=options, label=preset.label or name)
 
 
-def suite_names() -> list[str]:
-    """Return the names of all suites of ``config/suites``."""
-    return sorted(path.stem for path in (folder() / "suites").glob("*.yaml"))
+def suites() -> dict[str, Path]:
+    """Return the files of all suites by name: ``config/suites`` and ``config/papers/*/suites``."""
+    files = [*folder().glob("suites/*.yaml"), *folder().glob("papers/*/suites/*.yaml")]
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 def suite_path(suite: str) -> Path:
-    """Return the file of a suite: ``config/suites/NAME.yaml``; raises BenchError with the nearest name."""
-    path = folder() / "suites" / f"{suite}.yaml"
-    if not path.is_file():
-        known = suite_names()
+    """Return the file of a suite; raises BenchError with the nearest name."""
+    known = suites()
+    if suite not in known:
         raise BenchError(f"There is no suite {suite!r}{nearest(suite, known)}; known: {', '.join(known)}.")
-    return path
+    return known[suite]
 
 
 def load_suite(suite: str) -> SuiteOptions:

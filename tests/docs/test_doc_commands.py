@@ -48,7 +48,7 @@ def _help(words: list[str]) -> str:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_suites(page):
-    known = set(config.suite_names()) | PLACEHOLDERS
+    known = set(config.suites()) | PLACEHOLDERS
     text = page.read_text(encoding="utf-8")
     for suite in re.findall(r"(?:--suite |suite=)([A-Za-z]\w*)", text):
         assert suite in known, f"{page.name}: suite {suite}"

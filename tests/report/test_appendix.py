@@ -18,7 +18,7 @@ from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
 from bench.report.paired import difference, judged, meaning
 from bench.report.quality import CONTROLS
-from bench.report.tables.wording import protocol_in_words
+from bench.report.protocols import protocol_in_words
 from bench.results.statistics import paired_interval
 from bench.results.tidy import read_tidy
 from bench.suite import config, plan

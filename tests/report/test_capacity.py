@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.cli import main
-from bench.report.tables.capacity import ladder, locals_of, match
+from bench.report.tables.tabCapacity import ladder, locals_of, match
 from bench.results.tidy import COLUMNS
 from bench.suite import plan
 from bench.support import paths

@@ -13,7 +13,7 @@ import pytest
 from synthetic import make
 
 from bench.cli import main
-from bench.report.figures.fig5 import mask
+from bench.report.papers.an2024.fig5 import mask
 from bench.report.items import ITEMS
 from bench.support import paths
 

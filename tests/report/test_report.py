@@ -14,7 +14,7 @@ import pytest
 
 from bench.cli import main
 from bench.report.items import ITEMS
-from bench.report.tables.tab1 import percent
+from bench.report.papers.an2024.tab1 import percent
 from bench.results.tidy import COLUMNS, METRICS, combine, read_tidy
 from bench.suite import plan
 from bench.support import paths

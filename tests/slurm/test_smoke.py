@@ -12,7 +12,7 @@ import pytest
 from harness import REPOSITORY
 
 COPIED = (
-    "Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit", "results/published",
+    "Snakefile", "bench", "config", "workflow", "slurm", "snakemake_executor_plugin_submitit",
 )  # fmt: skip
 # The looks at the queue are closer together than on a real site; all else is the committed profile
 QUICK = ["--submitit-queue-interval", "2", "--seconds-between-status-checks", "1", "--latency-wait", "10"]

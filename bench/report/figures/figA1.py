@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import OPERATORS, band, curve, jacobian, level
+from bench.report.items import Item
 from bench.report.style import count, legend, panels
+
+ITEM = Item(
+    title="Figure A1",
+    subject="Jacobian spectra with and without local attention",
+    measures=("jacobian",),
+)
 
 
 def draw(context: Context) -> tuple[Figure, str]:

@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import field
+from bench.report.items import Item
 from bench.report.style import MARKERS, PALETTE, count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A10",
+    subject="Share of copied samples",
+    measures=("memorization",),
+)
 
 
 def draw(context: Context) -> tuple[Figure, str]:

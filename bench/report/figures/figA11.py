@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
+from bench.report.items import Item
 from bench.report.style import count, new_figure, picture, withheld
+
+ITEM = Item(
+    title="Figure A11",
+    subject="Samples and their nearest training images",
+    arrays=("samples", "memorization"),
+    measures=("memorization", "frechet"),
+)
 
 SHOWN = 12
 

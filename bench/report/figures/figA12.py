@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import looks
+from bench.report.items import Item
 from bench.report.style import count, label_rows, legend, panels
+
+ITEM = Item(
+    title="Figure A12",
+    subject="Training curves",
+    measures=("training",),
+)
 
 
 def draw(context: Context) -> tuple[Figure, str]:

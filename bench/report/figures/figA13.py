@@ -8,8 +8,15 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import DASHES, looks
+from bench.report.items import Item
 from bench.report.quality import CONTROLS
 from bench.report.style import count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A13",
+    subject="Cost against quality",
+    measures=("psnr", "cost"),
+)
 
 COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))
 

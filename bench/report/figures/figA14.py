@@ -6,7 +6,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import OPERATORS, band, curve, jacobian, level, name_columns, size_of
+from bench.report.items import Item
 from bench.report.style import PALETTE, count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A14",
+    subject="Shape of the leading eigenvectors in numbers",
+    measures=("jacobian",),
+)
 
 METRICS = (
     ("jacobian_participation", "share of pixels that\nvector k lives on"),

@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import OPERATORS, curve, jacobian, size_of
+from bench.report.items import Item
 from bench.report.style import count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A2",
+    subject="Spectra over noise levels, against PCA and DCT",
+    measures=("jacobian",),
+)
 
 MOST = 4  # models side by side
 

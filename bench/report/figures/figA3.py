@@ -6,8 +6,15 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import OPERATORS, curve, jacobian, level, name_columns, paper_step
-from bench.report.figures.fig3 import LOOKS
+from bench.report.items import Item
+from bench.report.papers.an2024.fig3 import LOOKS
 from bench.report.style import count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A3",
+    subject="Noise prediction against image estimate: Jacobians of one network",
+    measures=("jacobian",),
+)
 
 MOST = 4  # models side by side
 

@@ -8,7 +8,14 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
 from bench.report.curves import band, curve, name_columns
+from bench.report.items import Item
 from bench.report.style import count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A4",
+    subject="Locality of attention in numbers, by layer and N",
+    measures=("attention",),
+)
 
 METRICS = (
     ("attention_distance", "mean distance\n(tokens) ←"),

@@ -7,7 +7,14 @@ from matplotlib.figure import Figure
 
 from bench.report.context import Context
 from bench.report.curves import band, curve, field
+from bench.report.items import Item
 from bench.report.style import count, legend, new_figure
+
+ITEM = Item(
+    title="Figure A5",
+    subject="Locality of attention along training",
+    measures=("along",),
+)
 
 MOST = 3  # models side by side
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.figures.fig4 import PAPER_TOKENS, colour_top, normalised
+from bench.report.items import Item
+from bench.report.papers.an2024.fig4 import PAPER_TOKENS, colour_top, normalised
 from bench.report.style import count, new_figure, picture
+
+ITEM = Item(
+    title="Figure A6",
+    subject="Sensitivity of Fig. 4 to its colour threshold",
+    arrays=("attention",),
+    measures=("attention",),
+)
 
 TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)  # the paper shows 0.1
 

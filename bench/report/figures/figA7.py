@@ -8,7 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
+from bench.report.items import Item
 from bench.report.style import HATCH, PALETTE, count, legend, panels
+
+ITEM = Item(
+    title="Figure A7",
+    subject="Pixel-permutation control",
+    measures=("psnr",),
+)
 
 BAR = 0.38
 
