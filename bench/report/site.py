@@ -18,7 +18,7 @@ from bench.support.files import read_json
 # Pages of docs/ by heading; a page that is not named stands under "More".
 NAVIGATION = {
     "Start": ("index", "quick-start", "one-figure", "pieces", "cluster", "costs"),
-    "Extend": ("add-architecture", "add-measurement", "add-figure", "data", "models"),
+    "Extend": ("add-architecture", "add-measurement", "add-figure", "add-paper", "data", "models"),
     "Protocol": ("protocol", "measurements", "samples", "controls", "capacity", "bias-free", "limits"),
     "Results": ("report", "leaderboard", "baselines", "claims", "results"),
     "Reference": ("options",),

@@ -17,8 +17,8 @@ from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
 from bench.report.paired import difference, judged, meaning
-from bench.report.quality import CONTROLS
 from bench.report.protocols import protocol_in_words
+from bench.report.quality import CONTROLS
 from bench.results.statistics import paired_interval
 from bench.results.tidy import read_tidy
 from bench.suite import config, plan

@@ -13,8 +13,8 @@ import pytest
 from synthetic import make
 
 from bench.cli import main
-from bench.report.papers.an2024.fig5 import mask
 from bench.report.items import ITEMS
+from bench.report.papers.an2024.fig5 import mask
 from bench.support import paths
 
 SUITE = "paper"
@@ -140,4 +140,5 @@ def test_a_suite_without_placements_says_which_models_it_needs(capsys):
 
 
 def test_every_item_of_the_paper_is_known():
-    assert [*ITEMS][:11] == [*(f"fig{i}" for i in range(1, 9)), *(f"tab{i}" for i in range(1, 4))]
+    own = [name for name, item in ITEMS.items() if item.paper == "an2024"]
+    assert own == [*(f"fig{i}" for i in range(1, 9)), *(f"tab{i}" for i in range(1, 4))]

@@ -11,9 +11,9 @@ import pytest
 from synthetic import make
 
 from bench.report.context import Context
+from bench.report.items import ITEMS
 from bench.report.papers.an2024.fig4 import shown_layers
 from bench.report.papers.an2024.fig8 import in_words
-from bench.report.items import ITEMS
 
 ROOT = Path(__file__).parent.parent.parent
 

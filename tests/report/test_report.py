@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shutil
 import subprocess
@@ -201,3 +202,18 @@ def test_combining_keeps_every_digit(tmp_path):
     assert read_tidy(tmp_path / "tidy.csv")["value"][0] == 0.1 + 0.2
     with pytest.raises(BenchError, match="stands twice"):
         combine([tmp_path / "a.csv", tmp_path / "a.csv"], tmp_path / "tidy.csv")
+
+
+def test_every_module_that_declares_an_item_is_one():
+    """Read from the syntax tree, the declarations equal those of the imported modules."""
+    for name, item in ITEMS.items():
+        module = importlib.import_module(item.module)
+        own = module.ITEM
+        assert (own.title, own.subject, own.arrays) == (item.title, item.subject, item.arrays)
+        assert hasattr(module, "draw" if item.kind == "figure" else "build"), name
+        assert name.startswith(("fig", "tab"))
+
+
+def test_listing_items_imports_none_of_them():
+    code = "import sys; import bench.report.items; sys.exit(any(m in sys.modules for m in ('matplotlib', 'pandas', 'torch')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
