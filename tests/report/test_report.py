@@ -215,5 +215,5 @@ def test_every_module_that_declares_an_item_is_one():
 
 
 def test_listing_items_imports_none_of_them():
-    code = "import sys; import bench.report.items; sys.exit(any(m in sys.modules for m in ('matplotlib', 'pandas', 'torch')))"
+    code = "import sys; import bench.report.items; sys.exit('matplotlib' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
