@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+from bench.support import git
+
 ROOT = Path(__file__).resolve().parents[2]
 _BEGAN = time.time()  # of this process, but for the interpreter's start
 
@@ -29,7 +31,7 @@ def environment(device: str = "cpu") -> dict:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **machine(device),
         "versions": versions,
-        "git": _git(),
+        "git": git.state(),
         "job": job(device),
     }
 
@@ -99,12 +101,6 @@ def _device_name(device: str) -> str:
     import torch
 
     return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda})"
-
-
-def _git() -> dict:
-    at = ("git", "-C", str(ROOT))
-    status = _ask(*at, "status", "--porcelain", "--untracked-files=no", "--", "bench")
-    return {"commit": _ask(*at, "rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
 def _ask(*words: str) -> str | None:
