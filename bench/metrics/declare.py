@@ -33,12 +33,16 @@ class Margin(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One metric of the tidy table: unit, which way is better ('' where neither), meaning, and margin if it is judged."""
+    """One metric of the tidy table: unit, which way is better ('' where neither), meaning, and margin if it is judged.
+
+    ``name`` is the readers' name of a metric that is judged.
+    """
 
     unit: str
     better: Literal["higher", "lower", ""]
     meaning: str
     margin: Margin | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

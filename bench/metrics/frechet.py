@@ -87,8 +87,9 @@ MEASUREMENT = Measurement(
             "lower",
             "Fréchet distance of samples to the train pool in the feature space of the protocol",
             DISTANCE,
+            "Fréchet distance",
         ),
-        "fid": Row("", "lower", "Fréchet distance in Inception features", DISTANCE),
+        "fid": Row("", "lower", "Fréchet distance in Inception features", DISTANCE, "FID"),
         "kernel_distance": Row(
             "",
             "lower",

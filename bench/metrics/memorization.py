@@ -61,6 +61,7 @@ MEASUREMENT = Measurement(
             "lower",
             "share of samples whose nearest training image is closer than a share of the distance to the second",
             Margin(0.01),
+            "share of copies",
         ),
         "nearest_distance": Row(
             "", "", "root mean square distance to the nearest training image, mean over samples"

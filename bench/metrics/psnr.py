@@ -42,11 +42,11 @@ MEASUREMENT = Measurement(
     PsnrOptions,
     {
         "psnr": Row("dB", "higher", "PSNR of the one-step x0 estimate at a step index, mean over images"),
-        "psnr_mean": Row("dB", "higher", "plain mean of psnr over the step indices", DECIBELS),
+        "psnr_mean": Row("dB", "higher", "plain mean of psnr over the step indices", DECIBELS, "test PSNR"),
         "psnr_unclipped": Row("dB", "higher", "psnr of the estimate that is not clipped to the data range"),
         "psnr_unclipped_mean": Row("dB", "higher", "plain mean of psnr_unclipped over the step indices"),
         "psnr_gap": Row("dB", "lower", "train minus test PSNR at a step index, clipped at 0"),
-        "psnr_gap_mean": Row("dB", "lower", "plain mean of psnr_gap over the step indices", GAP),
+        "psnr_gap_mean": Row("dB", "lower", "plain mean of psnr_gap over the step indices", GAP, "PSNR gap"),
         "psnr_gap_signed": Row("dB", "lower", "train minus test PSNR at a step index"),
         "psnr_gap_signed_mean": Row("dB", "lower", "plain mean of psnr_gap_signed over the step indices"),
     },
