@@ -77,7 +77,7 @@ def compare(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
     """Compare a measured architecture with a suite's baselines."""
     from bench.compare import pages
     from bench.suite import plan
-    from bench.suite.fingerprint import fingerprint
+    from bench.support.fingerprint import fingerprint
 
     check_code(expect_code, fingerprint("bench.compare.pages"))
     stem = pages.write(plan.load(suite))

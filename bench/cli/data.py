@@ -57,7 +57,7 @@ def _folder(name: str) -> Path:
 
 def _check_code(expect_code: str | None, rule: str) -> None:
     from bench.suite import plan
-    from bench.suite.fingerprint import fingerprint
+    from bench.support.fingerprint import fingerprint
 
     check_code(expect_code, fingerprint(*plan.entries(rule)))
 

@@ -35,7 +35,7 @@ def train(
 ) -> int:
     """Train a run, or resume it."""
     from bench.suite import plan
-    from bench.suite.fingerprint import definitions
+    from bench.support.fingerprint import definitions
 
     loaded = plan.load(suite)
     spec = loaded.run(run)
@@ -130,7 +130,7 @@ def sample(
     from bench.jobs.run import Run
     from bench.metrics.numerics.sampling import draw_samples
     from bench.metrics.samples import SamplesOptions
-    from bench.support.files import save_arrays
+    from bench.support.arrays import save_arrays
 
     trained = Run(paths.run_folder(suite, run), device)
     stem = out or trained.folder / "sample"
@@ -152,7 +152,7 @@ def reference(
     """Compute a dataset's reference statistics in a feature space."""
     from bench.jobs.measure import write_reference
     from bench.suite import plan
-    from bench.suite.fingerprint import fingerprint
+    from bench.support.fingerprint import fingerprint
 
     check_code(expect_code, fingerprint(*plan.entries("reference")))
     write_reference(dataset, features, pool, count, torch_device(device, 1))
@@ -162,7 +162,7 @@ def reference(
 def classifier(dataset: Dataset, device: Device = None, expect_code: ExpectCode = None) -> None:
     """Train a dataset's classifier, whose features are a space."""
     from bench.suite import plan
-    from bench.suite.fingerprint import fingerprint
+    from bench.support.fingerprint import fingerprint
 
     check_code(expect_code, fingerprint(*plan.entries("classifier")))
     device = torch_device(device, 1)
@@ -180,7 +180,7 @@ def tidy(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
     """Collect the measurements of a suite's runs into one table."""
     from bench.results.tidy import combine
     from bench.suite import plan
-    from bench.suite.fingerprint import fingerprint
+    from bench.support.fingerprint import fingerprint
 
     check_code(expect_code, fingerprint("bench.results.tidy"))
     loaded = plan.load(suite)

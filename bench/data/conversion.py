@@ -15,10 +15,10 @@ from bench.data.importers import stream
 from bench.data.options import DatasetOptions
 from bench.data.sources import FolderReader, Source
 from bench.data.storage import ArrayWriter
-from bench.suite.fingerprint import fingerprint
 from bench.support.console import Progress, say
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, write_json
+from bench.support.fingerprint import fingerprint
 
 NAMED = 100  # files that are named on the way; all are counted
 EVERY = 5.0  # seconds between two notes of how far it came

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import Dataset, open_dataset
+from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
-from bench.support.files import save_arrays
 from bench.support.randomness import numpy_generator
 
 

@@ -17,9 +17,10 @@ from bench.results.tidy import COLUMNS, METRICS, check
 from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support import paths
+from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.files import digest, save_arrays, write_json, write_text
+from bench.support.files import digest, write_json, write_text
 from bench.support.options import to_dict
 from bench.support.provenance import environment
 

@@ -23,13 +23,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.suite import options
-from bench.suite.fingerprint import definitions
 from bench.suite.plan import Plan, entries, read
 from bench.support import paths
+from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.devices import torch_device
 from bench.support.errors import BenchError
-from bench.support.files import digest, read_json, save_arrays, write_json
+from bench.support.files import digest, read_json, write_json
+from bench.support.fingerprint import definitions
 from bench.support.matrix_rate import matrix_rate
 from bench.support.options import from_dict, to_dict
 from bench.training.options import recipe

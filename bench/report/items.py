@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.suite.fingerprint import fingerprint
+from bench.support.fingerprint import fingerprint
 
 ROOT = Path(__file__).parent
 EVERY = ("psnr", "jacobian", "attention", "frechet", "memorization", "halves", "along", "cost")

@@ -19,8 +19,9 @@ from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support import paths
+from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
-from bench.support.files import atomic, digest, read_json, save_arrays, write_json
+from bench.support.files import atomic, digest, read_json, write_json
 from bench.support.options import from_dict, to_dict
 from bench.support.provenance import environment
 from bench.training.options import recipe

@@ -16,11 +16,11 @@ from bench.metrics.declare import measurements
 from bench.models import registry
 from bench.models.spec import ModelSpec
 from bench.suite import candidate, config, options
-from bench.suite.fingerprint import fingerprint
 from bench.suite.options import RunSpec
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
+from bench.support.fingerprint import fingerprint
 from bench.support.options import from_dict, to_dict
 from bench.training.options import TrainingOptions, recipe
 

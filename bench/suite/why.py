@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from bench.suite.fingerprint import changes as code_changes
-from bench.suite.fingerprint import definitions
 from bench.suite.plan import Plan, entries
 from bench.support import paths
 from bench.support.files import read_json
+from bench.support.fingerprint import changes as code_changes
+from bench.support.fingerprint import definitions
 from bench.training.options import recipe
 
 

@@ -77,3 +77,21 @@ def torch_device(device: str | None, threads: int) -> str:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
     return device
+
+
+def name_of(device: str) -> str:
+    """Return the name of a device, ``cpu`` for a processor."""
+    if not device.startswith("cuda"):
+        return "cpu"
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda})"
+
+
+def peak_memory(device: str) -> int | None:
+    """Return the most memory that this process had on a GPU so far, in MiB; None for a processor."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    return round(torch.cuda.max_memory_allocated(device) / 2**20)

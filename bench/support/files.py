@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from bench.support.errors import BenchError
 
 
@@ -65,12 +63,6 @@ def read_json(path: str | Path) -> dict:
         raise BenchError(f"{path} does not exist.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); delete it and make it again.") from error
-
-
-def save_arrays(path: str | Path, **arrays: np.ndarray) -> None:
-    """Write a compressed ``.npz`` atomically; the same arrays give the same bytes."""
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
 
 
 def sha256(path: str | Path) -> str:

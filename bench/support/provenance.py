@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.support import git
+from bench.support import devices, git
 
 ROOT = Path(__file__).resolve().parents[2]
 _BEGAN = time.time()  # of this process, but for the interpreter's start
@@ -43,7 +43,7 @@ def machine(device: str = "cpu") -> dict:
         "machine": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
-        "device": _device_name(device),
+        "device": devices.name_of(device),
         "driver": _ask("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
         if device.startswith("cuda")
         else None,
@@ -72,16 +72,8 @@ def job(device: str = "cpu") -> dict:
         "queue_seconds": round(_BEGAN - float(submitted), 1) if submitted else None,
         "compute_seconds": round(time.time() - _BEGAN, 1),
         "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10)),
-        "peak_device_memory_mib": _device_memory(device),
+        "peak_device_memory_mib": devices.peak_memory(device),
     }
-
-
-def _device_memory(device: str) -> int | None:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return round(torch.cuda.max_memory_allocated(device) / 2**20)
 
 
 def _cpu() -> str:
@@ -93,14 +85,6 @@ def _cpu() -> str:
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
-
-
-def _device_name(device: str) -> str:
-    if not device.startswith("cuda"):
-        return "cpu"
-    import torch
-
-    return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda})"
 
 
 def _ask(*words: str) -> str | None:

@@ -10,7 +10,8 @@ import pandas as pd
 from bench.results.tidy import COLUMNS, METRICS
 from bench.suite import plan
 from bench.support import paths
-from bench.support.files import digest, save_arrays, write_json, write_text
+from bench.support.arrays import save_arrays
+from bench.support.files import digest, write_json, write_text
 from bench.support.options import to_dict
 
 SUITE = """

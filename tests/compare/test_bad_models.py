@@ -49,6 +49,6 @@ def test_the_plan_of_a_suite_with_a_model_that_raises(suite, monkeypatch, tmp_pa
     (tmp_path / "my_model.py").write_text(MODEL.replace(RETURNS, "raise RuntimeError('too deep')"))
     monkeypatch.setenv("BENCH_MODEL", json.dumps({"model": "my_model.py"}))
     assert main(["check", "--suite", "grid"]) == 1
-    assert "my_model.py: the forward pass of mine fails for 8x8x1 images (RuntimeError: too deep); mend" in (
+    assert "my_model.py: the forward pass of mine fails for 8x8x1 images (RuntimeError: too deep); fix" in (
         capsys.readouterr().err
     )

@@ -17,8 +17,9 @@ from bench.metrics.declare import Result
 from bench.metrics.frechet import FrechetOptions
 from bench.metrics.numerics import classifier, distances, features, reference
 from bench.support import paths
+from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
-from bench.support.files import save_arrays, sha256
+from bench.support.files import sha256
 from bench.support.torchvision_import import ensure_torchvision
 
 OPTIONS = FrechetOptions(features="random-conv", kernel_subsets=10)

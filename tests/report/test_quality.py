@@ -16,7 +16,7 @@ from bench.diffusion.schedule import make_schedule
 from bench.results.tidy import COLUMNS, METRICS
 from bench.suite import config, plan
 from bench.support import paths
-from bench.support.files import save_arrays
+from bench.support.arrays import save_arrays
 
 SUITE = """
 title: Checked

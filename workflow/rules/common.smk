@@ -11,7 +11,7 @@ from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest
 from bench.support.options import to_dict
-from bench.suite.fingerprint import fingerprint
+from bench.support.fingerprint import fingerprint
 from bench.report.items import ITEMS, category
 from bench.report.items import code_of as code_of_item
 
