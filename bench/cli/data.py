@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.arguments import Dataset, ExpectCode, dataset_names
+from bench.data.options import POOLS
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError, nearest
@@ -76,11 +77,12 @@ def _make(
 
 
 def _report(manifest: dict) -> None:
-    dropped = manifest["duplicates_dropped"]
+    counts = ", ".join(f"{manifest[pool]} {pool}" for pool in POOLS if manifest[pool])
+    dropped = {pool: n for pool, n in manifest["duplicates"]["dropped"].items() if n}
+    lost = "".join(f", {n} dropped from {pool} (another pool holds them too)" for pool, n in dropped.items())
+    side = manifest["resolution"]
     say(
-        f"{manifest['name']}: {manifest['train']} train and {manifest['test']} test images "
-        f"{manifest['resolution']}x{manifest['resolution']}x{manifest['channels']}, dropped from test "
-        f"{dropped['exact']} exact and {dropped['near']} near duplicates of training images, "
+        f"{manifest['name']}: {counts} images {side}x{side}x{manifest['channels']}{lost}, "
         f"{manifest['skipped']['count']} files skipped, sha256 {manifest['sha256']}"
     )
 
@@ -120,22 +122,25 @@ def import_images(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new dataset.")],
     source: Annotated[str, typer.Option(help="Folder, zip, tar, .npy, .npz or LMDB.")],
     resolution: Annotated[int, typer.Option(help="Side in pixels.")],
+    validation_source: _text("The same for the validation pool.") = None,
     test_source: _text("The same for the test pool.") = None,
     channels: Annotated[int | None, typer.Option(help="1 (grey), 3 (colour, default), 4 (latents).")] = None,
     test: Annotated[int | None, typer.Option(help="Test images, drawn at random.")] = None,
+    validation: Annotated[int | None, typer.Option(help="Validation images, drawn at random.")] = None,
     train: Annotated[
-        int | None,
-        typer.Option(help="Training images, drawn at random.", show_default="all that is not test"),
+        int | None, typer.Option(help="Training images, drawn at random.", show_default="the rest")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draws.", show_default="0")] = None,
     crop: _text("center (default), none, or left,top,right,bottom.") = None,
     filter: _text("nearest, box, bilinear, hamming, bicubic (default) or lanczos.") = None,
     variant: _text("permuted or grey.") = None,
     labels: _text("folder (the first in an image's path), or a .npy file of integers.") = None,
+    validation_labels: _text("The .npy file of --validation-source.") = None,
     test_labels: _text("The .npy file of --test-source.") = None,
     layout: _text("images (default), celeba, cifar10 or imagenet-batches.") = None,
     on_error: _text("fail (default) or skip what does not decode.") = None,
-    near_duplicates: _text("drop (default) from test, or keep.") = None,
+    near_duplicates: _text("drop (default) or keep images that nearly equal one of another pool.") = None,
+    drop_from: _text("Pool that loses what two pools hold: train (default) or test.") = None,
     title: _text("Name in figures and tables.") = None,
     no_redistribute: Annotated[
         bool, typer.Option("--no-redistribute", help="The images must not be passed on.")
@@ -149,12 +154,16 @@ def import_images(
     from bench.suite import config
 
     given: dict[str, Any] = {
-        "resolution": resolution, "channels": channels, "test": test, "train": train, "seed": seed, "filter": filter,
+        "resolution": resolution, "channels": channels, "test": test, "validation": validation, "train": train,
+        "seed": seed, "filter": filter, "drop_from": drop_from,
         "crop": _box(crop) if crop and "," in crop else crop, "variant": variant, "layout": layout,
         "on_error": on_error, "near_duplicates": near_duplicates, "title": title or name,
         "redistribute": not no_redistribute,
     }  # fmt: skip
-    files = {"source": source, "test_source": test_source, "labels": labels, "test_labels": test_labels}
+    files = {
+        "source": source, "validation_source": validation_source, "test_source": test_source,
+        "labels": labels, "validation_labels": validation_labels, "test_labels": test_labels,
+    }  # fmt: skip
     for key, value in files.items():
         if value is not None:  # a path as typed, not relative to the sources folder
             as_typed = sources is not None or (key == "labels" and value == "folder")
@@ -190,7 +199,7 @@ def verify(dataset: Built, sources: Sources = None) -> None:
     if checked and not (folder / "manifest.json").exists():
         return
     opened = open_dataset(folder)
-    for pool in ("train", "test"):
+    for pool in POOLS:
         opened.labels(pool)
     say(f"{opened.name}: content is as recorded, sha256 {opened.manifest['sha256']}")
 
@@ -226,13 +235,14 @@ def show(
     opened, out = open_dataset(folder), out or folder
     for line in describe(opened):
         print(line)
-    for pool in ("train", "test"):
+    pools = [pool for pool in POOLS if opened.manifest[pool]]
+    for pool in pools:
         images = getattr(opened, pool)
         save_sheet(out / f"{pool}.png", images[evenly(len(images), 64)])
     _report(opened.manifest)
     if not opened.manifest["redistribute"]:
         say("these images must not be passed on, nor pictures that show them")
-    say(f"contact sheets: {out / 'train.png'}, {out / 'test.png'}")
+    say(f"contact sheets: {', '.join(str(out / f'{pool}.png') for pool in pools)}")
 
 
 @app.command()

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from bench.data import duplicates
-from bench.data.dataset import Dataset, content_hash, joint_hash, open_dataset
-from bench.data.options import DatasetOptions
+from bench.data.dataset import content_hash, joint_hash, open_dataset
+from bench.data.options import POOLS, DatasetOptions
 from bench.data.pools import Pool, Record, import_pools
-from bench.data.procedural import TEST_START, draw, round_to_uint8
+from bench.data.procedural import START, draw, round_to_uint8
 from bench.data.storage import ArrayWriter, Rows, keep, publish, workshop
-from bench.data.views import View
+from bench.data.views import seen
 from bench.support.console import Progress
 from bench.support.errors import BenchError
 from bench.support.files import write_json, write_text
 from bench.support.options import to_dict
 
-POOLS = ("train", "test")
-LABELS = ("train_labels.npy", "test_labels.npy")
-DRAWN = 256  # procedural images that are drawn together
+FILES = tuple(f"{pool}.npy" for pool in POOLS)
+OPTIONAL = (*(f"{pool}_labels.npy" for pool in POOLS), "duplicates.csv")
+BLOCK = 256  # images that are drawn or transformed together
 NAMED = 100  # files that the manifest names; the counts are complete
 
 
@@ -46,14 +50,17 @@ def build_dataset(
     sources = sources_folder() if sources is None else Path(sources)
     try:
         with workshop(folder, name) as temporary:
-            made = _derive if options.base is not None else _build
-            manifest = made(name, options, temporary, sources, workers)
-            _check_hash(name, options, manifest)
+            if options.base is not None:
+                more = _derive(name, options, temporary)
+            elif options.family is not None:
+                more = _draw(name, options, temporary)
+            else:
+                more = _import(name, options, temporary, sources, workers)
+            manifest = _manifest(name, options, temporary, more)
             write_json(temporary / "manifest.json", manifest)
-            files = [f"{pool}.npy" for pool in POOLS] + list(LABELS if manifest["labels"] else ())
-            files += ["duplicates.csv"] if options.family is None and options.base is None else []
-            gone = {*LABELS, "duplicates.csv"} - set(files)
-            publish(temporary, folder, (*files, "manifest.json"), tuple(gone))
+            made = [file for file in OPTIONAL if (temporary / file).exists()]
+            gone = set(OPTIONAL) - set(made)
+            publish(temporary, folder, (*FILES, *made, "manifest.json"), tuple(gone))
     except OSError as error:
         raise BenchError(
             f"Cannot write {folder}: {error.strerror or error}; free space or choose another."
@@ -61,151 +68,16 @@ def build_dataset(
     return manifest
 
 
-def _check_hash(name: str, options: DatasetOptions, manifest: dict) -> None:
-    if options.sha256 is not None and manifest["sha256"] != options.sha256:
-        raise BenchError(
-            f"{name} has the content hash {manifest['sha256']}, not {options.sha256} as its row says: "
-            "source, options or Pillow's decoders are not the same; mend or remove the row's sha256."
-        )
-
-
-def _build(name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int) -> dict:
-    record = Record()
-    labels = None
-    if options.family is not None:
-        _draw(folder / "train.npy", options, 0, options.train or 0, name)
-        _draw(folder / "test.npy", options, TEST_START, options.test, name)
-        pools = _pools(folder)
-        found, _ = _find_duplicates(name, options, pools["train"], pools["test"])
-    else:
-        imported = import_pools(name, options, folder, sources, workers, record)
-        found, imported["test"] = _drop_duplicates(name, options, imported, folder)
-        labels = _write(imported, folder)
-        pools = _pools(folder)
-    view = None
-    if options.variant is not None:
-        view = _view(options, None, list(pools["train"].shape[1:]))
-        pools = {p: View(i, options.resolution, options.filter, options.variant) for p, i in pools.items()}
-    more = {
-        **found,
-        "skipped": {"count": len(record.skipped), "files": record.skipped[:NAMED]},
-        "sources": record.sources,
-    }
-    return _manifest(name, options, pools, more, labels, view)
-
-
-def _pools(folder: Path) -> dict[str, Rows]:
-    return {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
-
-
-def _draw(path: Path, options: DatasetOptions, start: int, count: int, name: str) -> None:
-    shape = (options.resolution, options.resolution, options.channels)
-    with (
-        ArrayWriter(path, count, shape) as writer,
-        Progress(count, f"{name} {path.stem}", "image") as progress,
-    ):
-        for first in range(0, count, DRAWN):
-            images = round_to_uint8(draw(options, start + first, min(DRAWN, count - first)))
-            writer.put(first, images)
-            progress.advance(len(images))
-
-
-def _find_duplicates(name: str, options: DatasetOptions, train, test) -> tuple[dict, list]:
-    """Compare the pools; return what the manifest says, and (test, train, rms) of each test image to drop.
-
-    Exact ones are always dropped, near ones with ``near_duplicates: drop``.
-    """
-    same, within = duplicates.exact(train, test)
-    near: list[tuple[int, int, float]] = []
-    if options.family is None:  # draws of a law are independent, however close
-        near = [pair for pair in duplicates.near(train, test) if pair[0] not in same]
-    close = {index for index, _, _ in near}
-    dropped = near if options.near_duplicates == "drop" else []
-    pairs = sorted([(i, j, 0.0) for i, j in same.items()] + near)
-    found = {
-        "duplicates_dropped": {"exact": len(same), "near": len({index for index, _, _ in dropped})},
-        "duplicates_within": within,
-        "near_duplicates": {"count": len(close), "limit_rms": duplicates.NEAR},
-    }
-    return found, pairs
-
-
-def _drop_duplicates(
-    name: str, options: DatasetOptions, pools: dict[str, Pool], folder: Path
-) -> tuple[dict, Pool]:
-    """Drop test images that are also training images; list all such pairs in ``duplicates.csv``."""
-    train, test = pools["train"], pools["test"]
-    found, pairs = _find_duplicates(name, options, train.images, test.images)
-    lines = ["test,train,rms"]
-    for i, j, rms in pairs:
-        lines.append(",".join([*(_cell(text) for text in (test.names[i], train.names[j])), f"{rms:.2f}"]))
-    write_text(folder / "duplicates.csv", "\n".join(lines) + "\n")
-    keep_near = options.near_duplicates == "keep"
-    gone = {index for index, _, rms in pairs if rms == 0 or not keep_near}
-    if len(gone) == len(test.rows):
-        raise BenchError(f"{name}: every test image is also a training image; give another test_source.")
-    return found, test.take(np.array([i for i in range(len(test.rows)) if i not in gone], np.int64))
-
-
-def _cell(text: str) -> str:
-    quoted = text.encode("utf-8", "backslashreplace").decode().replace('"', '""')
-    return f'"{quoted}"' if any(mark in quoted for mark in ',"\n\r') else quoted
-
-
-def _write(pools: dict[str, Pool], folder: Path) -> dict | None:
-    """Write images and labels of both pools; return what the manifest says about the labels."""
-    hashes = {}
-    for name, pool in pools.items():
-        keep(pool.images, folder / f"{name}.npy")
-        if pool.labels is not None:
-            np.save(folder / f"{name}_labels.npy", pool.labels)
-            hashes[f"{name}_sha256"] = content_hash(pool.labels)
-    return {"names": pools["train"].classes, **hashes} if hashes else None
-
-
-def _derive(name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int) -> dict:
-    """Make a variant of the dataset beside this one: links to its files, and a manifest of its own."""
-    base = open_dataset(folder.parent / str(options.base), verify=False)
-    _check_base(name, options, base)
-    for file in ("train.npy", "test.npy", *(LABELS if base.manifest["labels"] else ())):
-        (folder / file).unlink(missing_ok=True)
-        (folder / file).symlink_to(Path("..", base.folder.name, file))
-    pools = {
-        pool: View(images, options.resolution, options.filter, options.variant)
-        for pool, images in _pools(base.folder).items()
-    }
-    kept = ("duplicates_dropped", "duplicates_within", "near_duplicates", "skipped", "sources")
-    more = {key: base.manifest[key] for key in kept}
-    view = _view(options, base.manifest["sha256"], list(base.train.shape[1:]))
-    return _manifest(name, options, pools, more, base.manifest["labels"], view)
-
-
-def _check_base(name: str, options: DatasetOptions, base: Dataset) -> None:
-    if base.manifest.get("view"):
-        raise BenchError(f"{base.folder} is itself a variant; give {name} the dataset that it is made of.")
-    if options.resolution > base.manifest["resolution"]:
-        raise BenchError(
-            f"{name} has the resolution {options.resolution}, more than the {base.manifest['resolution']} of its "
-            f"base {options.base}; import the source again at {options.resolution}."
-        )
-
-
-def _view(options: DatasetOptions, base_hash: str | None, stored: list[int]) -> dict:
-    """Return how the pools are seen, for :func:`open_dataset`; ``stored`` is the shape of a stored image."""
-    return {
-        "base": options.base,
-        "base_sha256": base_hash,
-        "variant": options.variant,
-        "filter": options.filter,
-        "stored": stored,
-    }
-
-
-def _manifest(
-    name: str, options: DatasetOptions, pools: dict, more: dict, labels: dict | None, view: dict | None
-) -> dict:
-    hashes = {pool: content_hash(images) for pool, images in pools.items()}
+def _manifest(name: str, options: DatasetOptions, folder: Path, more: dict) -> dict:
     shape = [options.resolution, options.resolution, options.channels]
+    pools = {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
+    hashes = {pool: content_hash(images) for pool, images in pools.items()}
+    content = joint_hash(hashes["train"], hashes["test"], shape)
+    if options.sha256 is not None and content != options.sha256:
+        raise BenchError(
+            f"{name} has the content hash {content}, not {options.sha256} as its row says: source, options "
+            "or Pillow's decoders are not the same; correct or remove the row's sha256."
+        )
     return {
         "name": name,
         "title": options.title,
@@ -213,13 +85,148 @@ def _manifest(
         "resolution": options.resolution,
         "channels": options.channels,
         **{pool: len(images) for pool, images in pools.items()},
-        "sha256": joint_hash(hashes["train"], hashes["test"], shape),
+        "sha256": content,
         **{f"{pool}_sha256": value for pool, value in hashes.items()},
-        **more,
         "redistribute": options.redistribute,
         "licence": options.licence,
         "home": options.home,
-        "labels": labels,
-        "view": view,
+        "base_sha256": None,
+        **more,
         "made": to_dict(options),
     }
+
+
+def _draw(name: str, options: DatasetOptions, folder: Path) -> dict:
+    """Draw the pools of a procedural family; return what the manifest says of them."""
+    for pool in POOLS:
+        count, start = getattr(options, pool), START[pool]
+        _write(
+            folder / f"{pool}.npy",
+            count,
+            options,
+            lambda first, number, start=start: round_to_uint8(draw(options, start + first, number)),
+            f"{name} {pool}",
+        )
+    pools = {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
+    # draws of a law are independent, however close
+    repeats, within = duplicates.find(pools, nearly=False)
+    return {
+        "duplicates": _counts(repeats, within, dropped=set()),
+        "skipped": {"count": 0, "files": []},
+        "sources": {},
+        "labels": None,
+    }
+
+
+def _write(
+    path: Path, count: int, options: DatasetOptions, images: Callable[[int, int], np.ndarray], title: str
+) -> None:
+    """Write ``count`` images, block by block: ``images(first, number)`` gives some of them."""
+    shape = (options.resolution, options.resolution, options.channels)
+    with ArrayWriter(path, count, shape) as writer, Progress(count, title, "image") as progress:
+        for first in range(0, count, BLOCK):
+            made = images(first, min(BLOCK, count - first))
+            writer.put(first, made)
+            progress.advance(len(made))
+
+
+def _import(name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int) -> dict:
+    """Import the pools of real images; return what the manifest says of them."""
+    record = Record()
+    pools = import_pools(name, options, folder, sources, workers, record)
+    found = _drop_duplicates(name, options, pools, folder)
+    labels = {}
+    for pool in POOLS:
+        _keep(pools.get(pool), folder / f"{pool}.npy", options, f"{name} {pool}")
+        if pool in pools and (values := pools[pool].labels) is not None:
+            np.save(folder / f"{pool}_labels.npy", values)
+            labels[f"{pool}_sha256"] = content_hash(values)
+    return {
+        "duplicates": found,
+        "skipped": {"count": len(record.skipped), "files": record.skipped[:NAMED]},
+        "sources": record.sources,
+        "labels": {"names": pools["train"].classes, **labels} if labels else None,
+    }
+
+
+def _keep(pool: Pool | None, path: Path, options: DatasetOptions, title: str) -> None:
+    """Write the images of a pool as the row's variant; none at all for a pool that the dataset has not."""
+    if pool is not None and options.variant is None:
+        keep(pool.images, path)
+        return
+    images = pool.images if pool is not None else np.empty((0, 0, 0, 0), np.uint8)
+    _write(path, len(images), options, lambda i, n: seen(images[i : i + n], options), title)
+
+
+def _drop_duplicates(name: str, options: DatasetOptions, pools: dict[str, Pool], folder: Path) -> dict:
+    """Drop the images that two pools share from one of them; list all such pairs in ``duplicates.csv``."""
+    kept_first = (
+        ("train", "test", "validation") if options.drop_from == "test" else ("test", "validation", "train")
+    )
+    repeats, within = duplicates.find({pool: pools[pool].images for pool in kept_first if pool in pools})
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["pool", "image", "other_pool", "other_image", "rms"])
+    for pool, i, other, j, rms in repeats:
+        names = (
+            text.encode("utf-8", "backslashreplace").decode()
+            for text in (pools[pool].names[i], pools[other].names[j])
+        )
+        one, two = names
+        table.writerow([pool, one, other, two, f"{rms:.2f}"])
+    write_text(folder / "duplicates.csv", text.getvalue())
+    keep_near = options.near_duplicates == "keep"
+    dropped = {(r.pool, r.index) for r in repeats if r.rms == 0 or not keep_near}
+    for pool, images in list(pools.items()):
+        rows = [i for i in range(len(images.rows)) if (pool, i) not in dropped]
+        if not rows:
+            raise BenchError(
+                f"{name}: every {pool} image is in another pool too; give another source, or another drop_from."
+            )
+        pools[pool] = images.take(np.array(rows, np.int64))
+    return _counts(repeats, within, dropped)
+
+
+def _counts(repeats: list[duplicates.Repeat], within: dict[str, int], dropped: set[tuple[str, int]]) -> dict:
+    """Return how many images of each pool another one holds too, and how many of them were dropped."""
+    exact = {(r.pool, r.index) for r in repeats if r.rms == 0}
+    near = {(r.pool, r.index) for r in repeats} - exact
+    sizes = {
+        kind: {pool: sum(p == pool for p, _ in found) for pool in within}
+        for kind, found in (("exact", exact), ("near", near), ("dropped", dropped))
+    }
+    return {**sizes, "within": within, "limit_rms": duplicates.NEAR}
+
+
+def _derive(name: str, options: DatasetOptions, folder: Path) -> dict:
+    """Make a variant of the dataset beside this one; return what the manifest says of it."""
+    base = open_dataset(folder.parent / str(options.base))
+    _check_base(name, options, base.manifest, base.folder)
+    for pool in POOLS:
+        images = getattr(base, pool)
+        _write(
+            folder / f"{pool}.npy",
+            len(images),
+            options,
+            lambda i, n, images=images: seen(images[i : i + n], options),
+            f"{name} {pool}",
+        )
+        if (base.folder / f"{pool}_labels.npy").exists():
+            shutil.copyfile(base.folder / f"{pool}_labels.npy", folder / f"{pool}_labels.npy")
+    kept = ("duplicates", "skipped", "sources", "labels")
+    return {key: base.manifest[key] for key in kept} | {"base_sha256": base.manifest["sha256"]}
+
+
+def _check_base(name: str, options: DatasetOptions, base: dict, folder: Path) -> None:
+    if base["made"]["base"] or base["made"]["variant"]:
+        raise BenchError(f"{folder} is itself a variant; give {name} the dataset that it is made of.")
+    if options.resolution > base["resolution"]:
+        raise BenchError(
+            f"{name} has the resolution {options.resolution}, more than the {base['resolution']} of its base "
+            f"{options.base}; import the source again at {options.resolution}."
+        )
+    if options.channels != base["channels"] and options.variant != "grey":
+        raise BenchError(
+            f"{name} has {options.channels} channels, its base {options.base} has {base['channels']}; "
+            "leave channels out, or set variant: grey."
+        )

@@ -1,4 +1,4 @@
-"""A converted dataset on disk: two pools of uint8 images and a manifest with their content hash."""
+"""A converted dataset on disk: three pools of uint8 images and a manifest with their content hashes."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.options import POOLS
 from bench.data.storage import Rows
-from bench.data.views import View
 from bench.support.errors import BenchError
 from bench.support.files import read_json
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """``train`` and ``test`` (n, H, W, C) uint8, memory-mapped or a view of that; ``manifest`` as written."""
+    """``train``, ``validation`` and ``test`` (n, H, W, C) uint8, memory-mapped; ``manifest`` as written.
+
+    A dataset without validation images has none of them in that pool.
+    """
 
     folder: Path
     manifest: dict
-    train: np.ndarray | View
-    test: np.ndarray | View
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
 
     @property
     def name(self) -> str:
@@ -34,7 +38,7 @@ class Dataset:
         Raises BenchError where the file is missing or not what the manifest says.
         """
         known = self.manifest.get("labels")
-        if known is None:
+        if known is None or f"{pool}_sha256" not in known:
             return None
         path, cure = self.folder / f"{pool}_labels.npy", _cure(self.folder)
         try:
@@ -46,7 +50,7 @@ class Dataset:
         return labels
 
 
-def content_hash(images: np.ndarray | View | Rows, block: int = 4096) -> str:
+def content_hash(images: np.ndarray | Rows, block: int = 4096) -> str:
     """Return the hex sha256 of an array (say, images) in C order, read block by block."""
     hasher = hashlib.sha256()
     for start in range(0, len(images), block):
@@ -55,7 +59,10 @@ def content_hash(images: np.ndarray | View | Rows, block: int = 4096) -> str:
 
 
 def joint_hash(train_hash: str, test_hash: str, shape: list[int]) -> str:
-    """Return the hash that names a dataset's content: both pools and their shape."""
+    """Return the hash that names a dataset's content: what networks are trained and reported on.
+
+    The validation images have a hash of their own, so that runs stay valid where only those change.
+    """
     return hashlib.sha256(f"{train_hash} {test_hash} {shape}".encode()).hexdigest()
 
 
@@ -71,13 +78,9 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
     manifest = read_json(folder / "manifest.json")
     try:
         shape = [manifest["resolution"], manifest["resolution"], manifest["channels"]]
-        hashes = {pool: manifest[f"{pool}_sha256"] for pool in ("train", "test")}
+        hashes = {pool: manifest[f"{pool}_sha256"] for pool in POOLS}
         whole = manifest["sha256"] == joint_hash(hashes["train"], hashes["test"], shape)
-        view = manifest.get("view")
-        stored = view["stored"] if view else shape
-        pools = {p: _pool(folder / f"{p}.npy", (manifest[p], *stored), cure) for p in ("train", "test")}
-        if view:
-            pools = {p: View(i, shape[0], view["filter"], view["variant"]) for p, i in pools.items()}
+        pools = {pool: _pool(folder / f"{pool}.npy", (manifest[pool], *shape), cure) for pool in POOLS}
     except (KeyError, TypeError) as error:
         raise BenchError(f"{folder / 'manifest.json'} lacks {error}; {cure}.") from error
     if not whole:
@@ -87,7 +90,7 @@ def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
             raise BenchError(
                 f"{folder / pool}.npy is corrupted (its content hash is not the manifest's); {cure}."
             )
-    return Dataset(folder, manifest, pools["train"], pools["test"])
+    return Dataset(folder, manifest, **pools)
 
 
 def _cure(folder: Path) -> str:

@@ -1,9 +1,10 @@
-"""Test images that are also training images: exactly, by sha256, or nearly, by distance."""
+"""Images that two pools share: exactly, by sha256, or nearly, by distance."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,18 +16,41 @@ CELLS = 8  # the first comparison is between means over at most 8 x 8 cells
 SLACK = 0.25  # float32 rounding of squared distances up to 255^2
 BLOCK = 1024
 
-
-def exact(train: np.ndarray | Rows, test: np.ndarray | Rows) -> tuple[dict[int, int], dict[str, int]]:
-    """Return {index of a test image: index of the same training image}, and the repeats within each pool."""
-    of_train: dict[bytes, int] = {}
-    for i, key in enumerate(_hashes(train)):
-        of_train.setdefault(key, i)
-    of_test = list(_hashes(test))
-    found = {i: of_train[key] for i, key in enumerate(of_test) if key in of_train}
-    return found, {"train": len(train) - len(of_train), "test": len(of_test) - len(set(of_test))}
+Images = np.ndarray | Rows
 
 
-def _hashes(images: np.ndarray | Rows) -> Iterator[bytes]:
+class Repeat(NamedTuple):
+    """Image ``index`` of ``pool`` is image ``other_index`` of ``other``, or nearly: ``rms`` grey levels away."""
+
+    pool: str
+    index: int
+    other: str
+    other_index: int
+    rms: float
+
+
+def find(pools: dict[str, Images], nearly: bool = True) -> tuple[list[Repeat], dict[str, int]]:
+    """Return the images that an earlier pool holds too, and how many of each pool repeat one of the same pool.
+
+    Without ``nearly`` only equal images are found.
+    """
+    keys = {pool: list(_hashes(images)) for pool, images in pools.items()}
+    first: dict[str, dict[bytes, int]] = {}
+    found: list[Repeat] = []
+    for pool, images in pools.items():
+        for other, seen in first.items():
+            same = {i: seen[key] for i, key in enumerate(keys[pool]) if key in seen}
+            found += [Repeat(pool, i, other, j, 0.0) for i, j in same.items()]
+            if nearly:
+                close = near(pools[other], images)
+                found += [Repeat(pool, i, other, j, rms) for j, i, rms in close if i not in same]
+        first[pool] = {}
+        for i, key in enumerate(keys[pool]):
+            first[pool].setdefault(key, i)
+    return sorted(found), {pool: len(keys[pool]) - len(first[pool]) for pool in pools}
+
+
+def _hashes(images: Images) -> Iterator[bytes]:
     for start in range(0, len(images), BLOCK):
         for image in images[start : start + BLOCK]:
             yield hashlib.sha256(image.tobytes()).digest()[:16]  # 128 bits tell images apart
@@ -46,20 +70,20 @@ def fingerprints(images: np.ndarray) -> np.ndarray:
     return (sums / np.sqrt(area * (side**2 * channels), dtype=np.float32)).reshape(count, -1)
 
 
-def near(
-    train: np.ndarray | Rows, test: np.ndarray | Rows, limit: float = NEAR
-) -> list[tuple[int, int, float]]:
-    """Return (test index, train index, rms in grey levels) of every pair closer than ``limit``, sorted.
+def near(one: Images, two: Images, limit: float = NEAR) -> list[tuple[int, int, float]]:
+    """Return (index in ``one``, index in ``two``, rms in grey levels) of every pair closer than ``limit``, sorted.
 
     Every pair is compared, first by fingerprint; shifted, mirrored or recoloured copies are not found.
-    Memory: the fingerprints of test, and one block of train.
+    Memory: the fingerprints of the smaller pool, and one block of the larger.
     """
-    blocks = [fingerprints(test[start : start + BLOCK]) for start in range(0, len(test), BLOCK)]
+    if len(one) > len(two):
+        return sorted((i, j, rms) for j, i, rms in near(two, one, limit))
+    blocks = [fingerprints(one[start : start + BLOCK]) for start in range(0, len(one), BLOCK)]
     pairs = []
-    with Progress(len(train), "near duplicates", "image") as progress:
-        for start in range(0, len(train), BLOCK):
-            trains = np.asarray(train[start : start + BLOCK])
-            b = fingerprints(trains)
+    with Progress(len(two), "near duplicates", "image") as progress:
+        for start in range(0, len(two), BLOCK):
+            twos = np.asarray(two[start : start + BLOCK])
+            b = fingerprints(twos)
             # |a - b|^2 < L  <=>  a.b - |a|^2 / 2 > (|b|^2 - L) / 2
             bound = ((b**2).sum(1) - limit**2 - SLACK) / 2
             for number, a in enumerate(blocks):
@@ -67,8 +91,8 @@ def near(
                 product -= (a**2).sum(1, keepdims=True) / 2
                 for i, j in np.argwhere(product > bound):
                     index = number * BLOCK + int(i)
-                    rms = float(np.sqrt(np.mean((test[index].astype(np.float32) - trains[j]) ** 2)))
+                    rms = float(np.sqrt(np.mean((one[index].astype(np.float32) - twos[j]) ** 2)))
                     if rms < limit:
                         pairs.append((index, start + int(j), rms))
-            progress.advance(len(trains))
+            progress.advance(len(twos))
     return sorted(pairs)

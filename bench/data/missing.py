@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bench.data.options import DatasetOptions, SourceFile
+from bench.data.options import SOURCES, DatasetOptions, SourceFile
 from bench.support import paths
 from bench.support.errors import BenchError
 
@@ -64,7 +64,7 @@ def state_of(name: str, options: DatasetOptions, sources: Path) -> list[str]:
         return [f"a view of {options.base}, `bench data build {name}` makes it"]
     if options.family:
         return [f"procedural, `bench data build {name}` draws it"]
-    given = {key: getattr(options, key) for key in ("source", "test_source")}
+    given = {key: getattr(options, key) for key in SOURCES}
     gone = [key for key, path in given.items() if path and not (sources / path).exists()]
     if not options.files and gone:
         return [sentence(gone[0], name, options, sources)]
@@ -83,7 +83,7 @@ def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str
     path = sources / given
     start = f"{path} {'is not complete' if path.exists() else 'does not exist'}: "
     if not options.files:
-        count = options.expected if key == "source" else options.expected_test
+        count = getattr(options, key.replace("source", "expected"))
         images = f"{count} images" if count else "images"
         elsewhere = (
             "" if Path(given).is_absolute() else f", or set BENCH_DATA to the folder that holds {given}"

@@ -16,8 +16,9 @@ FAMILIES: dict[str, dict[str, float]] = {
     "contours": {"alpha": 2.0},
 }
 # what a row with a base may say itself; all else is the base's
-OF_VARIANTS = ("base", "title", "version", "resolution", "variant", "balanced", "sha256")
-SOURCES = ("source", "test_source")
+OF_VARIANTS = ("base", "title", "version", "resolution", "channels", "variant", "balanced", "sha256")
+POOLS = ("train", "validation", "test")
+SOURCES = ("source", "validation_source", "test_source")
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,25 @@ class DatasetOptions:
     resolution: int = required("side of the images, pixels")
     version: str = option("1", "raised when source, crop, filter or split of a row change")
     base: str | None = option(
-        None, "dataset of which this is a variant: its pools, seen otherwise, with no second copy on disk"
+        None, "dataset of which this is a variant: the same pools, permuted, grey or at a lower resolution"
     )
     channels: int = option(3, "1 (grey), 3 (colour) or 4 (latents: an array of the very size)")
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
     parameters: dict[str, float] = option({}, "parameters of the family: beta (gaussian), alpha (contours)")
     seed: int = option(0, "seed of the family, or of the draw of the pools")
     train: int | None = option(
-        None, "size of the train pool, drawn at random; null takes all that is not test"
+        None, "size of the train pool, drawn at random; null takes what the other pools leave of source"
+    )
+    validation: int = option(
+        0,
+        "size of the validation pool, drawn at random from validation_source; without one from test_source if `test` "
+        "takes a part of that, else from source; 0 takes all of validation_source, or makes no such pool",
     )
     test: int = option(0, "size of the test pool, drawn at random; 0 takes all of test_source")
     source: str | None = option(
         None, "folder, zip, tar, .npy, .npz or LMDB with the images, relative to BENCH_DATA (data/)"
     )
+    validation_source: str | None = option(None, "the same for the validation pool")
     test_source: str | None = option(None, "the same for the test pool")
     layout: Literal["images", "celeba", "cifar10", "imagenet-batches"] = option(
         "images",
@@ -68,6 +75,7 @@ class DatasetOptions:
     labels: str | None = option(
         None, "`folder` (the first folder in an image's path), or a .npy file with one integer per image"
     )
+    validation_labels: str | None = option(None, "the .npy file of validation_source")
     test_labels: str | None = option(None, "the .npy file of test_source")
     crop: Literal["center", "none"] | list[int] = option(
         "center",
@@ -78,23 +86,28 @@ class DatasetOptions:
         "bicubic", "resize filter of Pillow; all but nearest are antialiased", "assumed"
     )
     variant: Literal["permuted", "grey"] | None = option(
-        None, "permuted: one fixed shuffle of the pixels of all images; grey: luma in every channel"
+        None, "permuted: one fixed shuffle of the pixels of all images; grey: luma (`channels: 1`)"
     )
     balanced: bool = option(False, "subsets take classes in turn, so that every N holds them in equal parts")
     on_error: Literal["fail", "skip"] = option(
         "fail", "what to do with a file that is no image or does not decode"
     )
     near_duplicates: Literal["drop", "keep"] = option(
-        "drop", "imported test images within 8 grey levels rms of a training image"
+        "drop", "imported images within 8 grey levels rms of one in another pool"
+    )
+    drop_from: Literal["train", "test"] = option(
+        "train",
+        "the pool that loses an imported image which both hold; validation images give way to test images",
     )
     redistribute: bool = option(True, "whether images, and pictures that show them, may be passed on")
     licence: str = option("", "licence and terms")
     home: str = option("", "where a person gets it")
     files: list[SourceFile] = option([], "the files as distributed, with sizes and checksums")
     expected: int | None = option(None, "number of images in source, checked")
-    expected_test: int | None = option(None, "number of images in test_source, checked")
+    validation_expected: int | None = option(None, "number of images in validation_source, checked")
+    test_expected: int | None = option(None, "number of images in test_source, checked")
     content_sha256: dict[str, str] = option(
-        {}, "hash of the decoded images of source and test_source, checked after conversion"
+        {}, "hash of the decoded images of each source, checked after conversion"
     )
     sha256: str | None = option(None, "content hash of the dataset, checked after building")
 
@@ -104,7 +117,10 @@ class DatasetOptions:
         check(self.channels in allowed, f"channels must be 1 or 3 (an array's also 4), not {self.channels}")
         check((self.family is None) != (self.source is None), "give either family or source")
         check(self.train is None or self.train >= 1, f"train must be at least 1, not {self.train}")
-        check(self.test >= 0, f"test must not be negative, not {self.test}")
+        for pool in ("validation", "test"):
+            check(getattr(self, pool) >= 0, f"{pool} must not be negative, not {getattr(self, pool)}")
+        grey = self.variant != "grey" or self.channels == 1
+        check(grey, f"grey images have one channel; set channels: 1, not {self.channels}")
         if self.family is not None:
             self._check_family()
         else:
@@ -121,7 +137,8 @@ class DatasetOptions:
         family, known = self.family, FAMILIES.get(self.family or "", {})
         check(family in FAMILIES, f"there is no family {family!r}{nearest(str(family), FAMILIES)}")
         check(bool(self.train and self.test), "a procedural family needs train and test")
-        check(self.test_source is None, "a procedural family has no test_source")
+        for key in SOURCES:
+            check(getattr(self, key) is None, f"a procedural family has no {key}")
         check(self.labels is None and not self.balanced, "a procedural family has no labels")
         check(
             family != "haar" or self.resolution & (self.resolution - 1) == 0,
@@ -137,11 +154,15 @@ class DatasetOptions:
         for key in self.content_sha256:
             check(key in SOURCES, f"content_sha256 has no {key!r}{nearest(key, SOURCES)}")
         labelled = self.labels not in (None, "folder")
-        check(
-            bool(self.test_labels) == (labelled and self.test_source is not None),
-            "labels in .npy files need labels for source, and test_labels for test_source",
-        )
+        for pool in ("validation", "test"):
+            own = labelled and getattr(self, f"{pool}_source") is not None
+            check(
+                bool(getattr(self, f"{pool}_labels")) == own,
+                f"labels in .npy files need labels for source, and {pool}_labels for {pool}_source",
+            )
         check(self.layout == "images" or self.labels is None, f"{self.layout} brings its own labels")
+        own = self.layout == "images" or self.validation_source is None
+        check(own, f"{self.layout} has no validation_source; give validation, a number of images")
         check(
             not self.balanced or self.labels is not None or self.layout not in ("images", "celeba"),
             "balanced subsets need labels, one class for each image",

@@ -1,4 +1,4 @@
-"""The train and test pool of imported images: sources found and checked, converted, split."""
+"""The pools of imported images: sources found and checked, converted, split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.data.conversion import convert, refuse
 from bench.data.dataset import content_hash
 from bench.data.labels import from_file, from_folders
 from bench.data.layouts import open_layout
-from bench.data.options import DatasetOptions
+from bench.data.options import POOLS, SOURCES, DatasetOptions
 from bench.data.sources import Source
 from bench.data.storage import Rows
 from bench.support.errors import BenchError
@@ -51,44 +51,54 @@ class Pool:
 def import_pools(
     name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int, record: Record
 ) -> dict[str, Pool]:
-    """Convert the sources into arrays in ``folder`` and return the pools ``train`` and ``test`` of them.
+    """Convert the sources into arrays in ``folder`` and return the pools of them, by name.
 
     The pools are drawn before anything is decoded, so that a capped pool costs what it holds; a file that
-    is skipped leaves its pool smaller.
+    is skipped leaves its pool smaller.  A dataset without validation images has no such pool.
     """
-    source = _locate("source", name, options, sources)
-    order = numpy_generator(options.seed, "split").permutation(len(source.names))
-    if options.test_source:
-        test = _locate("test_source", name, options, sources)
-        if options.labels == "folder":
-            test = replace(test, labels=from_folders(test, source.classes)[0])
-        drawn = numpy_generator(options.seed, "test split").permutation(len(test.names))
-        rows = np.sort(_take(drawn, options.test or None, test, "test"))
-        train = np.sort(_take(order, options.train, source, "train"))
-        return {
-            "test": _convert("test_source", test.take(rows), options, folder, workers, record),
-            "train": _convert("source", source.take(train), options, folder, workers, record),
-        }
-    rows = _take(order, options.test, source, "test")
-    train = _take(order[options.test :], options.train, source, "train")
-    chosen = np.sort(np.concatenate([train, rows]))
-    both = _convert("source", source.take(chosen), options, folder, workers, record)
-    is_test = np.isin(chosen, rows)[both.rows]
-    pools = {"train": both.take(np.flatnonzero(~is_test)), "test": both.take(np.flatnonzero(is_test))}
-    for pool, found in pools.items():
-        if len(found.rows) == 0:
-            raise BenchError(f"No image of the {pool} pool could be used; {record.skipped[-1]}.")
-    return pools
+    found: dict[str, Pool] = {}
+    opened = {key: _locate(key, name, options, sources) for key in SOURCES if getattr(options, key)}
+    for key, source in opened.items():
+        if key != "source" and options.labels == "folder":
+            source = replace(source, labels=from_folders(source, opened["source"].classes)[0])
+        drawn = _draw(key, source, options)
+        chosen = np.sort(np.concatenate([*drawn.values()]))
+        converted = _convert(key, source.take(chosen), options, folder, workers, record)
+        for pool, rows in drawn.items():
+            found[pool] = converted.take(np.flatnonzero(np.isin(chosen[converted.rows], rows)))
+            if len(found[pool].rows) == 0:
+                raise BenchError(f"No image of the {pool} pool could be used; {record.skipped[-1]}.")
+    return {pool: found[pool] for pool in POOLS if pool in found}
 
 
-def _take(order: np.ndarray, count: int | None, source: Source, pool: str) -> np.ndarray:
-    if count is not None and count > len(order):
-        raise BenchError(
-            f"{source.path} has {len(order)} images for {pool}, fewer than {pool} = {count}; lower it."
-        )
-    if len(order) == 0:
-        raise BenchError(f"{source.path} has no images left for {pool}; lower test.")
-    return order[:count]
+def source_of(pool: str, options: DatasetOptions) -> str | None:
+    """Return the option that names the source of a pool's images; None where the dataset has no such pool."""
+    if pool == "train":
+        return "source"
+    if getattr(options, f"{pool}_source") or pool == "test":
+        return f"{pool}_source" if getattr(options, f"{pool}_source") else "source"
+    if not options.validation:
+        return None
+    return "test_source" if options.test_source and options.test else "source"
+
+
+def _draw(key: str, source: Source, options: DatasetOptions) -> dict[str, np.ndarray]:
+    """Return the rows of a source that belong to each of its pools: test first, then validation, then train."""
+    stream = {"source": "split", "test_source": "test split", "validation_source": "validation split"}[key]
+    order = numpy_generator(options.seed, stream).permutation(len(source.names))
+    drawn = {}
+    for pool in ("test", "validation", "train"):
+        if source_of(pool, options) != key:
+            continue
+        count = getattr(options, pool) or len(order)
+        if count > len(order):
+            raise BenchError(
+                f"{source.path} has {len(order)} images for {pool}, fewer than {pool} = {count}; lower it."
+            )
+        if len(order) == 0:
+            raise BenchError(f"{source.path} has no images left for {pool}; lower test or validation.")
+        drawn[pool], order = order[:count], order[count:]
+    return drawn
 
 
 def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Source:
@@ -99,12 +109,12 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
         raise BenchError(missing.sentence(key, name, options, sources))
     missing.check_file(given, options, sources)
     try:
-        source = open_layout(path, options.layout, key == "test_source")
+        source = open_layout(path, options.layout, key != "source")
     except BenchError as error:
         if missing.absent(options, sources) or missing.packed(options, sources):
             raise BenchError(f"{missing.sentence(key, name, options, sources)} ({error})") from error
         raise
-    expected = options.expected if key == "source" else options.expected_test
+    expected = getattr(options, key.replace("source", "expected"))
     if expected is not None and len(source.names) != expected:
         raise BenchError(f"{path} holds {len(source.names)} images, {name} has {expected}; fetch it whole.")
     if source.refused and options.on_error == "fail":
@@ -113,7 +123,7 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
     if key == "source" and options.labels == "folder":
         labels, classes = from_folders(source)
         return replace(source, labels=labels, classes=classes)
-    file = options.labels if key == "source" else options.test_labels
+    file = getattr(options, key.replace("source", "labels"))
     if file not in (None, "folder"):
         return replace(source, labels=from_file(sources / file, source))
     return source

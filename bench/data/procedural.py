@@ -1,7 +1,7 @@
 """Procedural families with known optimal denoisers. Float64 throughout, rounded to uint8 at the end.
 
-Image ``i`` depends on (seed, family, i) alone, so a larger pool begins with a smaller one; test images are
-those from ``TEST_START`` on, so their pool does not move when the train pool grows.
+Image ``i`` depends on (seed, family, i) alone, so a larger pool begins with a smaller one; each pool has its own
+range of ``i``, which begins at ``START``, so that no pool moves when another one grows.
 
 The formulas are stated for 32 pixels.  At another side the spectra keep their form over that side's own
 frequencies (levels, for haar) and the same mean pixel variance; lengths in pixels scale with side / 32.
@@ -23,7 +23,7 @@ from bench.data.options import FAMILIES, DatasetOptions
 from bench.support.randomness import numpy_generator
 
 VARIANCE = 0.04  # mean pixel variance of the Gaussian and the Haar field, peak 1
-TEST_START = 2**40
+START = {"train": 0, "test": 2**40, "validation": 2**41}
 
 Draws = list[np.random.Generator]  # one generator for each channel
 
@@ -163,7 +163,7 @@ def generators(family: str, seed: int, index: int, channels: int) -> Draws:
 def draw(options: DatasetOptions, start: int, count: int) -> np.ndarray:
     """Return images ``start`` to ``start + count``, float64 (count, H, W, C), peak 1, not clipped.
 
-    Test image ``i`` of a dataset has the index ``TEST_START + i``.
+    Image ``i`` of a pool has the index ``START[pool] + i``.
     """
     family = options.family or ""
     parameters = {**FAMILIES[family], **options.parameters}

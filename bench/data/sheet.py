@@ -9,7 +9,10 @@ import numpy as np
 from PIL import Image
 
 from bench.data.dataset import Dataset
+from bench.data.options import POOLS, DatasetOptions
+from bench.data.pools import source_of
 from bench.support.files import atomic
+from bench.support.options import from_dict
 
 
 def save_sheet(path: str | Path, images: np.ndarray, columns: int | None = None, scale: int = 2) -> None:
@@ -36,7 +39,9 @@ def evenly(total: int, count: int) -> np.ndarray:
 def describe(dataset: Dataset) -> list[str]:
     """Return lines on the pools: counts, channel means and deviations, classes, and how they were split."""
     lines = []
-    for pool in ("train", "test"):
+    for pool in POOLS:
+        if not dataset.manifest[pool]:
+            continue
         images, labels = getattr(dataset, pool), dataset.labels(pool)
         means, deviations = (", ".join(f"{v:.2f}" for v in values) for values in channel_statistics(images))
         lines.append(f"{pool}: {len(images)} images, channel means {means}, deviations {deviations} (of 255)")
@@ -54,11 +59,14 @@ def split_rule(made: dict) -> str:
     """Say in words how the options of a dataset split its images."""
     if made["family"] is not None:
         return f"independent draws of the family, seed {made['seed']}"
-    of_test = f"{made['test']} images of it" if made["test"] else "all of it"
-    test = f"{made['test']} images of source" if made["test_source"] is None else f"test_source, {of_test}"
-    train = f"{made['train']} images" if made["train"] else "all"
-    rest = "of the rest " if made["test_source"] is None else "of source "
-    return f"test is {test}; train is {train} {rest}(drawn at random with seed {made['seed']} where not all)"
+    options = from_dict(DatasetOptions, made)
+    parts = []
+    for pool in POOLS:
+        if (key := source_of(pool, options)) is not None:
+            shared = any(source_of(other, options) == key for other in POOLS if other != pool)
+            count = getattr(options, pool) or ("the rest" if shared else "all")
+            parts.append(f"{pool} is {count} of {key}")
+    return f"{', '.join(parts)}; drawn at random with seed {made['seed']} where not all"
 
 
 def channel_statistics(images: np.ndarray, block: int = 4096) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,16 @@ from bench.support.errors import BenchError
 from bench.support.randomness import numpy_generator
 
 
+class Subset(NamedTuple):
+    """Rows of the pools as a shuffle takes them: the N training images, and all of the others."""
+
+    train: np.ndarray
+    test: np.ndarray
+    validation: np.ndarray
+
+
 def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool = False) -> None:
-    """Write the order in which a shuffle takes train and test images: keys ``train``, ``test``, ``sha256``.
+    """Write the order in which a shuffle takes the images of each pool: keys are the pools, and ``sha256``.
 
     The orders depend on the shuffle and on the sizes of the pools alone; ``balanced`` (or the dataset's
     own option of that name) takes the training images of all classes in turn.
@@ -26,12 +35,11 @@ def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool =
     train = numpy_generator(shuffle, "subset").permutation(len(dataset.train))
     if balanced or dataset.manifest["made"].get("balanced"):
         train = _in_turn(train, _classes(dataset), numpy_generator(shuffle, "classes"))
-    save_arrays(
-        out,
-        train=train,
-        test=numpy_generator(shuffle, "test").permutation(len(dataset.test)),
-        sha256=np.array(dataset.manifest["sha256"]),
-    )
+    orders = {
+        pool: numpy_generator(shuffle, pool).permutation(len(getattr(dataset, pool)))
+        for pool in ("test", "validation")
+    }
+    save_arrays(out, train=train, **orders, sha256=np.array(dataset.manifest["sha256"]))
 
 
 def _classes(dataset: Dataset) -> np.ndarray:
@@ -53,22 +61,21 @@ def _in_turn(order: np.ndarray, labels: np.ndarray, draws: np.random.Generator) 
     return by_class[starts[turns] + rounds].reshape(-1)
 
 
-def read_subset(
-    path: Path, dataset: Dataset, train_size: int, half: str = "a"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the N training images (N,) and of all test images, in the shuffle's order.
+def read_subset(path: Path, dataset: Dataset, train_size: int, half: str = "a") -> Subset:
+    """Return the rows of the N training images and of all validation and test images, in the shuffle's order.
 
-    Half ``a`` takes the first N of the order, half ``b`` the next N; the test images are the same.
+    Half ``a`` takes the first N of the order, half ``b`` the next N; the other images are the same.
     Raises BenchError where the file belongs to other data or the pool holds too few images.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            train, test, hash_ = file["train"], file["test"], str(file["sha256"])
+            train, test, validation = file["train"], file["test"], file["validation"]
+            hash_ = str(file["sha256"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BenchError(
             f"{path} is missing or damaged ({error}); delete it and run `bench data subset` again."
         ) from error
-    if hash_ != dataset.manifest["sha256"]:
+    if hash_ != dataset.manifest["sha256"] or len(validation) != len(dataset.validation):
         raise BenchError(
             f"{path} belongs to another version of {dataset.folder.name}; run `bench data subset` again."
         )
@@ -83,4 +90,4 @@ def read_subset(
             f"N = {train_size}; lower train_sizes of the block with half: b."
         )
     first = train_size if half == "b" else 0
-    return train[first : first + train_size], test
+    return Subset(train[first : first + train_size], test, validation)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.data.options import DatasetOptions
+from bench.data.options import SOURCES, DatasetOptions
 from bench.support import paths
 from bench.support.errors import BenchError
 
@@ -144,7 +144,7 @@ def _can_be_had(name: str, row: DatasetOptions, sources: Path) -> bool:
     """Whether a dataset is built, or can be built from what is here."""
     if (paths.dataset_folder(name) / "manifest.json").exists() or row.base or row.family:
         return True
-    return all((sources / given).exists() for given in (row.source, row.test_source) if given)
+    return all((sources / given).exists() for key in SOURCES if (given := getattr(row, key)))
 
 
 def weights(suite: str) -> Finding:

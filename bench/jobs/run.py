@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from bench.data.dataset import Dataset, open_dataset
-from bench.data.subset import read_subset
+from bench.data.subset import Subset, read_subset
 from bench.diffusion.prediction import as_eps
 from bench.diffusion.schedule import Schedule, make_schedule
 from bench.models.registry import build
@@ -102,26 +102,37 @@ class Run:
         return dataset
 
     @cached_property
-    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+    def _order(self) -> Subset:
         file = paths.subset_file(self.spec.dataset, self.spec.shuffle, self.results)
         return read_subset(file, self.dataset, self.spec.train_size, self.spec.half)
 
     def train_rows(self) -> np.ndarray:
         """Return where the N training images stand in the dataset's train pool, (N,)."""
-        return self._order[0]
+        return self._order.train
 
     def train_images(self, count: int | None = None) -> np.ndarray:
         """Return the first ``count`` (default all) of the N training images, uint8 (n, H, W, C)."""
-        return np.ascontiguousarray(self.dataset.train[self._order[0][:count]])
+        return np.ascontiguousarray(self.dataset.train[self._order.train[:count]])
+
+    def validation_images(self, count: int | None = None) -> np.ndarray:
+        """Return the first ``count`` (default all) validation images of this shuffle, uint8 (n, H, W, C)."""
+        return self._held_out("validation", count)
 
     def test_images(self, count: int | None = None) -> np.ndarray:
         """Return the first ``count`` (default all) test images of this shuffle, uint8 (n, H, W, C)."""
-        if (count or 0) > len(self.dataset.test):
+        return self._held_out("test", count)
+
+    def _held_out(self, pool: str, count: int | None) -> np.ndarray:
+        images, name = getattr(self.dataset, pool), self.spec.dataset
+        if len(images) == 0:
             raise BenchError(
-                f"Dataset {self.spec.dataset} has {len(self.dataset.test)} test images, fewer than the {count} asked "
-                "for; lower the count."
+                f"Dataset {name} has no {pool} images; set `{pool}: N` in its row and run `bench data build {name}`."
             )
-        return np.ascontiguousarray(self.dataset.test[self._order[1][:count]])
+        if (count or 0) > len(images):
+            raise BenchError(
+                f"Dataset {name} has {len(images)} {pool} images, fewer than the {count} asked for; lower the count."
+            )
+        return np.ascontiguousarray(images[getattr(self._order, pool)[:count]])
 
 
 def check_prediction(eps: torch.Tensor, x: torch.Tensor, name: str) -> None:

@@ -29,7 +29,7 @@ def test_from_images_to_a_subset(place, capsys):
     assert main(["data", "show", "mine", "--out", "sheets"]) == 0
     shown = capsys.readouterr()
     means = ", ".join(f"{value:.2f}" for value in np.load("results/datasets/mine/train.npy").mean((0, 1, 2)))
-    assert f"train: 25 images, channel means {means}" in shown.out and "split: test is 5 images" in shown.out
+    assert f"train: 25 images, channel means {means}" in shown.out and "test is 5 of source" in shown.out
     assert "must not be passed on" in shown.err
     assert (place / "sheets" / "test.png").stat().st_size > 0
     assert main(["data", "subset", "results/datasets/mine", "--shuffle", "3", "--out", "s3.npz"]) == 0

@@ -39,7 +39,9 @@ def build(tmp_path, name="x", **more):
 
 def test_same_options_same_bytes(tmp_path, source):
     first = build(tmp_path)[0]
-    files = {f: sha256(tmp_path / "x" / f) for f in ("train.npy", "test.npy", "manifest.json")}
+    files = {
+        f: sha256(tmp_path / "x" / f) for f in ("train.npy", "validation.npy", "test.npy", "manifest.json")
+    }
     assert build(tmp_path)[0] == first
     assert files == {f: sha256(tmp_path / "x" / f) for f in files}
     assert build(tmp_path, seed=1)[0]["sha256"] != first["sha256"]
@@ -107,16 +109,67 @@ def test_near_duplicates_are_named_and_dropped(tmp_path):
     close = np.clip(train[3:5] + noise, 0, 255).astype(np.uint8)
     np.save(tmp_path / "a.npy", train)
     np.save(tmp_path / "b.npy", np.concatenate([train[:1], close, images(4, 16, seed=1)]))
-    row = {"test_source": "b.npy", "test": 0, "resolution": 16}
+    row = {"test_source": "b.npy", "test": 0, "resolution": 16, "drop_from": "test"}
     manifest, _ = build(tmp_path, **row)
-    assert manifest["duplicates_dropped"] == {"exact": 1, "near": 2} and manifest["test"] == 4
-    listed = [line.split(",")[:2] for line in (tmp_path / "x" / "duplicates.csv").read_text().splitlines()]
-    assert listed == [["test", "train"]] + [[f"image {i}", f"image {j}"] for i, j in ((0, 0), (1, 3), (2, 4))]
+    found = manifest["duplicates"]
+    assert (found["exact"]["test"], found["near"]["test"], found["dropped"]["test"]) == (1, 2, 3)
+    assert (manifest["train"], manifest["test"]) == (30, 4)
+    listed = [line.split(",")[:4] for line in (tmp_path / "x" / "duplicates.csv").read_text().splitlines()]
+    pairs = [["test", f"image {i}", "train", f"image {j}"] for i, j in ((0, 0), (1, 3), (2, 4))]
+    assert listed == [["pool", "image", "other_pool", "other_image"], *pairs]
     manifest, _ = build(tmp_path, **row, near_duplicates="keep")
-    assert manifest["duplicates_dropped"] == {"exact": 1, "near": 0} and manifest["test"] == 6
+    assert manifest["duplicates"]["dropped"]["test"] == 1 and manifest["test"] == 6
+    manifest, _ = build(tmp_path, **row | {"drop_from": "train"})
+    assert (manifest["train"], manifest["test"]) == (27, 7)
     np.save(tmp_path / "b.npy", train[:3])
-    with pytest.raises(BenchError, match="every test image is also a training image"):
+    with pytest.raises(BenchError, match="every test image is in another pool too"):
         build(tmp_path, **row)
+
+
+def test_no_two_pools_share_an_image(tmp_path):
+    """Each image of the source is in it twice: whatever is drawn, no copy may end in two pools."""
+    np.save(tmp_path / "a.npy", np.repeat(images(60), 2, axis=0))
+    for drop_from in ("train", "test"):
+        manifest, dataset = build(tmp_path, test=20, validation=20, drop_from=drop_from)
+        pools = [
+            {image.tobytes() for image in pool} for pool in (dataset.train, dataset.validation, dataset.test)
+        ]
+        assert not pools[0] & pools[1] and not pools[0] & pools[2] and not pools[1] & pools[2]
+        assert (manifest["test"] == 20) == (drop_from == "train")
+        assert manifest["validation"] < 20
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"test": 10, "validation": 4}, (26, 4, 10)),
+        ({"test_source": "b.npy", "test": 5, "validation": 3}, (40, 3, 5)),  # both of test_source
+        ({"test_source": "b.npy", "test": 0, "validation": 3}, (37, 3, 12)),  # test is all of its source
+        ({"test_source": "b.npy", "test": 0, "validation_source": "c.npy"}, (40, 6, 12)),
+        ({"test": 10, "validation_source": "c.npy", "validation": 2}, (30, 2, 10)),
+        ({"test": 10}, (30, 0, 10)),
+    ],
+)
+def test_where_the_validation_images_come_from(tmp_path, source, more, expected):
+    np.save(tmp_path / "b.npy", images(12, seed=1))
+    np.save(tmp_path / "c.npy", images(6, seed=2))
+    manifest, dataset = build(tmp_path, **more)
+    assert tuple(manifest[pool] for pool in ("train", "validation", "test")) == expected
+    assert [len(dataset.train), len(dataset.validation), len(dataset.test)] == list(expected)
+
+
+def test_the_first_pools_do_not_move_when_validation_images_are_asked_for(tmp_path, source):
+    """The content hash, which runs are trained on, covers train and test; validation has its own."""
+    small = build(tmp_path, train=20)[0]
+    large = build(tmp_path, train=20, validation=0, test_source=None)[0]
+    assert small["sha256"] == large["sha256"]
+    row = {"title": "x", "resolution": 8, "channels": 1, "family": "disks", "train": 10, "test": 5}
+    plain = build_dataset("y", DatasetOptions(**row), tmp_path / "y")
+    more = build_dataset("z", DatasetOptions(**row, validation=7), tmp_path / "z")
+    assert plain["sha256"] == more["sha256"] and (plain["validation"], more["validation"]) == (0, 7)
+    drawn = open_dataset(tmp_path / "z")
+    pools = (drawn.train, drawn.validation, drawn.test)
+    assert len({image.tobytes() for pool in pools for image in pool}) == 22
 
 
 @pytest.mark.parametrize("side", [5, 8, 13, 32])

@@ -70,23 +70,26 @@ def test_duplicates_leave_the_test_pool(tmp_path):
     np.save(
         tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)])
     )
-    manifest = build(tmp_path, tmp_path / "train.npy", test=0, test_source=str(tmp_path / "test.npy"))
+    two = {"test": 0, "test_source": str(tmp_path / "test.npy"), "drop_from": "test"}
+    manifest = build(tmp_path, tmp_path / "train.npy", **two)
     assert (manifest["train"], manifest["test"]) == (6, 4)
-    assert manifest["duplicates_dropped"] == {"exact": 2, "near": 0}
-    assert manifest["duplicates_within"] == {"train": 0, "test": 1}
+    found = manifest["duplicates"]
+    assert (found["exact"]["test"], found["near"]["test"]) == (2, 0)
+    assert found["within"] == {"train": 0, "test": 1}
 
 
 def test_subsets_are_nested_disjoint_and_checked(tmp_path):
     np.save(tmp_path / "a.npy", images(40, 8))
-    build(tmp_path, tmp_path / "a.npy", test=10)
+    build(tmp_path, tmp_path / "a.npy", test=6, validation=4)
     dataset = open_dataset(tmp_path / "out" / "x")
     for shuffle in (0, 1):
         write_subset(tmp_path / "out" / "x", shuffle, tmp_path / f"s{shuffle}.npz")
-    small, _ = read_subset(tmp_path / "s0.npz", dataset, 5)
-    large, test = read_subset(tmp_path / "s0.npz", dataset, 30)
-    other, _ = read_subset(tmp_path / "s1.npz", dataset, 5)
+    small = read_subset(tmp_path / "s0.npz", dataset, 5).train
+    large, test, validation = read_subset(tmp_path / "s0.npz", dataset, 30)
+    other = read_subset(tmp_path / "s1.npz", dataset, 5).train
     assert large[:5].tolist() == small.tolist() != other.tolist()
-    assert sorted(large) == list(range(30)) and sorted(test) == list(range(10))
+    assert sorted(large) == list(range(30)) and sorted(test) == list(range(6))
+    assert sorted(validation) == list(range(4))
     assert not {i.tobytes() for i in dataset.train} & {i.tobytes() for i in dataset.test}
     with pytest.raises(BenchError, match="30 training images, fewer than N = 31"):
         read_subset(tmp_path / "s0.npz", dataset, 31)

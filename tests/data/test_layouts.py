@@ -140,7 +140,7 @@ def celeba(tmp_path, datasets, monkeypatch):
 
 
 def test_celeba_with_its_official_split_and_attributes(tmp_path, celeba):
-    row = options(source="celeba", test_source="celeba", layout="celeba", test=0, expected=7, expected_test=4)
+    row = options(source="celeba", test_source="celeba", layout="celeba", test=0, expected=7, test_expected=4)
     manifest = build_dataset("y", row, tmp_path / "y", tmp_path)
     dataset = open_dataset(tmp_path / "y")
     np.testing.assert_array_equal(dataset.train, images(12)[:7])
@@ -297,7 +297,7 @@ def test_labels_from_folders_and_balanced_subsets(tmp_path, classes):
     write_subset(tmp_path / "y", 0, tmp_path / "s0.npz", balanced=True)
     write_subset(tmp_path / "y", 1, tmp_path / "s1.npz", balanced=True)
     for size in range(1, 3 * least + 1):
-        rows, _ = read_subset(tmp_path / "s0.npz", dataset, size)
+        rows = read_subset(tmp_path / "s0.npz", dataset, size).train
         counts = np.bincount(labels[rows], minlength=3)
         assert len(set(rows.tolist())) == size and counts.max() - counts.min() <= 1
     with pytest.raises(BenchError, match=f"has {3 * least} training images, fewer than"):

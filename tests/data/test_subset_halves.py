@@ -26,8 +26,8 @@ def test_halves_are_disjoint_and_share_the_test_images(tmp_path):
     build_dataset("data", row, tmp_path / "data")
     write_subset(tmp_path / "data", 0, tmp_path / "s0.npz")
     dataset = open_dataset(tmp_path / "data")
-    first, test = read_subset(tmp_path / "s0.npz", dataset, 10)
-    second, same = read_subset(tmp_path / "s0.npz", dataset, 10, half="b")
+    first, test, _ = read_subset(tmp_path / "s0.npz", dataset, 10)
+    second, same, _ = read_subset(tmp_path / "s0.npz", dataset, 10, half="b")
     assert len(second) == 10 and not set(first) & set(second)
     assert np.array_equal(test, same)
     with pytest.raises(BenchError, match="20 training images, too few for two disjoint halves of N = 11"):

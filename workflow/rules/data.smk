@@ -5,6 +5,7 @@ rule dataset:
     output:
         "results/datasets/{dataset}/manifest.json",
         "results/datasets/{dataset}/train.npy",
+        "results/datasets/{dataset}/validation.npy",
         "results/datasets/{dataset}/test.npy",
     log:
         "logs/datasets/{dataset}.log",
