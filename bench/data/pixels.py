@@ -8,10 +8,14 @@ from torch import Tensor
 
 
 def to_network(images: Tensor | np.ndarray) -> Tensor:
-    """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in [-1, 1]."""
+    """Return uint8 (B, H, W, C) as float32 (B, C, H, W) in [-1, 1].
+
+    Float32 values are left as they are; vectors (B, d) become (B, d, 1, 1).
+    """
     if isinstance(images, np.ndarray):
         images = torch.tensor(images)
-    return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    x = images[:, :, None, None] if images.ndim == 2 else images.permute(0, 3, 1, 2)
+    return x if images.is_floating_point() else x.float().div_(127.5).sub_(1)
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """PSNR and attention along training: the same measurements at each kept checkpoint, and at the end.
 
-Checkpoints are averaged weights at the steps that ``training.snapshots`` lists. An average of decay 0.99 lags some
-hundred steps behind the network itself.
+Checkpoints are averaged weights at the steps of ``training.checkpoints`` and ``training.snapshots``. An average of
+decay 0.99 lags some hundred steps behind the network itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PSNR = ("psnr_mean", "psnr_gap_mean", "psnr_gap_signed_mean")
 
 @dataclass(frozen=True)
 class AlongOptions:
-    """PSNR and attention along training, at the checkpoints that `training.snapshots` keeps, and at the end."""
+    """PSNR and attention along training, at the checkpoints that are kept, and at the end."""
 
     __pydantic_config__ = STRICT
 
@@ -43,7 +43,7 @@ class AlongOptions:
 def _passes(options: AlongOptions, run: RunSpec) -> float:
     once = options.psnr.passes(run.training.timesteps) if options.psnr else 0
     once += options.attention.passes() if options.attention else 0
-    return once * len({*run.training.snapshots, run.training.steps})
+    return once * len({*run.training.kept, run.training.steps})
 
 
 MEASUREMENT = Measurement(
@@ -62,7 +62,7 @@ MEASUREMENT = Measurement(
     },
     passes=lambda options, run, pixels: _passes(options, run),
     problem=lambda options, run, datasets: (
-        None if run.training.snapshots else "along needs checkpoints; list steps in training.snapshots"
+        None if run.training.kept else "along needs checkpoints; set training.checkpoints to their number"
     ),
 )
 

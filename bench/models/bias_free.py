@@ -32,20 +32,29 @@ class BiasFreeNorm(nn.Module):
     (B, C, H, W). In training the deviation about the mean over batch and space, which also updates
     ``running_deviation``; in evaluation that running value as it is. It starts at the deviation of silence, not at
     the reference's 1: the initial gains make deviations near 0.005, and a 1 would be forgotten only after a
-    hundred steps, until when a network evaluates to nothing.
+    hundred steps, until when a network evaluates to nothing. ``momentum`` None averages all batches since
+    `reset_running_stats`, as torch's batch norms do.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gain = nn.Parameter((SMALLEST_GAIN * torch.randn(width)).clamp_(-LARGEST_GAIN, LARGEST_GAIN))
-        self.register_buffer("running_deviation", torch.full((width,), EPSILON**0.5))
+        self.register_buffer("running_deviation", torch.empty(width))
+        self.momentum: float | None = MOMENTUM
+        self.reset_running_stats()
+
+    def reset_running_stats(self) -> None:
+        self.running_deviation.fill_(EPSILON**0.5)
+        self.batches = 0
 
     def forward(self, x: Tensor) -> Tensor:
         deviation = self.running_deviation
         if self.training:
             variance = x.float().var(dim=(0, 2, 3), unbiased=False)
             deviation = (variance + EPSILON).sqrt()
-            self.running_deviation.lerp_(deviation.detach(), MOMENTUM)
+            if self.momentum is None:
+                self.batches += 1
+            self.running_deviation.lerp_(deviation.detach(), self.momentum or 1 / self.batches)
         return x * (self.gain / deviation).to(x.dtype)[:, None, None]
 
 

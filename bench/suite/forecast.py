@@ -195,7 +195,7 @@ class Forecast:
         row = self.suite.datasets[run.dataset]
         cost = self.costs.get((run.model.name, _image(row.resolution, row.channels)))
         if cost is not None:
-            weights = 4 * cost["parameters"] * (1 + 2 * len(run.training.snapshots))
+            weights = 4 * cost["parameters"] * (1 + 2 * len(run.training.kept))
             train = self._row("train")
             train.disk = (train.disk or 0) + CHECKPOINT * cost["parameters"] + weights
         if "samples" in rules:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -15,6 +15,7 @@ from bench.diffusion.objective import Objective
 from bench.diffusion.schedule import Schedule
 from bench.support.errors import BenchError
 from bench.support.randomness import seed_all
+from bench.training.calibration import borrowed, calibrate, normalisations
 from bench.training.graph import StepGraph
 from bench.training.optimiser import Update
 from bench.training.options import TrainingOptions
@@ -24,8 +25,8 @@ from bench.training.options import TrainingOptions
 class Loop:
     """A network in training: weights, averaged weights, optimiser, step and history.
 
-    ``images`` (N, H, W, C) uint8 on the device; ``history`` rows are (step, mean loss and images per
-    second since the last row). ``name`` is the run's, for messages.
+    ``images`` (N, H, W, C) uint8, or float32 as they are, and ``labels`` (N,) or None lie on the device; ``history`` rows
+    are (step, mean loss and images per second since the last row). ``name`` is the run's, for messages.
     """
 
     model: nn.Module
@@ -34,6 +35,7 @@ class Loop:
     options: TrainingOptions
     shuffle: int
     name: str = ""
+    labels: Tensor | None = None
     step: int = 0
     history: list[tuple[int, float, float]] = field(default_factory=list)
 
@@ -74,8 +76,8 @@ class Loop:
         self.timed_from = self.step, time.monotonic()
         self.total.copy_(state["total"])
 
-    def batch(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw images (B, C, H, W) in [-1, 1] with replacement, timesteps (B,) and noise for the current step."""
+    def batch(self) -> tuple[Tensor, ...]:
+        """Draw images (B, C, H, W) with replacement, timesteps (B,), noise and, where there are any, labels (B,)."""
         size = self.options.batch
         chosen = torch.randint(len(self.images), (size,), device=self.device)
         t = torch.randint(len(self.schedule), (size,), device=self.device)
@@ -83,7 +85,15 @@ class Loop:
         x0 = to_network(self.images[chosen])
         if self.options.flip:
             x0 = torch.where(mirrored.view(-1, 1, 1, 1), x0.flip(3), x0)
-        return x0, t, torch.randn_like(x0)
+        noise = torch.randn_like(x0)
+        return (x0, t, noise) if self.labels is None else (x0, t, noise, self.labels[chosen])
+
+    def _parts(self) -> Iterator[tuple[Tensor, ...]]:
+        return zip(*(draws.chunk(self.options.accumulate) for draws in self.batch()))
+
+    def _autocast(self) -> torch.autocast:
+        low = self.options.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=low)
 
     def advance(self) -> None:
         """Do one optimiser step; at the end of a history interval, read the mean loss and check it."""
@@ -97,11 +107,9 @@ class Loop:
     def _work(self) -> None:
         """Do what a step asks of the device: draw, gradients, update."""
         self.update.optimiser.zero_grad(set_to_none=True)
-        parts = self.options.accumulate
-        low = self.options.precision == "bfloat16"
-        for part in zip(*(draws.chunk(parts) for draws in self.batch())):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-                value = self.loss(self.model, *part) / parts
+        for part in self._parts():
+            with self._autocast():
+                value = self.loss(self.model, *part) / self.options.accumulate
             value.backward()
             self.total += value.detach()
         self.update.apply()
@@ -135,11 +143,18 @@ class Loop:
         )
 
     def averaged(self) -> dict[str, Tensor]:
-        """Return the state dict with the averaged parameters, on the CPU."""
-        average = {id(p): a for p, a in zip(self.parameters, self.average)}
-        names = {name: average[id(p)] for name, p in self.model.named_parameters() if id(p) in average}
-        state = {**self.model.state_dict(), **names}
-        return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+        """Return the state dict with the averaged parameters, its running statistics taken anew, on the CPU."""
+        with borrowed(self.model, self.parameters, self.average):
+            if normalisations(self.model):
+                calibrate(self.model, self._pass)
+            state = self.model.state_dict()
+            return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+
+    def _pass(self, number: int) -> None:
+        seed_all(self.shuffle, f"statistics/{self.step}", number)
+        for x0, t, noise, *y in self._parts():
+            with self._autocast():
+                self.model(self.schedule.q_sample(x0, t, noise), t, *y)
 
 
 def run(loop: Loop, at_step: Callable[[Loop], None]) -> None:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 # Options that came later: at their defaults they leave a recipe's digest as it was.
 LATER = (
-    "prediction", "weighting", "rate_schedule", "warmup", "clip", "ema_ramp", "accumulate", "optimiser", "momentum",
+    "prediction", "weighting", "labels", "rate_schedule", "warmup", "clip", "ema_ramp", "accumulate", "optimiser",
+    "momentum",
 )  # fmt: skip
+
+SPAN = 1000  # from the first log-spaced checkpoint to the last, at most
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,10 @@ class TrainingOptions:
     )
     weighting: Literal["own", "eps", "x0", "v", "min-snr"] = option(
         "own", "whose squared error is minimised: the prediction's own, another one's, or min(snr, 5) x0's"
+    )
+    labels: Literal["none", "own", "random"] = option(
+        "none",
+        "the class that a network with num_classes is given of each image: its own, or one drawn at random",
     )
     optimiser: Literal["adamw", "sgd"] = option("adamw", "optimiser", "assumed")
     learning_rate: float = option(1e-4, "highest rate", "assumed")
@@ -55,6 +62,9 @@ class TrainingOptions:
     threads: int = option(1, "CPU threads; sums depend on it, so it belongs to the recipe")
     snapshots: list[int] = option(
         [], "steps after which the averaged weights are kept for measurements along training"
+    )
+    checkpoints: int = option(
+        0, "so many more, the last at the end, each at twice the step of the one before or closer"
     )
     keep_raw: bool = option(False, "keep the last weights beside their average, to draw samples of them")
 
@@ -88,6 +98,17 @@ class TrainingOptions:
             all(0 < s <= self.steps for s in self.snapshots),
             f"snapshots must lie in 1..steps ({self.steps}), not {self.snapshots}",
         )
+        check(self.checkpoints >= 0, f"checkpoints must not be negative, not {self.checkpoints}")
+
+    @property
+    def kept(self) -> list[int]:
+        """The steps whose averaged weights are kept: ``snapshots``, and ``checkpoints`` log-spaced ones.
+
+        Up to ten of these double; more fill the last three decades of the training.
+        """
+        ratio = min(2.0, SPAN ** (1 / max(self.checkpoints - 1, 1)))
+        spaced = {max(1, round(self.steps / ratio**k)) for k in range(self.checkpoints)}
+        return sorted(spaced.union(self.snapshots))
 
 
 def recipe(spec: RunSpec) -> dict[str, Any]:
@@ -101,6 +122,8 @@ def _in_one_form(options: TrainingOptions) -> dict[str, Any]:
     value = to_dict(options)
     if options.weighting == options.prediction:
         value["weighting"] = "own"
+    value |= {"snapshots": options.kept}
+    value.pop("checkpoints")
     value.pop("momentum" if options.optimiser == "adamw" else "betas")
     default = {f.name: f.default for f in dataclasses.fields(options)}
     return {key: v for key, v in value.items() if key not in LATER or v != default[key]}

@@ -28,6 +28,7 @@ from bench.support.provenance import environment
 from bench.support.randomness import seed_all
 from bench.training import state
 from bench.training.attempts import Attempt, starts, watchdog
+from bench.training.labels import training_labels
 from bench.training.loop import Loop, run
 from bench.training.optimiser import rate_at
 from bench.training.options import recipe
@@ -109,7 +110,8 @@ def train(
     """
     _check_writable(out_folder)
     dataset = open_dataset(dataset_folder)
-    images = dataset.train[read_subset(subset_file, dataset, spec.train_size, spec.half)[0]]
+    rows = read_subset(subset_file, dataset, spec.train_size, spec.half)[0]
+    images = dataset.train[rows]
     name = training_digest(spec, dataset.manifest["sha256"], code["fingerprint"])
     folder = state_root / name
     deterministic = spec.training.deterministic
@@ -119,12 +121,21 @@ def train(
     began = time.time()
     with state.lock(folder):
         seed_all(_seed(spec), "init")
-        model = build(spec.model, images.shape[1], images.shape[3])
+        model = build(spec.model, dataset.manifest["resolution"], dataset.manifest["channels"])
         check_schedule(spec.model, model, spec.training.schedule, spec.training.timesteps)
         check_target(model, spec.training, spec.model.name)
         if getattr(model, "trains", True):
+            labels = training_labels(spec, model, dataset, rows, _seed(spec))
             result = _optimise(
-                spec, model, images, folder, name, device, checkpoint, (checkpoint_seconds, stall_seconds)
+                spec,
+                model,
+                images,
+                labels,
+                folder,
+                name,
+                device,
+                checkpoint,
+                (checkpoint_seconds, stall_seconds),
             )
         else:
             model.to(device).fit(images, make_schedule(spec.training.schedule, spec.training.timesteps))
@@ -141,7 +152,7 @@ def _check_writable(folder: Path) -> None:
         raise BenchError(f"Cannot write {folder}: {existing} is not a writable folder; choose another.")
 
 
-def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> dict:
+def _optimise(spec, model, images, labels, folder, name, device, checkpoint, clocks) -> dict:
     loop = Loop(
         model.to(device),
         make_schedule(spec.training.schedule, spec.training.timesteps),
@@ -149,6 +160,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> 
         spec.training,
         _seed(spec),
         spec.name,
+        None if labels is None else torch.from_numpy(labels).to(device),
     )
     saved = state.read(checkpoint, name) if checkpoint else state.newest(folder, name)
     if saved is not None:
@@ -162,7 +174,7 @@ def _optimise(spec, model, images, folder, name, device, checkpoint, clocks) -> 
         Attempt(folder, device, lambda: loop.step, spec.training.batch),
         watchdog(clocks[1]) as alive,
     ):
-        keeper = _Keeper(folder, name, clocks[0], flag, progress, status, alive)
+        keeper = _Keeper(folder, name, clocks[0], flag, progress, status, alive, spec.training.kept)
         try:
             _run(loop, keeper)
         except BenchError as error:
@@ -195,11 +207,12 @@ class _Keeper:
     """After each step: report, keep snapshots, save on the clock, at the end and when a signal asks to stop."""
 
     def __init__(
-        self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status, alive
+        self, folder: Path, digest: str, seconds: float, flag: _Flag, progress: Progress, status, alive, kept
     ) -> None:
         self.folder, self.digest, self.seconds = folder, digest, seconds
         self.flag, self.progress, self.status, self.alive = flag, progress, status, alive
         self.due = seconds
+        self.kept = kept
         self.began = self.saved = time.monotonic()
         self.first: int | None = None
 
@@ -208,7 +221,7 @@ class _Keeper:
         self.first = loop.step - 1 if self.first is None else self.first
         note = f"loss {loop.history[-1][1]:.4g}" if loop.history else ""
         self.progress.advance(note=note)
-        if loop.step in loop.options.snapshots:
+        if loop.step in self.kept:
             with atomic(self.folder / "snapshots" / f"step{loop.step:08d}.safetensors") as path:
                 path.write_bytes(to_safetensors(loop.averaged()))
         last = loop.step == loop.options.steps
@@ -251,7 +264,7 @@ def _write(
         for step, value, speed in result["history"]
     ]
     write_text(out / "history.csv", "\n".join(["step,loss,learning_rate,images_per_second", *rows]) + "\n")
-    snapshots = result.get("snapshots", spec.training.snapshots)  # a control has none
+    snapshots = result.get("snapshots", spec.training.kept)  # a control has none
     for step in snapshots:
         file = Path("snapshots") / f"step{step:08d}.safetensors"
         if not (folder / file).exists():

@@ -97,7 +97,7 @@ def test_what_cannot_be_measured_is_refused(runs, capsys):
     path = Path("config/suites/tiny.yaml")
     text = path.read_text()
     for old, new, words in (
-        (", snapshots: [2, 4]", "", "along needs checkpoints; list steps in training.snapshots"),
+        (", snapshots: [2, 4]", "", "along needs checkpoints; set training.checkpoints to their number"),
         ("along: {psnr: {images: 4, steps: 3}, attention:", "along: {}  # ", "name psnr, attention or both"),
     ):
         path.write_text(text.replace(old, new))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -12,13 +13,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from bench.data.build import build_dataset
+from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
+from bench.data.pixels import to_network
 from bench.data.subset import write_subset
 from bench.diffusion.schedule import make_schedule
+from bench.models.registry import build
 from bench.models.spec import ModelSpec
 from bench.suite.options import MeasureOptions, RunSpec
 from bench.support.errors import BenchError
@@ -433,3 +440,138 @@ def test_a_checkpoint_of_another_prediction_is_refused(place):
     (folder,) = (place / "state").iterdir()
     with pytest.raises(BenchError, match="another configuration"):
         run(place, spec(place, prediction="v"), "other", checkpoint=state.checkpoints(folder)[0])
+
+
+NORMS = """
+import torch
+from bench.models.bias_free import BiasFreeNorm
+from bench.models.registry import register_model
+
+class Net(torch.nn.Module):
+    def __init__(self, channels, norm):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 8, 3, padding=1), norm(8), torch.nn.Conv2d(8, channels, 3, padding=1))
+        if norm is BiasFreeNorm:
+            torch.nn.init.ones_(self.layers[1].gain)
+
+    def forward(self, x, t, y=None):
+        return self.layers(x)
+
+@register_model("net")
+def net(image_size, channels, bias_free: bool = False):
+    return Net(channels, BiasFreeNorm if bias_free else torch.nn.BatchNorm2d)
+"""
+
+
+def denoising_error(place, weights, options) -> float:
+    """Mean squared error of eps on the training images, in evaluation mode."""
+    model = build(ModelSpec("net", "net", options, str(place / "net.py")), 8, 1)
+    model.load_state_dict(weights)
+    images = to_network(open_dataset(place / "data").train[:20]).repeat(50, 1, 1, 1)
+    draws, schedule = torch.Generator().manual_seed(1), make_schedule("linear", 1000)
+    t = torch.randint(1000, (len(images),), generator=draws)
+    noise = torch.randn(images.shape, generator=draws)
+    with torch.no_grad():
+        return float((model.eval()(schedule.q_sample(images, t, noise), t) - noise).square().mean())
+
+
+@pytest.mark.parametrize("bias_free", [False, True])
+def test_running_statistics_are_those_of_the_averaged_weights(place, bias_free):
+    (place / "net.py").write_text(NORMS)
+    model = ModelSpec("net", "net", {"bias_free": bias_free}, str(place / "net.py"))
+    one = dataclasses.replace(
+        spec(place, steps=60, learning_rate=2e-2, snapshots=[30], keep_raw=True), model=model
+    )
+    one = dataclasses.replace(one, training=dataclasses.replace(one.training, ema=0.98))
+    run(place, one)
+    weights = load_file(place / "out/weights.safetensors")
+    last = load_file(place / "out/raw.safetensors")
+    statistics = [name for name in weights if "running" in name or "tracked" in name]
+    assert statistics
+    stale = {**weights, **{name: last[name] for name in statistics}}
+    error = denoising_error(place, weights, model.options)
+    assert error < 0.95 * denoising_error(place, stale, model.options)
+    kept = load_file(place / "out/snapshots/step00000030.safetensors")
+    assert any(not torch.equal(kept[name], weights[name]) for name in statistics)
+    without = dataclasses.replace(one, training=dataclasses.replace(one.training, snapshots=[]))
+    run(place, without, "without")
+    other = load_file(place / "without/weights.safetensors")
+    assert all(torch.equal(other[name], weights[name]) for name in weights), "a snapshot changed the training"
+
+
+def test_checkpoints_are_log_spaced_and_end_at_the_last_step():
+    assert TrainingOptions(steps=450, checkpoints=5).kept == [28, 56, 112, 225, 450]
+    assert TrainingOptions(steps=450, checkpoints=2, snapshots=[10, 450]).kept == [10, 225, 450]
+    many = TrainingOptions(steps=2_000_000, checkpoints=40).kept
+    assert len(many) == 40 and many[0] == 2000 and many[-1] == 2_000_000
+    ratios = [b / a for a, b in zip(many, many[1:])]
+    assert max(ratios) / min(ratios) < 1.01
+    assert TrainingOptions(steps=3, checkpoints=5).kept == [1, 2, 3]
+    assert TrainingOptions(steps=3).kept == []
+
+
+CLASSES = """
+import torch
+from bench.models.registry import register_model
+
+class Net(torch.nn.Module):
+    def __init__(self, channels, num_classes, label_dropout):
+        super().__init__()
+        self.num_classes, self.label_dropout = num_classes, label_dropout
+        self.label = torch.nn.Embedding(num_classes, channels)
+
+    def forward(self, x, t, y=None):
+        return self.label(y)[:, :, None, None] + 0 * x
+
+@register_model("net")
+def net(image_size, channels, num_classes: int = 2, label_dropout: float = 0.0):
+    return Net(channels, num_classes, label_dropout)
+"""
+
+
+@pytest.fixture
+def classes(place):
+    """A dataset of two classes, dark and light, and a network that sees nothing but the class."""
+    (place / "net.py").write_text(CLASSES)
+    draws = np.random.default_rng(0)
+    for folder, low in (("dark", 0), ("light", 156)):
+        (place / "images" / folder).mkdir(parents=True)
+        for number in range(14):
+            pixels = draws.integers(low, low + 100, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / "images" / folder / f"{number}.png")
+    row = DatasetOptions(
+        title="x", resolution=8, channels=1, source=str(place / "images"), test=4, labels="folder"
+    )
+    build_dataset("data", row, place / "classes")
+    write_subset(place / "classes", 0, place / "c0.npz")
+    return place
+
+
+def trained_on_labels(classes, kind, options=None):
+    one = spec(classes, steps=400, learning_rate=2e-2, labels=kind, prediction="x0")
+    one = dataclasses.replace(one, model=dataclasses.replace(one.model, options=options or {}))
+    train(one, classes / "classes", classes / "c0.npz", classes / kind, classes / "state", code=CODE)
+    return load_file(classes / kind / "weights.safetensors")["label.weight"].flatten()
+
+
+def test_own_labels_tell_the_classes_apart_and_random_ones_do_not(classes):
+    dark, light = trained_on_labels(classes, "own").tolist()
+    assert dark == pytest.approx(50 / 127.5 - 1, abs=0.1)
+    assert light == pytest.approx(206 / 127.5 - 1, abs=0.1)
+    one, other = trained_on_labels(classes, "random").tolist()
+    assert abs(one - other) < 0.6 * (light - dark)
+
+
+def test_labels_that_do_not_fit_are_one_sentence(classes):
+    with pytest.raises(BenchError, match="has 2 classes but net 3; set num_classes: 2"):
+        trained_on_labels(classes, "own", {"num_classes": 3})
+    with pytest.raises(BenchError, match="needs the class of each image; set training.labels"):
+        trained_on_labels(classes, "none")
+    with pytest.raises(BenchError, match="takes no labels; set its option num_classes"):
+        trained_on_labels(classes, "random", {"num_classes": 0})
+    with pytest.raises(
+        BenchError, match="dataset data has no classes; set training.labels to none or random"
+    ):
+        one = spec(classes, labels="own")
+        run(classes, dataclasses.replace(one, model=dataclasses.replace(one.model, options={})))
