@@ -47,7 +47,16 @@ class Schedule:
     @cached_property
     def posterior_log_variance(self) -> np.ndarray:
         """Its logarithm; the first entry, log 0, is replaced by the second."""
-        return np.log(np.append(self.posterior_variance[1], self.posterior_variance[1:]))
+        return np.log(np.append(self._first_variance, self.posterior_variance[1:]))
+
+    @cached_property
+    def large_log_variance(self) -> np.ndarray:
+        """Logarithm of beta, the larger bound of the variance; its first entry is that of the posterior's."""
+        return np.log(np.append(self._first_variance, self.betas[1:]))
+
+    @property
+    def _first_variance(self) -> float:
+        return (self.posterior_variance[1:] if len(self) > 1 else self.betas)[0]
 
     def __len__(self) -> int:
         return len(self.betas)

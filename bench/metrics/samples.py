@@ -22,6 +22,10 @@ class SamplesOptions:
 
     count: int = option(10_000, "generated images", "assumed")
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler", "assumed")
+    eta: float = option(0.0, "noise of ddim: none at 0, as much as ddpm's at 1")
+    variance: Literal["small", "large"] = option(
+        "small", "variance of ddpm where none was learned: the posterior's, or beta", "assumed"
+    )
     steps: int = option(250, "sampling steps", "assumed")
     weights: Literal["ema", "raw"] = option(
         "ema", "weights that draw: the average, or the last ones (training.keep_raw)", "assumed"
@@ -30,11 +34,19 @@ class SamplesOptions:
     @property
     def protocol(self) -> str:
         """How the samples are drawn, as a row's protocol says it."""
-        return f"weights={self.weights};samples={self.count};sampler={self.sampler};steps={self.steps}"
+        more = f";eta={self.eta:g}" if self.eta else ""
+        more += f";variance={self.variance}" if self.variance != "small" else ""
+        return f"weights={self.weights};samples={self.count};sampler={self.sampler};steps={self.steps}{more}"
 
     def __post_init__(self) -> None:
         check(self.count >= 2, f"count must be at least 2, not {self.count}")
         check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        check(0 <= self.eta <= 1, f"eta must be in [0, 1], not {self.eta}")
+        check(self.eta == 0 or self.sampler == "ddim", "eta belongs to the sampler ddim; leave it out")
+        check(
+            self.variance == "small" or self.sampler == "ddpm",
+            "variance belongs to the sampler ddpm; leave it out",
+        )
 
 
 MEASUREMENT = Measurement(

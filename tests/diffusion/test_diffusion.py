@@ -59,6 +59,8 @@ def test_pointwise(reference, name):
     np.testing.assert_allclose(
         schedule.posterior_log_variance[t], reference[where + "posterior_log_variance_clipped"], rtol=1e-5
     )
+    large = reference[where + "fixed_large/log_variance"].reshape(len(t), -1)[:, 0]
+    np.testing.assert_allclose(schedule.large_log_variance[t], large, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("ddim_eta0", "ddim"), ("ancestral", "ddpm")])
@@ -66,13 +68,10 @@ def test_sampling_loops(reference, name, sampler):
     config = json.loads(reference["config"].item())
     assert config["parameters"]["eps"] == "tanh"
 
-    def model(x, t):
-        return torch.tanh(x) * (0.6 + 0.4 * t.float().view(-1, 1, 1, 1) / 1000)
-
     noise = torch.from_numpy(reference[f"loop/{name}/noise"])
     schedule = make_schedule("linear", 1000).respace("10")
     start = torch.from_numpy(reference[f"loop/{name}/x_T"])
-    out = sample(model, schedule, start, sampler, lambda index: noise[len(schedule) - 1 - index])
+    out = sample(network, schedule, start, sampler, lambda index: noise[len(schedule) - 1 - index])
     expected = torch.from_numpy(reference[f"loop/{name}/out"])
     assert float((out - expected).abs().max() / expected.abs().max()) < 2e-5
 
@@ -154,3 +153,55 @@ def test_the_likelihood_of_pixels_is_that_of_a_normal_distribution_cut_into_bins
     ours = discretised_log_likelihood(x, torch.tensor(0.1), torch.tensor(0.3).log())
     torch.testing.assert_close(ours.exp(), edges.diff(), rtol=1e-3, atol=1e-6)
     assert discretised_log_likelihood(x * torch.nan, x, x).isnan().all(), "the loop reports it in a sentence"
+
+
+def network(x, t):
+    return torch.tanh(x) * (0.6 + 0.4 * t.float().view(-1, 1, 1, 1) / 1000)
+
+
+def drawn(sampler, **how):
+    schedule = make_schedule("linear", 1000).respace("10")
+    noise = torch.randn(11, 2, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    return sample(network, schedule, noise[10], sampler, lambda index: noise[index], **how), schedule, noise
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.8])
+def test_ddim_with_noise_follows_song_et_al(eta):
+    out, schedule, noise = drawn("ddim", eta=eta)
+    x = noise[10].double()
+    for index, t in reversed([*enumerate(schedule.timesteps)]):
+        abar, before = schedule.alphas_cumprod[index], schedule.alphas_cumprod_previous[index]
+        x0 = ((x - (1 - abar) ** 0.5 * network(x, torch.tensor([t, t]))) / abar**0.5).clamp(-1, 1)
+        eps = (x - abar**0.5 * x0) / (1 - abar) ** 0.5
+        sigma = eta * ((1 - before) / (1 - abar)) ** 0.5 * (1 - abar / before) ** 0.5
+        x = before**0.5 * x0 + (1 - before - sigma**2) ** 0.5 * eps + (index > 0) * sigma * noise[index]
+    torch.testing.assert_close(out.double(), x, rtol=0, atol=1e-4)
+
+
+def test_ddim_with_all_noise_is_ddpm():
+    torch.testing.assert_close(drawn("ddim", eta=1.0)[0], drawn("ddpm")[0], rtol=0, atol=1e-4)
+
+
+def test_the_large_variance_is_beta():
+    """At the second step alone, whose mean is that of the small variance."""
+    schedule = make_schedule("linear", 1000).respace("2")
+    noise = torch.ones(1, 1, 2, 2)
+
+    def model(x, t):
+        seen.append(x)
+        return 0 * x
+
+    moves = {}
+    for variance in ("small", "large"):
+        seen = []
+        sample(model, schedule, noise, "ddpm", lambda index: noise, variance=variance)
+        moves[variance] = seen[1]
+    difference = schedule.betas[1] ** 0.5 - schedule.posterior_variance[1] ** 0.5
+    torch.testing.assert_close(moves["large"] - moves["small"], difference * noise, rtol=1e-3, atol=1e-6)
+
+
+def test_one_step_is_enough_to_sample():
+    schedule = make_schedule("linear", 1000).respace(1)
+    for sampler in ("ddpm", "ddim"):
+        out = sample(lambda x, t: 0 * x, schedule, torch.zeros(1, 1, 2, 2), sampler)
+        assert out.isfinite().all()

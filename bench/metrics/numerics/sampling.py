@@ -45,7 +45,9 @@ def draw_samples(run: Run, options: SamplesOptions) -> np.ndarray:
             def noise(index: int, first: int = first, shape: tuple = shape) -> torch.Tensor:
                 return _noise("samples/{batch}", first, shape, index)
 
-            found.append(to_uint8(sample(model, schedule, start, options.sampler, noise).cpu()).numpy())
+            how = {"eta": options.eta, "variance": options.variance}
+            drawn = sample(model, schedule, start, options.sampler, noise, **how)
+            found.append(to_uint8(drawn.cpu()).numpy())
             progress.advance(count)
     return np.concatenate(found)
 
