@@ -83,32 +83,15 @@ def measure(
     if metric not in known:
         raise BenchError(f"There is no metric {metric!r}{nearest(metric, known)}; known: {', '.join(known)}.")
     loaded = plan.load(suite)
-    spec = loaded.run(run)
-    if metric != "all":
-        check_code(expect_code, loaded.code(metric, run))
-    device = torch_device(device, spec.training.threads)
+    check_code(expect_code, loaded.measured_by(run))
     from bench.jobs import measure
 
-    if metric == "all":
-        measure.measure_all(loaded, run, device)
-    else:
-        measure.measure(loaded, run, [metric], device)
-
-
-@command()
-def samples(run: Run, suite: Suite = "demo", device: Device = None, expect_code: ExpectCode = None) -> None:
-    """Draw the samples whose Fréchet distance is taken."""
-    from bench.suite import plan
-
-    loaded = plan.load(suite)
-    spec = loaded.run(run)
-    check_code(expect_code, loaded.code("samples", run))
-    if spec.measure.samples is None:
-        raise BenchError(f"Suite {suite!r} draws no samples of {run}; add `samples` under `measure`.")
-    device = torch_device(device, spec.training.threads)
-    from bench.jobs.measure import measure
-
-    measure(loaded, run, ["samples"], device)
+    device = torch_device(device, loaded.run(run).training.threads)
+    left = measure.measure(loaded, run, device, None if metric == "all" else metric)
+    if left:
+        say(
+            f"{run}: not measured yet: {', '.join(left)}; `bench measure all {run} --suite {suite}` writes the table"
+        )
 
 
 @command()
@@ -143,36 +126,19 @@ def sample(
 @command()
 def reference(
     dataset: Dataset,
-    features: Annotated[str, typer.Option(help="Feature space.")] = "random-conv",
-    pool: Literal["train", "test"] = "train",
-    count: Annotated[int | None, typer.Option(help="Images of the pool.", show_default="all")] = None,
+    name: Annotated[str, typer.Argument(help="wiener, classifier, or statistics SPACE.POOL.COUNT.")],
     device: Device = None,
     expect_code: ExpectCode = None,
 ) -> None:
-    """Compute a dataset's reference statistics in a feature space."""
-    from bench.jobs.measure import write_reference
-    from bench.suite import plan
-    from bench.support.fingerprint import fingerprint
+    """Compute what measurements need of a dataset: statistics, a classifier."""
+    from bench.metrics.declare import Reference
+    from bench.suite.plan import reference_code
 
-    check_code(expect_code, fingerprint(*plan.entries("reference")))
-    write_reference(dataset, features, pool, count, torch_device(device, 1))
+    wanted = Reference(dataset, name)
+    check_code(expect_code, reference_code(wanted))
+    from bench.jobs.references import open_reference
 
-
-@command()
-def classifier(dataset: Dataset, device: Device = None, expect_code: ExpectCode = None) -> None:
-    """Train a dataset's classifier, whose features are a space."""
-    from bench.suite import plan
-    from bench.support.fingerprint import fingerprint
-
-    check_code(expect_code, fingerprint(*plan.entries("classifier")))
-    device = torch_device(device, 1)
-    from bench.data.dataset import open_dataset
-    from bench.metrics.numerics.classifier import train_classifier
-
-    found = train_classifier(
-        open_dataset(paths.dataset_folder(dataset)), paths.classifier_file(dataset), device
-    )
-    say(f"classifier of {dataset}: {found:.1%} of the test images are classified correctly")
+    open_reference(wanted, torch_device(device, 1))
 
 
 @command()
@@ -184,11 +150,7 @@ def tidy(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
 
     check_code(expect_code, fingerprint("bench.results.tidy"))
     loaded = plan.load(suite)
-    files = [
-        paths.run_folder(suite, name) / f"{metric}.csv"
-        for name in loaded.runs
-        for metric in loaded.metrics(name)
-    ]
+    files = [paths.measured_files(suite, name)[0] for name in loaded.runs]
     combine(files, paths.tidy_file(suite))
 
 

@@ -111,7 +111,7 @@ def _print_forecast(forecast: Forecast) -> None:
         print(f"Multiply-adds are not counted yet: `bench check --suite {name}` does (no GPU needed).")
 
 
-_STORES = {"dataset", "train", "samples"}
+_STORES = {"dataset", "train", "measure"}
 
 
 def _hours(row: Row) -> tuple[str, str]:

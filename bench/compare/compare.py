@@ -84,12 +84,8 @@ def _stored(suite: Plan, name: str) -> Path:
 
 def _measured(suite: Plan) -> pd.DataFrame:
     """Return all rows of the candidate."""
-    files = [
-        paths.run_folder(suite.suite, run) / f"{metric}.csv"
-        for run in candidate_runs(suite)
-        for metric in suite.metrics(run)
-    ]
-    return pd.concat([t for t in map(read_tidy, files) if len(t)], ignore_index=True)
+    files = [paths.measured_files(suite.suite, run)[0] for run in candidate_runs(suite)]
+    return pd.concat(map(read_tidy, files), ignore_index=True)
 
 
 def _check_data(suite: Plan, new: pd.DataFrame, old: pd.DataFrame) -> None:
@@ -132,7 +128,7 @@ def _over_images(suite: Plan, judged: Judged, cell: dict, shuffles: Iterable[int
     for shuffle in shuffles:
         sides = []
         for folder_of, model in (
-            (paths.run_folder, suite.candidate),
+            (paths.arrays_folder, suite.candidate),
             (paths.baseline_arrays, cell["baseline"]),
         ):
             run = _run(cell["dataset"], model, cell["train_size"], shuffle)

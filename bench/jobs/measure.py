@@ -1,58 +1,175 @@
-"""Measure a run: one metric alone, or all that its suite asks for in one process."""
+"""Measure a run: what is out of date of its measurements, in one process.
+
+Each measurement's result lies in the state folder of the training, ``.runs/SUITE/RUN/DIGEST/measured/METRIC``, with
+what it depends on: code, options, data, weights, and the results that it reads.  The declared table of a run,
+``measurements.csv``, and its arrays are put together from these.
+"""
 
 from __future__ import annotations
 
 import importlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from bench.data.dataset import open_dataset
-from bench.jobs.run import Run
 from bench.metrics.declare import Result, measurements
-from bench.metrics.numerics.features import open_space
-from bench.metrics.numerics.reference import reference_statistics
 from bench.results.tidy import COLUMNS, METRICS, check
-from bench.suite.options import RunSpec
+from bench.suite.options import RunSpec, trained_spec
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.files import digest, write_json, write_text
+from bench.support.files import digest, read_json, sha256, write_json, write_text
 from bench.support.options import to_dict
 from bench.support.provenance import environment
+from bench.training.options import recipe
+
+if TYPE_CHECKING:
+    from bench.jobs.run import Run
 
 
-def measure_all(suite: Plan, name: str, device: str) -> None:
-    """Measure all that a suite asks of a run, reference statistics included, in this process."""
-    options = suite.run(name).measure.frechet
-    if options is not None:
-        wanted = suite.run(name).dataset, options.space, options.pool, options.reference
-        if not paths.reference_file(*wanted).exists():
-            write_reference(*wanted, device)
-    measure(suite, name, suite.metrics(name), device)
+class Job:
+    """The measurements of one run: ``wanted`` says by metric what its current result depends on."""
+
+    def __init__(self, suite: Plan, name: str, device: str) -> None:
+        self.suite, self.spec, self.device = suite, suite.run(name), device
+        self.folder = paths.run_folder(suite.suite, name)
+        self.trained = read_json(self.folder / "run.json")
+        self._check_recipe()
+        self.state = paths.state_root(suite.suite, name) / self.trained["digest"] / "measured"
+        self.wanted = wanted(suite, name, self.trained)
+        self._run: Run | None = None
+
+    def _check_recipe(self) -> None:
+        if digest(recipe(trained_spec(self.trained))) != self.suite.recipe(self.spec.name):
+            raise BenchError(
+                f"{self.folder} was trained with other options than suite {self.suite.suite!r} has now; train it again: "
+                f"`bench train {self.spec.name} --suite {self.suite.suite}` (`bench why` names the options)."
+            )
+
+    def current(self, metric: str) -> bool:
+        """Whether the stored result of a measurement is what would be measured now."""
+        return _depends(self.state / metric / "record.json") == self.wanted[metric]
+
+    def take(self, metric: str) -> None:
+        """Take one measurement into the state folder: arrays, rows, then the record."""
+        from bench.jobs.references import open_reference
+        from bench.jobs.run import Run
+
+        say(f"{self.spec.name}: {metric}")
+        began = time.monotonic()
+        self._run = self._run or Run(self.folder, self.device)  # loaded once for all measurements
+        one, options = measurements()[metric], getattr(self.spec.measure, metric, None)
+        given = {name: _read_result(self.state / name) for name in one.needs}
+        for reference in self.suite.references(metric, self.spec.name):
+            given[reference.kind] = open_reference(reference, self.device)
+        found: Result = importlib.import_module(one.module).measure(self._run, options, **given)
+        depends, place = self.wanted[metric], self.state / metric
+        table = finish(found.rows, self.spec, digest(depends["code"]), depends["data"])
+        check(table, f"{metric} of {self.spec.name}")
+        (place / "record.json").unlink(missing_ok=True)
+        save_arrays(place / "arrays.npz", **found.arrays)
+        write_text(place / "rows.csv", table.to_csv(index=False))
+        seconds = round(time.monotonic() - began, 2)
+        record = {"depends": depends, "seconds": seconds, "provenance": environment(self.device)}
+        write_json(place / "record.json", record)
+
+    def publish(self) -> None:
+        """Put the declared files together: arrays, records, and the table last."""
+        table, records = paths.measured_files(self.suite.suite, self.spec.name)
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".arrays.") as temporary:
+            new, out = Path(temporary) / "new", paths.arrays_folder(self.suite.suite, self.spec.name)
+            new.mkdir()
+            for metric in self.wanted:
+                if _array_names(self.state / metric / "arrays.npz"):
+                    shutil.copy2(self.state / metric / "arrays.npz", new / f"{metric}.npz")
+            shutil.rmtree(out, ignore_errors=True)
+            new.rename(out)
+        write_json(
+            records, {metric: read_json(self.state / metric / "record.json") for metric in self.wanted}
+        )
+        parts = [(self.state / metric / "rows.csv").read_text(encoding="utf-8") for metric in self.wanted]
+        header = parts[0].splitlines(keepends=True)[0]
+        write_text(table, header + "".join(part.split("\n", 1)[1] for part in parts))
 
 
-def measure(suite: Plan, name: str, metrics: list[str], device: str) -> None:
-    """Measure ``metrics`` of a run into METRIC.csv and METRIC.npz of its folder."""
-    spec = suite.run(name)
-    run = Run(paths.run_folder(spec.suite, name), device)  # loaded once for all metrics
-    for metric in metrics:
-        say(f"{name}: {metric}")
-        measure_run(metric, run, spec, suite.codes(metric, name))
+def measure(suite: Plan, name: str, device: str, only: str | None = None) -> list[str]:
+    """Take what is out of date of a run's measurements, or ``only`` one of them in any case; return what is left.
+
+    Where nothing is left, the run's table and arrays are written.  Raises BenchError where the run is not trained, or
+    with another recipe than the suite's.
+    """
+    job = Job(suite, name, device)
+    if only is not None and only not in job.wanted:
+        raise BenchError(f"Suite {suite.suite!r} does not measure {only} of {name}; add it under `measure`.")
+    for metric in job.wanted if only is None else (*measurements()[only].needs, only):
+        if metric == only or not job.current(metric):
+            job.take(metric)
+    left = [metric for metric in job.wanted if not job.current(metric)]
+    if not left:
+        job.publish()
+    return left
 
 
-def write_reference(name: str, features: str, pool: str, count: int | None, device: str) -> None:
-    """Write the reference statistics of a dataset's pool, over ``count`` images or all (None)."""
-    dataset = open_dataset(paths.dataset_folder(name))
-    space = open_space(features, dataset.manifest["channels"], device)
-    out = paths.reference_file(name, features, pool, count)
-    save_arrays(out, **reference_statistics(dataset, space, pool, count))
+def out_of_date(suite: Plan, name: str) -> list[str]:
+    """Return the measurements of a trained run whose declared results are missing or out of date.
+
+    Its weights need not be here: they may stay where it was trained.
+    """
+    table, records = paths.measured_files(suite.suite, name)
+    made = read_json(records) if table.exists() and records.exists() else {}
+    keys = ("code", "options", "data")
+    now = wanted(suite, name, read_json(paths.run_folder(suite.suite, name) / "run.json"))
+    return [m for m in now if m not in made or any(made[m]["depends"][k] != now[m][k] for k in keys)]
 
 
-def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.DataFrame:
+def wanted(suite: Plan, name: str, trained: dict) -> dict[str, dict]:
+    """Return by metric what a run's current measurement depends on; ``weights`` is None where they are not here."""
+    spec, found = suite.run(name), {}
+    own = _weights(suite, name)
+    for metric in suite.metrics(name):
+        one, options = measurements()[metric], getattr(spec.measure, metric, None)
+        found[metric] = {
+            "code": suite.codes(metric, name) | {"train": trained["code"]["fingerprint"]},
+            "options": to_dict(options) if options else None,
+            "data": trained["data"]["sha256"],
+            "weights": [own, _weights(suite, spec.partner)] if one.partner else [own],
+            "needs": {needed: digest(found[needed]) for needed in one.needs},
+        }
+    return found
+
+
+def _weights(suite: Plan, name: str) -> str | None:
+    file = paths.run_folder(suite.suite, name) / "weights.safetensors"
+    return sha256(file)[:16] if file.exists() else None
+
+
+def _depends(file: Path) -> dict | None:
+    """Return what a stored result depends on; None where there is none, or its record is damaged."""
+    try:
+        return read_json(file)["depends"] if file.exists() else None
+    except (BenchError, KeyError):
+        return None
+
+
+def _read_result(place: Path) -> Result:
+    with np.load(place / "arrays.npz", allow_pickle=False) as arrays:
+        return Result(arrays=dict(arrays))
+
+
+def _array_names(file: Path) -> list[str]:
+    with np.load(file, allow_pickle=False) as arrays:
+        return arrays.files
+
+
+def finish(rows: Iterable[dict], spec: RunSpec, code: str, data_hash: str) -> pd.DataFrame:
     """Return rows with their units and identity columns, in the tidy table's order."""
     same = {key: getattr(spec, key) for key in ("suite", "dataset", "train_size", "shuffle", "recipe")}
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if c not in (*same, "model", "code", "data_hash")])
@@ -60,33 +177,3 @@ def finish(rows: list[dict], spec: RunSpec, code: str, data_hash: str) -> pd.Dat
     table["unit"] = [METRICS[metric].unit for metric in table["metric"]]
     table["index"] = table["index"].astype("Int64")
     return table[COLUMNS]
-
-
-def measure_run(metric: str, run: Run, spec: RunSpec, codes: dict[str, str]) -> None:
-    """Measure ``metric`` of ``run`` with the options of ``spec``; write METRIC.csv and METRIC.npz into its folder.
-
-    ``codes`` are the fingerprints of the rules behind the number, by rule. METRIC.json beside it says which code,
-    options, device and versions measured it; the rows carry the digest of all fingerprints.
-    """
-    folder, device = run.folder, run.device
-    options = getattr(spec.measure, metric, None)
-    needed = {name: _read(folder / f"{name}.npz") for name in measurements()[metric].needs}
-    found: Result = importlib.import_module(f"bench.metrics.{metric}").measure(run, options, **needed)
-    codes = {**codes, "train": run.code}
-    table = check(finish(found.rows, spec, digest(codes), run.data_hash), f"{metric} of {spec.name}")
-    record = {
-        "code": codes,
-        "options": to_dict(options) if options else None,
-        "provenance": environment(device),
-    }
-    write_json(folder / f"{metric}.json", record)
-    save_arrays(folder / f"{metric}.npz", **found.arrays)
-    write_text(folder / f"{metric}.csv", table.to_csv(index=False))
-
-
-def _read(file: Path) -> Result:
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return Result(arrays=dict(arrays))
-    except (OSError, ValueError, EOFError) as error:
-        raise BenchError(f"{file} is missing or damaged ({error}); measure {file.stem} again.") from error

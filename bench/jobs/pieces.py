@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.suite import options
+from bench.jobs.measure import measure, out_of_date
+from bench.suite.options import trained_spec
 from bench.suite.plan import Plan, entries, read
 from bench.support import paths
 from bench.support.arrays import save_arrays
@@ -32,7 +33,6 @@ from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, write_json
 from bench.support.fingerprint import definitions
 from bench.support.matrix_rate import matrix_rate
-from bench.support.options import from_dict, to_dict
 from bench.training.options import recipe
 
 RECORD = "piece.json"
@@ -91,7 +91,6 @@ class Session:
 
     def _do(self, run: str) -> bool:
         """Train and measure one run; False where the time ended during its training."""
-        from bench.jobs.measure import measure_all
         from bench.training.train import Interrupted
 
         _fresh_device(self.device, self.suite.run(run).training.threads)
@@ -104,7 +103,7 @@ class Session:
             say(f"{run}: {interrupted}")
             return False
         began = time.monotonic()
-        measure_all(self.suite, run, self.device)
+        measure(self.suite, run, self.device)
         self._record(run, time.monotonic() - began)
         self.done.append(run)
         return True
@@ -157,7 +156,7 @@ def lacking(suite: Plan, run: str) -> list[str]:
     metrics = suite.metrics(run)
     if not (folder / "run.json").exists() or not _trained(suite, run, read_json(folder / "run.json")):
         return ["train", *metrics]
-    missing = [metric for metric in metrics if not _is_measured(suite, run, metric, folder)]
+    missing = out_of_date(suite, run)
     gone = missing and not (folder / "weights.safetensors").exists()
     return ["train", *missing] if gone else missing
 
@@ -166,22 +165,8 @@ def _trained(suite: Plan, run: str, record: dict) -> bool:
     manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
     same_data = not manifest.exists() or read_json(manifest)["sha256"] == record["data"]["sha256"]
     same_code = record["code"]["fingerprint"] == suite.code("train", run)
-    made = recipe(from_dict(options.RunSpec, record["spec"]))
+    made = recipe(trained_spec(record))
     return same_data and same_code and digest(made) == suite.recipe(run)
-
-
-def _is_measured(suite: Plan, run: str, metric: str, folder: Path) -> bool:
-    table, record = folder / f"{metric}.csv", folder / f"{metric}.json"
-    if not table.exists() or not record.exists():
-        return False
-    made, wanted = read_json(record), getattr(suite.run(run).measure, metric, None)
-    lines = table.read_text(encoding="utf-8").splitlines()
-    whole = len(lines) == 1 or digest(made["code"]) in lines[-1]  # the table is written last
-    return (
-        whole
-        and made["code"] == suite.codes(metric, run)
-        and digest(made["options"]) == digest(to_dict(wanted) if wanted else None)
-    )
 
 
 def macs_of(suite: Plan, run: str) -> float | None:
@@ -217,16 +202,16 @@ def copy_small(folder: Path, out: Path) -> None:
     """Copy a finished run's files but its weights, of the samples the first few: they count as finished elsewhere."""
     import numpy as np
 
-    for file in sorted(folder.iterdir()):
-        if not file.is_file() or file.suffix in LARGE or file.name.startswith("."):
+    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+        if file.suffix in LARGE or file.name.startswith("."):
             continue
         if file.name == "samples.npz":
             with np.load(file, allow_pickle=False) as arrays:
                 kept = {key: arrays[key][:SAMPLES] if key == "samples" else arrays[key] for key in arrays}
-            save_arrays(out / file.name, **kept)
+            save_arrays(out / file.relative_to(folder), **kept)
         else:
-            out.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(file, out / file.name)
+            (out / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, out / file.relative_to(folder))
 
 
 def _train(suite: Plan, run: str, device: str) -> None:

@@ -134,9 +134,7 @@ class _Place:
 
     def measured(self, suite: Plan, run: str) -> pd.DataFrame:
         """Return the run's rows."""
-        folder = self.run_folder(suite, run)
-        tables = [read_tidy(folder / f"{metric}.csv") for metric in suite.metrics(run)]
-        return pd.concat([t for t in tables if len(t)], ignore_index=True)
+        return read_tidy(self.folder / paths.measured_files(suite.suite, run)[0])
 
 
 def _device_of(folder: Path) -> str:

@@ -18,7 +18,6 @@ from bench.suite import options
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import read_json
-from bench.support.options import from_dict
 from bench.support.randomness import generator
 
 
@@ -35,7 +34,7 @@ class Run:
     def __init__(self, folder: str | Path, device: str = "cpu", weights: str | Path | None = None) -> None:
         self.folder, self.device = Path(folder), device
         self.record = read_json(self.folder / "run.json")
-        self.spec: options.RunSpec = from_dict(options.RunSpec, self.record["spec"])
+        self.spec: options.RunSpec = options.trained_spec(self.record)
         self.weights = Path(weights) if weights else self.folder / "weights.safetensors"
         self.data_hash: str = self.record["data"]["sha256"]
         self.code: str = self.record["code"]["fingerprint"]

@@ -20,6 +20,28 @@ if TYPE_CHECKING:
     from bench.suite.options import RunSpec
 
 
+Arrays = dict[str, "np.ndarray"]
+
+
+class Reference(NamedTuple):
+    """What measurements need of a dataset, made once: ``wiener``, ``classifier`` or statistics ``SPACE.POOL.COUNT``."""
+
+    dataset: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        """The module of ``bench.metrics.numerics`` that makes it."""
+        return "statistics" if "." in self.name else self.name
+
+    @property
+    def classifier(self) -> Reference | None:
+        """The classifier in whose features statistics are."""
+        space = self.name.split(".")[0]
+        known = space.startswith("classifier-")
+        return Reference(space.removeprefix("classifier-"), "classifier") if known else None
+
+
 class Margin(NamedTuple):
     """The difference up to which two values count as equal.
 
@@ -49,11 +71,12 @@ class Row(NamedTuple):
 class Measurement:
     """What is taken of a run: ``rows`` by metric, from ``options`` (None: of every run, without options).
 
-    ``needs`` names the measurements whose results it reads, ``network`` says whether it evaluates the network (whose
-    code then counts), ``references`` which statistics of a dataset it reads, by options and dataset: files of
-    ``results/references``, without their ending.  ``passes`` returns the forward passes of one image that it
-    amounts to, given options, run and pixels per image; None where that is unknown.  ``problem`` returns a sentence
-    where a run cannot be measured, known before anything is trained; ``applies`` is false for runs without it.
+    ``needs`` names the measurements whose results it reads and ``references``, by options and dataset, what it reads
+    of datasets: ``measure`` is given each as a keyword, by name or kind.  ``network`` says whether it evaluates the
+    network, whose code then counts; ``partner`` whether it opens the other half too.  ``passes`` returns the forward
+    passes of one image that it amounts to, given options, run and pixels per image; None where that is unknown.
+    ``problem`` returns a sentence where a run cannot be measured, known before anything is trained; ``applies`` is
+    false for runs without it.
     """
 
     name: str
@@ -61,7 +84,8 @@ class Measurement:
     rows: Mapping[str, Row]
     needs: tuple[str, ...] = ()
     network: bool = True
-    references: Callable[[Any, str], list[str]] = lambda options, dataset: []
+    partner: bool = False
+    references: Callable[[Any, str], list[Reference]] = lambda options, dataset: []
     passes: Callable[[Any, RunSpec, int], float | None] = lambda options, run, pixels: 0.0
     problem: Callable[[Any, RunSpec, Mapping[str, DatasetOptions]], str | None] = lambda *_: None
     applies: Callable[[RunSpec], bool] = lambda run: True
@@ -101,7 +125,7 @@ class Result:
     """What a measurement found: rows for the tidy table, and arrays that are looked at or read again."""
 
     rows: list[dict] = field(default_factory=list)
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
 
     def add(
         self,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Margin, Measurement, Result, Row
-from bench.support import paths
+from bench.metrics.declare import Arrays, Margin, Measurement, Reference, Result, Row
 from bench.support.errors import nearest
 from bench.support.options import STRICT, check, option
 
@@ -30,6 +29,11 @@ def check_classifier(features: str | None, classifier: str | None) -> None:
         (features == "classifier") == (classifier is not None),
         "features: classifier and classifier: DATASET go together",
     )
+
+
+def classifiers(options: Any, dataset: str) -> list[Reference]:
+    """Return the classifier whose features are the space, if it is one."""
+    return [Reference(options.classifier, "classifier")] if options.classifier else []
 
 
 def unknown_classifier(metric: str, classifier: str | None, datasets: Mapping) -> str | None:
@@ -100,33 +104,30 @@ MEASUREMENT = Measurement(
     needs=("samples",),
     network=False,
     references=lambda options, dataset: [
-        f"{dataset}/{options.space}.{options.pool}.{options.reference or 'all'}"
+        Reference(dataset, f"{options.space}.{options.pool}.{options.reference or 'all'}"),
+        *classifiers(options, dataset),
     ],
     problem=lambda options, run, datasets: unknown_classifier("frechet", options.classifier, datasets),
 )
 
 
-def measure(run: Run, options: FrechetOptions, samples: Result) -> Result:
-    """Compare samples with the reference statistics; called ``fid`` and ``kid`` only in Inception features."""
+def measure(
+    run: Run, options: FrechetOptions, samples: Result, statistics: Arrays, classifier: Arrays | None = None
+) -> Result:
+    """Compare samples with the statistics of a pool; called ``fid`` and ``kid`` only in Inception features."""
     from bench.metrics.numerics.distances import frechet_distance, kernel_distance
     from bench.metrics.numerics.features import features, open_space
-    from bench.metrics.numerics.reference import read_reference
 
-    space = open_space(options.space, run.channels, run.device, run.results)
-    file = paths.reference_file(run.spec.dataset, options.space, options.pool, options.reference, run.results)
-    count = "" if options.reference is None else f" --count {options.reference}"
-    command = f"bench reference {run.spec.dataset} --features {options.space} --pool {options.pool}{count}"
-    expected = {"sha256": run.data_hash, "pool": options.pool, **space.record}
-    reference, record = read_reference(file, expected, command)
+    space = open_space(options.space, run.channels, run.device, classifier)
     drawn = features(samples.arrays["samples"], space)
     covariance = np.atleast_2d(np.cov(drawn, rowvar=False))
-    value = frechet_distance(drawn.mean(0), covariance, reference["mean"], reference["covariance"])
+    value = frechet_distance(drawn.mean(0), covariance, statistics["mean"], statistics["covariance"])
     protocol = (
-        f"features={space.name};{samples.arrays['protocol']};reference={options.pool}:{record['count']}"
+        f"features={space.name};{samples.arrays['protocol']};reference={options.pool}:{statistics['count']}"
     )
     found, inception = Result(), options.features == "inception"
     found.add("fid" if inception else "frechet", value, protocol=protocol)
-    others = reference["features"].astype(np.float64)
+    others = statistics["features"].astype(np.float64)
     size = min(options.kernel_subset_size, len(drawn), len(others))
     value = kernel_distance(drawn, others, options.kernel_subsets, size)
     kernel = f"{protocol};kept={len(others)};subsets={options.kernel_subsets}x{size}"

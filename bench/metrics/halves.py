@@ -71,6 +71,7 @@ MEASUREMENT = Measurement(
     passes=lambda options, run, pixels: (
         2 * (options.images * options.steps + options.samples * options.sampling_steps)
     ),
+    partner=True,
     applies=lambda run: run.half == "b",
 )
 

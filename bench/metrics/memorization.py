@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Margin, Measurement, Result, Row
-from bench.metrics.frechet import check_classifier, space_name, unknown_classifier
+from bench.metrics.declare import Arrays, Margin, Measurement, Result, Row
+from bench.metrics.frechet import check_classifier, classifiers, space_name, unknown_classifier
 from bench.support.errors import BenchError
 from bench.support.options import STRICT, check, option
 
@@ -72,6 +72,7 @@ MEASUREMENT = Measurement(
     },
     needs=("samples",),
     network=False,
+    references=classifiers,
     problem=lambda options, run, datasets: unknown_classifier("memorization", options.classifier, datasets),
 )
 
@@ -87,7 +88,9 @@ def _nearest_in(space: Space, run: Run, images: dict[str, np.ndarray]) -> dict[s
     return {name: nearest(features(queries, space), known, run.device) for name, queries in images.items()}
 
 
-def measure(run: Run, options: MemorizationOptions, samples: Result) -> Result:
+def measure(
+    run: Run, options: MemorizationOptions, samples: Result, classifier: Arrays | None = None
+) -> Result:
     """Measure the share of copies among the samples, and among as many test images.
 
     Where training mirrored images, a mirrored training image is the same image.  Raises BenchError where N is 1:
@@ -105,7 +108,7 @@ def measure(run: Run, options: MemorizationOptions, samples: Result) -> Result:
     found, rows, train = Result(), run.train_rows(), run.train_images()
     mirrored = str(run.spec.training.flip).lower()
     for name in names:
-        space = open_space(name, run.channels, run.device, run.results)
+        space = open_space(name, run.channels, run.device, classifier)
         for split, near in _nearest_in(space, run, images).items():
             protocol = (
                 f"space={space.name};images={len(near.distance)};{samples.arrays['protocol']};"

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from bench.results.tidy import COLUMNS, KEY, read_tidy
-from bench.suite.options import RunSpec
+from bench.suite.options import trained_spec
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, read_json, write_json
-from bench.support.options import from_dict, to_dict
+from bench.support.options import to_dict
 from bench.support.provenance import environment
 from bench.training.options import recipe
 
@@ -68,7 +68,7 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
     """Return the provenance of one run, and its rows."""
     folder = paths.run_folder(suite.suite, run)
     trained = read_json(folder / "run.json")
-    if digest(recipe(from_dict(RunSpec, trained["spec"]))) != suite.recipe(run):
+    if digest(recipe(trained_spec(trained))) != suite.recipe(run):
         raise BenchError(
             f"{folder / 'run.json'} was trained with other options than suite {suite.suite!r} has now; run the suite again."
         )
@@ -84,18 +84,20 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
         },
         "metrics": {},
     }
-    tables = []
+    file, made = paths.measured_files(suite.suite, run)
+    table, records = read_tidy(file), read_json(made)
     for metric in suite.metrics(run):
-        table, made = read_tidy(folder / f"{metric}.csv"), read_json(folder / f"{metric}.json")
-        if len(table) and set(table["code"]) != {digest(made["code"])}:
-            raise BenchError(
-                f"{folder / metric}.csv was not made by what {metric}.json says; "
-                f"measure again with `bench measure {metric} {run} --suite {suite.suite}`."
-            )
-        place = places.add(folder / f"{metric}.json", made, made["code"] == suite.codes(metric, run))
-        record["metrics"][metric] = {"code": made["code"], "options": made["options"], **place}
-        tables.append(table)
-    return record, pd.concat([t for t in tables if len(t)], ignore_index=True)[COLUMNS]
+        if metric not in records:
+            raise BenchError(f"{made} lacks {metric}; measure it with `bench measure all {run}`.")
+        depends = records[metric]["depends"]
+        place = places.add(made, records[metric], depends["code"] == suite.codes(metric, run))
+        record["metrics"][metric] = {"code": depends["code"], "options": depends["options"], **place}
+    known = {digest(made["code"]) for made in record["metrics"].values()}
+    if not set(table["code"]) <= known:
+        raise BenchError(
+            f"{file} was not made by what {made} says; measure again with `bench measure all {run}`."
+        )
+    return record, table[COLUMNS]
 
 
 class _Places:
@@ -131,7 +133,7 @@ class _Places:
 
 
 def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
-    folder, spec = paths.run_folder(suite.suite, run), suite.run(run)
+    folder, spec = paths.arrays_folder(suite.suite, run), suite.run(run)
     free = suite.all_datasets[spec.dataset].redistribute
     first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
     for metric in suite.metrics(run):

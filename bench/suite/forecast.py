@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from bench.support.files import read_json
 TRAINING_PASSES = 3  # forward, and twice its work backward
 # Factors by which the time may be shorter or longer
 SAME_NETWORK, OTHER_NETWORKS, STATED = 1.2, 2.0, 3.0
-NO_DEVICE = {"check", "dataset", "subset", "cost", "tidy", "figure", "table"}  # seconds to minutes on a CPU
+NO_DEVICE = {"check", "dataset", "subset", "tidy", "figure", "table"}  # seconds to minutes on a CPU
 CHECKPOINT = (
     2 * 4 * 4
 )  # bytes per parameter: two checkpoints of weights, average and two Adam moments, float32
@@ -47,6 +48,17 @@ class Rate:
         return self.images_per_second * TRAINING_PASSES * self.macs
 
 
+class Hours(NamedTuple):
+    """Device-hours (None: unknown), the factor by which they may be wrong, and where they come from."""
+
+    hours: float | None
+    factor: float
+    basis: str
+
+
+UNKNOWN = Hours(None, STATED, "unknown")
+
+
 @dataclass
 class Row:
     """One rule: ``hours`` and ``disk`` (bytes) are what is known; ``unknown`` counts jobs without hours."""
@@ -59,16 +71,15 @@ class Row:
     disk: float | None = None
     basis: Counter = field(default_factory=Counter)
 
-    def add(self, hours: float | None, factor: float, basis: str) -> None:
-        """Count one job; ``hours`` None is unknown."""
+    def add(self, parts: list[Hours]) -> None:
+        """Count one job, made of parts."""
         self.jobs += 1
-        self.basis[basis] += 1
-        if hours is None:
-            self.unknown += 1
-            return
-        self.hours += hours
-        self.low += hours / factor
-        self.high += hours * factor
+        self.unknown += any(part.hours is None for part in parts)
+        self.basis[max(parts, key=lambda part: part.factor).basis] += 1
+        for part in parts:
+            self.hours += part.hours or 0
+            self.low += (part.hours or 0) / part.factor
+            self.high += (part.hours or 0) * part.factor
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ def _rates(folder: Path) -> Iterator[Rate]:
     precision = {
         (*(r[k] for k in keys), r["model"]["name"]): r["training"]["precision"] for r in plan["runs"]
     }
-    files = sorted(folder.glob("tidy.csv*")) or sorted(folder.glob("runs/*/cost.csv"))
+    files = sorted(folder.glob("tidy.csv*")) or sorted(folder.glob("runs/*/measurements.csv"))
     for file in files:
         table = pd.read_csv(file, keep_default_na=False)
         table = table[table["metric"].isin(("macs", "images_per_second"))]
@@ -115,7 +126,7 @@ def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     """Return the forward passes of one image that a job amounts to (a product with the Jacobian is three), or None."""
     if rule == "train":
         return run.training.steps * run.training.batch * TRAINING_PASSES
-    return measurements()[rule].passes(getattr(run.measure, rule), run, pixels)
+    return measurements()[rule].passes(getattr(run.measure, rule, None), run, pixels)
 
 
 class Forecast:
@@ -139,19 +150,14 @@ class Forecast:
         self._plain("dataset", len(suite.datasets))
         self._row("dataset").disk = self._datasets()
         self._plain("subset", len(suite.shuffles))
+        references = set()
         for name, run in suite.runs.items():
-            rules = ["train", *suite.metrics(name)]
-            for rule in rules:
-                if rule in NO_DEVICE:
-                    self._plain(rule, 1)
-                else:
-                    self._row(rule).add(*self._hours(rule, run))
-            self._disk(run, rules)
-        spaces = [(run.dataset, f) for run in suite.runs.values() if (f := run.measure.frechet)]
-        for _ in {(name, f.space, f.pool, f.reference) for name, f in spaces}:
-            self._row("reference").add(None, 1, "unknown")
-        for _ in {f.classifier for _, f in spaces} - {None}:
-            self._row("classifier").add(None, 1, "unknown")
+            self._row("train").add([self._hours("train", run)])
+            self._row("measure").add([self._hours(metric, run) for metric in suite.metrics(name)])
+            self._disk(run)
+            references |= {one for metric in suite.metrics(name) for one in suite.references(metric, name)}
+        for _ in references | {one.classifier for one in references} - {None}:
+            self._row("reference").add([UNKNOWN])
         self._plain("tidy", 1)
         for item in suite.options.items:
             self._plain("figure" if item.startswith("fig") else "table", 1)
@@ -160,17 +166,17 @@ class Forecast:
         if jobs:
             self._row(rule).jobs += jobs
 
-    def _hours(self, rule: str, run: RunSpec) -> tuple[float | None, float, str]:
-        """Return hours, factor of uncertainty, and where they come from."""
+    def _hours(self, rule: str, run: RunSpec) -> Hours:
+        """Return the hours of a training, or of one measurement."""
         row = self.suite.datasets[run.dataset]
         image = _image(row.resolution, row.channels)
         cost = self.costs.get((run.model.name, image))
         count = passes(rule, run, row.resolution**2 * row.channels)
         if count is None or cost is None or not cost["macs"]:
-            return None, 1, "unknown"
+            return UNKNOWN
         precision = run.training.precision if rule == "train" else "float32"
         speed, factor, basis = self._speed(run.model.name, image, precision)
-        return count * cost["macs"] / speed / 3600, factor, basis
+        return Hours(count * cost["macs"] / speed / 3600, factor, basis)
 
     def _speed(self, model: str, image: str, precision: str) -> tuple[float, float, str]:
         """Return multiply-adds per second, factor of uncertainty, basis."""
@@ -191,16 +197,16 @@ class Forecast:
             return None
         return sum(count * r.resolution**2 * r.channels for count, r in counts)
 
-    def _disk(self, run: RunSpec, rules: list[str]) -> None:
+    def _disk(self, run: RunSpec) -> None:
         row = self.suite.datasets[run.dataset]
         cost = self.costs.get((run.model.name, _image(row.resolution, row.channels)))
         if cost is not None:
             weights = 4 * cost["parameters"] * (1 + 2 * len(run.training.kept))
             train = self._row("train")
             train.disk = (train.disk or 0) + CHECKPOINT * cost["parameters"] + weights
-        if "samples" in rules:
-            samples = self._row("samples")
-            samples.disk = (samples.disk or 0) + run.measure.samples.count * row.resolution**2 * row.channels
+        if run.measure.samples is not None:  # in the state folder and among the results
+            images, measure = 2 * run.measure.samples.count, self._row("measure")
+            measure.disk = (measure.disk or 0) + images * row.resolution**2 * row.channels
 
 
 def _choose(wanted: str | None, rates: list[Rate]) -> str | None:

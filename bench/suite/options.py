@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.metrics.declare import measurements
 from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
-from bench.support.options import STRICT, option
+from bench.support.options import STRICT, from_dict, option
 from bench.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class RunSpec:
     def partner(self) -> str:
         """Name of the half a that a half b is compared with."""
         return self.name.removesuffix("half-b").rstrip(".-")
+
+
+def trained_spec(record: dict) -> RunSpec:
+    """Return the run that ``run.json`` describes, without measurements: these are its suite's at any time."""
+    return from_dict(RunSpec, record["spec"] | {"measure": {}})
 
 
 def measured(run: RunSpec, asked: list[str] | None, datasets: dict, where: str | None) -> RunSpec:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from bench.data.options import DatasetOptions
-from bench.metrics.declare import measurements
+from bench.metrics.declare import Reference, measurements
 from bench.models import registry
 from bench.models.spec import ModelSpec
 from bench.suite import candidate, config, options
@@ -24,14 +24,13 @@ from bench.support.fingerprint import fingerprint
 from bench.support.options import from_dict, to_dict
 from bench.training.options import TrainingOptions, recipe
 
+KINDS = ("statistics", "classifier", "wiener")  # of references
 # The entry points of each rule that takes no measurement
 ENTRIES = {
     "dataset": ("bench.data.build",),
     "subset": ("bench.data.subset",),
     "train": ("bench.training.train",),
-    "reference": ("bench.metrics.numerics.reference",),
-    "classifier": ("bench.metrics.numerics.classifier",),
-}
+} | {kind: (f"bench.metrics.numerics.{kind}",) for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,20 @@ class Plan:
 
     def codes(self, metric: str, run: str) -> dict[str, str]:
         """Return the fingerprint of every rule behind a number of a run, by rule."""
-        one, spec = measurements()[metric], self.run(run)
+        references = [reference.kind for reference in self.references(metric, run)]
+        rules = ("train", *measurements()[metric].needs, *references, metric)
+        return {rule: self.code(rule, run) for rule in rules}
+
+    def references(self, metric: str, run: str) -> list[Reference]:
+        """Return what a measurement of a run reads of datasets."""
+        spec = self.run(run)
         options = getattr(spec.measure, metric, None)
-        references = ["reference"] if options and one.references(options, spec.dataset) else []
-        return {rule: self.code(rule, run) for rule in ("train", *one.needs, *references, metric)}
+        return measurements()[metric].references(options, spec.dataset) if options else []
+
+    def measured_by(self, run: str) -> str:
+        """Return the digest of all that a run's measurements depend on beside its weights: options and code."""
+        codes = {metric: self.codes(metric, run) for metric in self.metrics(run)}
+        return digest([codes, to_dict(self.run(run).measure)])
 
     def recipe(self, run: str) -> str:
         """Return the digest of the options that a training depends on."""
@@ -125,6 +134,16 @@ def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
     else:
         own, network = ENTRIES[rule], rule == "train"
     return [*own, *([registry.module_of(model)] if model is not None and network else [])]
+
+
+def reference_code(reference: Reference) -> str:
+    """Return the code fingerprint of what measurements need of a dataset; raises BenchError for an unknown name."""
+    if reference.kind not in KINDS:
+        raise BenchError(
+            f"There is no reference {reference.name!r}; say wiener, classifier or SPACE.POOL.COUNT, "
+            "for instance random-conv.train.all."
+        )
+    return fingerprint(*entries(reference.kind))
 
 
 def _describe(row: Any) -> dict:

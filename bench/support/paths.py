@@ -14,17 +14,9 @@ def dataset_folder(dataset: str, results: Path = RESULTS) -> Path:
     return results / "datasets" / dataset
 
 
-def reference_file(
-    dataset: str, features: str, pool: str, count: int | None, results: Path = RESULTS
-) -> Path:
-    """Return the file of a pool's reference statistics in a feature space, over ``count`` images or all."""
-    name = f"{features}.{pool}.{'all' if count is None else count}.npz"
-    return results / "references" / dataset / name
-
-
-def classifier_file(dataset: str, results: Path = RESULTS) -> Path:
-    """Return the weights of the small classifier of a labelled dataset."""
-    return results / "references" / dataset / "classifier.safetensors"
+def reference_file(dataset: str, name: str, results: Path = RESULTS) -> Path:
+    """Return the file of what measurements need of a dataset: statistics, a classifier, a linear filter."""
+    return results / "references" / dataset / f"{name}.npz"
 
 
 def subset_file(dataset: str, shuffle: int, results: Path = RESULTS) -> Path:
@@ -73,12 +65,22 @@ def stored_table(suite: str) -> Path:
 def stored_run(suite: str, run: str) -> Path:
     """Return the folder of a run's arrays that items read, in :func:`stored_folder`."""
     own = stored_folder(suite) == suite_folder(suite)
-    return run_folder(suite, run) if own else baseline_arrays(suite, run)
+    return arrays_folder(suite, run) if own else baseline_arrays(suite, run)
 
 
 def run_folder(suite: str, run: str) -> Path:
     """Return the folder of a run's declared outputs."""
     return suite_folder(suite) / "runs" / run
+
+
+def measured_files(suite: str, run: str) -> tuple[Path, Path]:
+    """Return the table of a run's measurements, and the record of what made each."""
+    return tuple(run_folder(suite, run) / f"measurements.{form}" for form in ("csv", "json"))
+
+
+def arrays_folder(suite: str, run: str) -> Path:
+    """Return the folder of a run's arrays, METRIC.npz."""
+    return run_folder(suite, run) / "arrays"
 
 
 def state_root(suite: str, run: str) -> Path:

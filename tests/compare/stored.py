@@ -70,21 +70,23 @@ def finish(
         "attention": [("attention_distance", "test", 1.0 + gap, "images=4")],
         "cost": [("parameters", "", 1000.0, ""), ("macs", "", 5000.0, "")],
     }  # fmt: skip
-    for metric, rows in values.items():
-        codes = suite.codes(metric, run)
-        options = getattr(spec.measure, metric, None)
-        made = {"code": codes, "options": to_dict(options) if options else None, "provenance": place}
-        write_json(folder / f"{metric}.json", made)
-        table = pd.DataFrame(rows, columns=["metric", "split", "value", "protocol"])
-        same = {k: getattr(spec, k) for k in ("suite", "dataset", "train_size", "shuffle", "recipe")}
-        table = table.assign(
-            **same, model=spec.model.name, index_name="", index=None, code=digest(codes), data_hash=data,
-            unit=[METRICS[m][0] for m in table["metric"]],
-        )  # fmt: skip
-        write_text(folder / f"{metric}.csv", table.reindex(columns=COLUMNS).to_csv(index=False))
+    table_file, records_file = paths.measured_files(suite.suite, run)
+    tables, records = [], {}
+    for metric in suite.metrics(run):
+        codes, options = suite.codes(metric, run), getattr(spec.measure, metric, None)
+        depends = {"code": codes, "options": to_dict(options) if options else None, "data": data}
+        records[metric] = {"depends": depends, "provenance": place}
+        table = pd.DataFrame(values.get(metric, []), columns=["metric", "split", "value", "protocol"])
+        tables.append(table.assign(code=digest(codes), unit=[METRICS[m].unit for m in table["metric"]]))
+    same = {k: getattr(spec, k) for k in ("suite", "dataset", "train_size", "shuffle", "recipe")}
+    whole = pd.concat([t for t in tables if len(t)])
+    whole = whole.assign(**same, model=spec.model.name, index_name="", index=None, data_hash=data)
+    write_json(records_file, records)
+    write_text(table_file, whole.reindex(columns=COLUMNS).to_csv(index=False))
+    arrays = paths.arrays_folder(suite.suite, run)
     wobble = np.linspace(-0.2, 0.2, 6)[:, None] * np.ones(5)
-    save_arrays(folder / "psnr.npz", train=test + gap + wobble, test=test - wobble)
-    save_arrays(folder / "samples.npz", samples=np.zeros((20, 8, 8, 1), np.uint8))
+    save_arrays(arrays / "psnr.npz", train=test + gap + wobble, test=test - wobble)
+    save_arrays(arrays / "samples.npz", samples=np.zeros((20, 8, 8, 1), np.uint8))
 
 
 def candidate(monkeypatch, folder, **more) -> None:

@@ -25,7 +25,7 @@ def test_promotes_every_row_with_its_provenance_and_no_host(suite):
     assert len(table) == len(suite.runs) * 10 and set(record["runs"]) == set(suite.runs)
     made = record["runs"][RUN]
     assert made["train"]["code"] == suite.code("train", RUN) and made["train"]["date"] == PLACE["date"]
-    assert set(made["metrics"]) == {"psnr", "frechet", "memorization", "attention", "cost"}
+    assert set(made["metrics"]) == {"psnr", "samples", "frechet", "memorization", "attention", "cost"}
     assert "secret" not in (folder / "provenance.json").read_text()
     assert len(record["environments"]) == 1
     assert np.load(folder / "arrays" / RUN / "samples.npz")["samples"].shape == (16, 8, 8, 1)
@@ -37,7 +37,7 @@ def test_nothing_that_shows_images_of_a_protected_dataset(suite):
     row = suite.all_datasets["disks-8"]
     object.__setattr__(row, "redistribute", False)
     np.savez(
-        paths.run_folder("grid", RUN) / "attention.npz", images=np.zeros(1), noisy_1=np.zeros(1),
+        paths.arrays_folder("grid", RUN) / "attention.npz", images=np.zeros(1), noisy_1=np.zeros(1),
         eigenvectors_x0_1_0=np.zeros(1), eigenvalues_x0_1_0=np.ones(1), other=np.zeros((8, 8, 1), np.uint8),
     )  # fmt: skip
     folder = baselines.promote(suite) / "arrays" / RUN
@@ -75,14 +75,15 @@ def test_refuses_a_training_with_other_options(suite):
 
 
 def test_refuses_rows_that_do_not_say_what_made_them(suite):
-    file = paths.run_folder("grid", RUN) / "psnr.json"
+    file = paths.measured_files("grid", RUN)[1]
     made = json.loads(file.read_text())
-    made["code"]["psnr"] = "other"
+    made["psnr"]["depends"]["code"]["psnr"] = "other"
     file.write_text(json.dumps(made))
-    with pytest.raises(BenchError, match="bench measure psnr"):
+    with pytest.raises(BenchError, match=f"bench measure all {RUN}"):
         baselines.promote(suite)
-    file.unlink()
-    with pytest.raises(BenchError, match="psnr.json does not exist"):
+    del made["psnr"]
+    file.write_text(json.dumps(made))
+    with pytest.raises(BenchError, match="measurements.json lacks psnr"):
         baselines.promote(suite)
 
 
@@ -116,11 +117,7 @@ def test_show_and_diff(suite, capsys):
     from bench.results.tidy import combine
 
     combine(
-        [
-            paths.run_folder("grid", r) / f"{m}.csv"
-            for r in suite.runs
-            for m in ("psnr", "frechet", "memorization", "attention", "cost")
-        ],
+        [paths.measured_files("grid", r)[0] for r in suite.runs],
         paths.tidy_file("grid"),
     )
     found = baselines.difference("grid").set_index("metric")

@@ -42,7 +42,7 @@ def test_ranks_intervals_and_test_psnr_beside_the_gap(suite, capsys):
 def test_controls_are_not_ranked_and_stale_rows_are_marked(suite):
     for name in suite.runs:
         if ".dit-t16." in name:
-            file = paths.run_folder("grid", name) / "cost.csv"
+            file = paths.measured_files("grid", name)[0]
             file.write_text(file.read_text().replace("1000.0", "0.0"))
     baselines.promote(suite)
     file = paths.baselines_folder("grid") / "provenance.json"
@@ -54,14 +54,14 @@ def test_controls_are_not_ranked_and_stale_rows_are_marked(suite):
     assert rows[0].startswith("| UNet (`unet-t16`) | **2.01** ± 0.025 † (20.00) | **2.01** ± 0.025 (20.00) |")
     assert rows[1].startswith("| *DiT* (`dit-t16`) | 1.01 ± 0.025 (20.00)")
     Path("config/suites/grid.yaml").unlink()
-    assert "60 measurements, 60 stale" in leaderboard.page()
+    assert "72 measurements, 72 stale" in leaderboard.page()
 
 
 def test_the_gap_of_an_undertrained_network_is_not_ranked(suite, monkeypatch):
     for name in suite.runs:
         finish(suite, name, 1.0 + (".dit-t16." in name), 19.0 if ".unet-t16." in name else 20.0)
         if ".dit-t16." in name:  # stands for the control
-            file = paths.run_folder("grid", name) / "cost.csv"
+            file = paths.measured_files("grid", name)[0]
             file.write_text(file.read_text().replace("1000.0", "0.0"))
     baselines.promote(suite)
     monkeypatch.setattr(leaderboard, "LINEAR", "dit-t16")

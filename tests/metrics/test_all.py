@@ -78,23 +78,75 @@ def place(tmp_path_factory):
         os.chdir(before)
 
 
-def test_all_metrics_share_one_load_and_each_can_be_made_again_alone(place, monkeypatch):
+def measure(metric, run=RUN, expected=0):
+    assert main(["measure", metric, run, "--suite", "tiny", "--device", "cpu"]) == expected
+
+
+def rows(place, metric):
+    table = pd.read_csv(place / "measurements.csv")
+    return table[table["metric"] == metric]
+
+
+def test_one_process_measures_a_run_and_takes_again_what_is_out_of_date(place, monkeypatch, capsys):
     loads = []
     real = runs.load_file
     monkeypatch.setattr(runs, "load_file", lambda path: loads.append(Path(path).name) or real(path))
-    bench("measure", "all", RUN, "--suite", "tiny", "--device", "cpu")
-    assert sorted(loads) == ["raw.safetensors", "weights.safetensors"]  # the samples are of the raw weights
-    metrics = ("psnr", "jacobian", "frechet", "memorization", "cost")
-    written = {metric: (place / f"{metric}.csv").read_bytes() for metric in metrics}
-    for metric in ("psnr", "frechet", "memorization"):
-        bench("measure", metric, RUN, "--suite", "tiny", "--device", "cpu")
-        assert (place / f"{metric}.csv").read_bytes() == written[metric]
-    cost = pd.read_csv(place / "cost.csv").set_index("metric")
-    assert cost.loc["peak_memory", "value"] > 50 and cost.loc["images_per_second", "value"] > 0
-    assert cost.loc["peak_memory", "protocol"].endswith("memory=process;batch=4")
-    table = pd.read_csv(place / "frechet.csv")
-    assert table["metric"].tolist() == ["frechet", "kernel_distance"]
-    assert "weights=raw;samples=8;sampler=ddim;steps=3;reference=test:30" in table["protocol"][0]
+    measure("psnr")
+    assert not (place / "measurements.csv").exists()
+    assert "not measured yet: cost, samples, frechet, jacobian, memorization" in capsys.readouterr().err
+    measure("all")
+    assert sorted(loads) == [
+        "raw.safetensors",
+        *["weights.safetensors"] * 2,
+    ]  # samples are of the raw weights
+    written = (place / "measurements.csv").read_bytes()
+    assert sorted(file.stem for file in (place / "arrays").iterdir()) == [
+        "jacobian", "memorization", "psnr", "samples"
+    ]  # fmt: skip
+    assert (rows(place, "peak_memory")["value"] > 50).all() and (
+        rows(place, "images_per_second")["value"] > 0
+    ).all()
+    assert rows(place, "peak_memory")["protocol"].item().endswith("memory=process;batch=4")
+    said = "weights=raw;samples=8;sampler=ddim;steps=3;reference=test:30"
+    assert said in rows(place, "frechet")["protocol"].item()
+    loads.clear()
+    measure("all")
+    assert not loads, "nothing was out of date"
+    for name in ("measurements.csv", "measurements.json"):  # as Snakemake deletes outputs before a job
+        (place / name).unlink()
+    shutil.rmtree(place / "arrays")
+    capsys.readouterr()
+    path = Path("config/suites/tiny.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("psnr: {images: 4", "psnr: {images: 5"))
+    measure("all")
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith(RUN)] == [f"{RUN}: psnr"]
+    path.write_text(text)
+    measure("psnr")
+    assert (place / "measurements.csv").read_bytes() == written, "the same bits again, in the same order"
+
+
+def test_what_another_measurement_reads_is_taken_first_and_damage_is_noticed(place, capsys):
+    state = next(Path(".runs/tiny", RUN).glob("*/measured"))
+    (state / "samples" / "record.json").write_text("{broken")
+    (state / "psnr" / "record.json").unlink()
+    capsys.readouterr()
+    measure("memorization")
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(RUN)]
+    assert [line.split(": ")[1].split()[0] for line in said[:2]] == ["samples", "memorization"]
+    assert "not measured yet: psnr" in said[-1]
+    measure("all")
+
+
+def test_a_run_of_another_recipe_is_refused(place, capsys):
+    path = Path("config/suites/tiny.yaml")
+    text = path.read_text()
+    path.write_text(text.replace("batch: 4", "batch: 5"))
+    measure("all", expected=1)
+    assert (
+        "was trained with other options than suite 'tiny' has now; train it again" in capsys.readouterr().err
+    )
+    path.write_text(text)
 
 
 def test_more_samples_begin_with_the_same_and_raw_differs_from_averaged(place):
@@ -116,7 +168,7 @@ def test_more_samples_begin_with_the_same_and_raw_differs_from_averaged(place):
         )
     few, many = (np.load(f"{stem}{count}.npz")["samples"] for count in (3, 70))
     assert len(many) == 70 and np.array_equal(few, many[:3])
-    drawn = np.load(place / "samples.npz")["samples"]
+    drawn = np.load(place / "arrays" / "samples.npz")["samples"]
     assert not np.array_equal(drawn[:3], few)
 
 
@@ -143,8 +195,9 @@ def test_more_images_than_the_test_pool_holds_and_a_damaged_network_are_refused(
 
 def test_two_halves_are_compared_and_equal_networks_agree(place):
     other = place.parent / f"{RUN}.half-b"
-    bench("measure", "halves", other.name, "--suite", "tiny", "--device", "cpu")
-    table = pd.read_csv(other / "halves.csv")
+    measure("all", other.name)
+    table = pd.read_csv(other / "measurements.csv")
+    table = table[table["metric"].str.startswith("halves")]
     assert set(table["recipe"]) == {"half-b"}
     assert all(table["protocol"].str.startswith(f"partner={RUN};"))
     found = table.groupby("metric")["value"].agg(["count", "mean"])
@@ -152,19 +205,20 @@ def test_two_halves_are_compared_and_equal_networks_agree(place):
         "halves_eps_cosine": 3, "halves_sample_cosine": 1, "halves_training_cosine": 1, "halves_x0_cosine": 3
     }  # fmt: skip
     assert found["mean"]["halves_eps_cosine"] < 0.999
-    with np.load(other / "halves.npz") as arrays:
+    with np.load(other / "arrays" / "halves.npz") as arrays:
         assert arrays["eps_cosine"].shape == (5, 3) and arrays["samples_b"].shape == (6, 8, 8, 1)
     saved = (other / "weights.safetensors").read_bytes()
     shutil.copy(place / "weights.safetensors", other)
-    bench("measure", "halves", other.name, "--suite", "tiny", "--device", "cpu")
-    table = pd.read_csv(other / "halves.csv").set_index("metric")["value"]
-    np.testing.assert_allclose(table.drop("halves_training_cosine"), 1, atol=1e-6)
+    measure("all", other.name)  # other weights: measured again
+    table = pd.read_csv(other / "measurements.csv").set_index("metric")["value"]
+    table = table[table.index.str.contains("halves.*(?:eps|x0|sample)_cosine")]
+    np.testing.assert_allclose(table, 1, atol=1e-6)
     (other / "weights.safetensors").write_bytes(saved)
 
 
 def test_halves_that_do_not_belong_together_are_refused(place, capsys):
-    assert main(["measure", "halves", RUN, "--suite", "tiny", "--device", "cpu"]) == 1
-    assert "is no half b" in capsys.readouterr().err
+    measure("halves", expected=1)
+    assert f"does not measure halves of {RUN}" in capsys.readouterr().err
     path = Path("config/suites/tiny.yaml")
     text = path.read_text()
     path.write_text(text.replace("half: b,", "half: b, shuffles: [1],"))

@@ -52,9 +52,8 @@ def measure(metric, run=RUN):
 
 
 def test_the_end_is_the_run_and_checkpoints_differ(runs):
-    for metric in ("psnr", "attention", "along"):
-        measure(metric)
-    table, psnr, maps = (pd.read_csv(runs / RUN / f"{m}.csv") for m in ("along", "psnr", "attention"))
+    measure("all")
+    table = psnr = maps = pd.read_csv(runs / RUN / "measurements.csv")
     curve = table[(table["metric"] == "along_psnr_mean") & (table["split"] == "test")]
     assert curve["index"].tolist() == [2, 4, 6] and curve["value"].nunique() == 3
     assert set(curve["index_name"]) == {"training_step"}
@@ -66,7 +65,10 @@ def test_the_end_is_the_run_and_checkpoints_differ(runs):
     final = maps[maps["metric"] == "attention_distance"]
     np.testing.assert_array_equal(distance["value"], final["value"])
     assert distance["protocol"].str.extract(r"layer=(\d)$")[0].tolist() == list("123456")
-    with np.load(runs / RUN / "along.npz") as arrays, np.load(runs / RUN / "attention.npz") as last:
+    with (
+        np.load(runs / RUN / "arrays/along.npz") as arrays,
+        np.load(runs / RUN / "arrays/attention.npz") as last,
+    ):
         assert arrays["token_maps"].shape == (3, 6, 4, 4) and arrays["steps"].tolist() == [2, 4, 6]
         np.testing.assert_array_equal(
             arrays["token_maps"][-1].reshape(6, -1), last["maps"][:, int(last["token"])]
@@ -74,13 +76,12 @@ def test_the_end_is_the_run_and_checkpoints_differ(runs):
 
 
 def test_a_control_has_no_rows(runs):
-    measure("along", "disks-8.wiener.n10.s0")
-    assert len(pd.read_csv(runs / "disks-8.wiener.n10.s0" / "along.csv")) == 0
+    measure("all", "disks-8.wiener.n10.s0")
+    table = pd.read_csv(runs / "disks-8.wiener.n10.s0" / "measurements.csv")
+    assert len(table) and not table["metric"].str.startswith("along").any()
 
 
 def test_the_figure_reads_the_checkpoints(runs):
-    for model in ("dit-t16", "wiener"):
-        measure("all", f"disks-8.{model}.n10.s0")
     for words in ("check --suite tiny", "tidy --suite tiny", "figure figA5 --suite tiny"):
         assert main(words.split()) == 0
     assert Path("figures/tiny/figA5.png").stat().st_size > 5000

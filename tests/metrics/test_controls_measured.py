@@ -44,12 +44,10 @@ def tidy(tmp_path_factory):
         run(f"data build disks-8 --out {data}")
         run(f"data subset {data} --shuffle 0 --out {paths.subset_file('disks-8', 0)}")
         run("check --suite controls")
-        run("reference disks-8")
         suite = plan.load("controls")
         for name in suite.runs:
             run(f"train {name} --suite controls --device cpu")
-            for metric in suite.metrics(name):
-                run(f"measure {metric} {name} --suite controls --device cpu")
+            run(f"measure all {name} --suite controls --device cpu")
         run("tidy --suite controls")
         yield read_tidy(paths.tidy_file("controls"))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,14 +12,15 @@ import torch
 from PIL import Image
 
 from bench.data.build import build_dataset
-from bench.data.dataset import open_dataset
+from bench.data.dataset import content_hash, open_dataset
 from bench.data.options import DatasetOptions
+from bench.jobs import references
+from bench.jobs.references import open_reference
 from bench.metrics import frechet
-from bench.metrics.declare import Result
+from bench.metrics.declare import Reference, Result
 from bench.metrics.frechet import FrechetOptions
-from bench.metrics.numerics import classifier, distances, features, reference
+from bench.metrics.numerics import classifier, distances, features, statistics
 from bench.support import paths
-from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import sha256
 from bench.support.torchvision_import import ensure_torchvision
@@ -161,94 +164,97 @@ def test_inception_features_are_those_of_clean_fids_own_door(tmp_path, monkeypat
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A dataset of dark and bright pictures, labelled; its run folder; reference statistics in random-conv."""
+def place(tmp_path, monkeypatch):
+    """A folder with a dataset of dark and bright pictures, labelled."""
+    monkeypatch.chdir(tmp_path)
     row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=60, test=20)
-    folder = tmp_path / "results" / "datasets" / "toy"
+    folder = paths.dataset_folder("toy")
     build_dataset("toy", row, folder)
     dataset = open_dataset(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["labels"] = {}
     for name in ("train", "test"):
-        bright = getattr(dataset, name).mean((1, 2, 3)) > 127
-        np.save(folder / f"{name}_labels.npy", bright.astype(np.uint8))
-    return tmp_path
+        bright = (getattr(dataset, name).mean((1, 2, 3)) > 127).astype(np.uint8)
+        np.save(folder / f"{name}_labels.npy", bright)
+        manifest["labels"][f"{name}_sha256"] = content_hash(bright)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
 
 
-def make_reference(place, name="random-conv", which="train", count=None):
-    results = place / "results"
-    dataset = open_dataset(results / "datasets" / "toy")
-    space = features.open_space(name, 1, "cpu", results)
-    file = paths.reference_file("toy", name, which, count, results)
-    save_arrays(file, **reference.reference_statistics(dataset, space, which, count))
-    return file
-
-
-def fake_run(place):
-    dataset = open_dataset(place / "results" / "datasets" / "toy")
-    return types.SimpleNamespace(
-        results=place / "results", device="cpu", channels=1, data_hash=dataset.manifest["sha256"],
-        spec=types.SimpleNamespace(dataset="toy", name="run"),
-    )  # fmt: skip
-
-
-def measure(place, samples, options=OPTIONS, run=None):
+def measure(samples, options=OPTIONS):
+    run = types.SimpleNamespace(device="cpu", channels=1)
     drawn = Result(arrays={"samples": samples, "protocol": np.array("samples=12")})
-    return frechet.measure(run or fake_run(place), options, drawn).rows
+    given = {ref.kind: open_reference(ref, "cpu") for ref in frechet.MEASUREMENT.references(options, "toy")}
+    return frechet.measure(run, options, drawn, **given).rows
 
 
 def test_distances_say_their_protocol_and_are_small_for_images_of_the_pool(place):
-    file = make_reference(place)
-    train = open_dataset(place / "results" / "datasets" / "toy").train
-    near = measure(place, train[:12])
-    far = measure(place, pool(12, 0))
+    train = open_dataset(place).train
+    near, far = measure(train[:12]), measure(pool(12, 0))
     assert [r["metric"] for r in near] == ["frechet", "kernel_distance"]
     assert all(a["value"] < b["value"] / 5 for a, b in zip(near, far))
     said = "features=random-conv-64;samples=12;reference=train:60"
     assert near[0]["protocol"] == said
     assert near[1]["protocol"] == said + ";kept=60;subsets=10x12"
-    with np.load(file) as stored:
-        assert stored["features"].shape == (60, 64)
+    few = measure(train[:12], replace(OPTIONS, pool="test", reference=10))
+    assert few[0]["protocol"].endswith("reference=test:10")
 
 
-def test_a_file_of_the_wrong_hash_is_named(place):
-    make_reference(place)
-    run = fake_run(place)
-    run.data_hash = "0" * 64
-    with pytest.raises(
-        BenchError, match="random-conv.train.all.npz was made with sha256 .*bench reference toy"
+def test_a_reference_is_made_once_and_again_where_it_is_out_of_date(place, monkeypatch):
+    made = []
+    monkeypatch.setattr(statistics, "make", lambda *given: made.append(given) or {"count": np.array(3)})
+    reference = Reference("toy", "random-conv.train.all")
+
+    def opened():
+        assert open_reference(reference, "cpu") == {"count": 3}
+        return len(made)
+
+    assert opened() == 1 and opened() == 1
+    paths.reference_file(*reference).write_bytes(b"PK broken")
+    assert opened() == 2
+    monkeypatch.setattr(references, "reference_code", lambda reference: "changed")
+    assert opened() == 3 and opened() == 3
+
+
+def test_names_of_references_are_checked(place):
+    for name, words in (
+        ("winer", "no reference 'winer'; say wiener, classifier or SPACE.POOL.COUNT"),
+        ("random-conv.trian.all", "names no statistics; say SPACE.train.all"),
+        ("random-conv.train.99", "toy has 60 train images, fewer than 99"),
+        ("random.train.all", "no feature space 'random'"),
     ):
-        measure(place, pool(12, 0), run=run)
-    with pytest.raises(BenchError, match=r"test.10.npz is missing.*--pool test --count 10`"):
-        measure(place, pool(12, 0), FrechetOptions(**{**vars(OPTIONS), "pool": "test", "reference": 10}))
+        with pytest.raises(BenchError, match=words):
+            open_reference(Reference("toy", name), "cpu")
 
 
-def test_a_classifier_is_a_space_of_its_own(place):
-    results = place / "results"
-    dataset = open_dataset(results / "datasets" / "toy")
-    file = paths.classifier_file("toy", results)
-    with pytest.raises(BenchError, match="classifier.safetensors does not exist.*bench classifier toy"):
-        features.open_space("classifier-toy", 1, "cpu", results)
-    assert classifier.train_classifier(dataset, file, "cpu", steps=60) >= 0.9
-    first = file.read_bytes()
-    classifier.train_classifier(dataset, file, "cpu", steps=60)
-    assert file.read_bytes() == first  # the same bits again
-    options = FrechetOptions(**{**vars(OPTIONS), "features": "classifier", "classifier": "toy"})
-    make_reference(place, "classifier-toy")
-    found = measure(place, dataset.train[:12], options)
-    assert found[0]["metric"] == "frechet" and found[0]["protocol"].startswith("features=classifier-toy;")
+def test_a_classifier_is_a_space_of_its_own(place, monkeypatch):
+    reference = Reference("toy", "classifier")
+    first = classifier.make(open_dataset(place), "classifier", "cpu", steps=60)
+    again = classifier.make(open_dataset(place), "classifier", "cpu", steps=60)
+    assert all(np.array_equal(first[key], again[key]) for key in first)  # the same bits
+    dataset = open_dataset(place)
+    extract = classifier.load(first, 1, "cpu")
+    model = classifier.Classifier(1, 2)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in first.items()})
+    assert classifier.accuracy(model, dataset.test, classifier.read_labels(dataset, "test"), "cpu") >= 0.9
+    assert extract(dataset.test[:3]).shape == (3, 128)
     with pytest.raises(BenchError, match="trained on images with 1 channels, these have 3"):
-        features.open_space("classifier-toy", 3, "cpu", results)
-    classifier.train_classifier(
-        dataset, file, "cpu", steps=2
-    )  # other weights: the statistics are of the old ones
-    with pytest.raises(BenchError, match="was made with weights"):
-        measure(place, dataset.train[:12], options)
+        classifier.load(first, 3, "cpu")
+    monkeypatch.setattr(classifier, "make", lambda *given: first)
+    found = measure(dataset.train[:12], replace(OPTIONS, features="classifier", classifier="toy"))
+    assert found[0]["metric"] == "frechet" and found[0]["protocol"].startswith("features=classifier-toy;")
+    statistics_file = paths.reference_file("toy", "classifier-toy.train.all")
+    before = statistics_file.read_bytes()
+    other = {key: value + 0.1 for key, value in first.items()}
+    paths.reference_file(*reference).unlink()
+    monkeypatch.setattr(classifier, "make", lambda *given: other)
+    measure(dataset.train[:12], replace(OPTIONS, features="classifier", classifier="toy"))
+    assert statistics_file.read_bytes() != before, "other weights: the statistics were those of the old ones"
 
 
 def test_a_dataset_without_labels_trains_no_classifier(place):
-    folder = place / "results" / "datasets" / "toy"
-    np.save(folder / "train_labels.npy", np.zeros(3, np.uint8))
-    with pytest.raises(BenchError, match=r"train_labels.npy must hold 60 class numbers, not uint8 \(3,\)"):
-        classifier.train_classifier(open_dataset(folder), place / "x", "cpu", steps=1)
-    (folder / "train_labels.npy").unlink()
-    with pytest.raises(BenchError, match="toy has no labels"):
-        classifier.train_classifier(open_dataset(folder), place / "x", "cpu", steps=1)
+    manifest = json.loads((place / "manifest.json").read_text())
+    del manifest["labels"]
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BenchError, match="toy has no classes as labels"):
+        open_reference(Reference("toy", "classifier"), "cpu")

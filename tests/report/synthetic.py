@@ -22,7 +22,7 @@ def make(suite: str, arrays: bool = True) -> plan.Plan:
     table.to_csv(paths.tidy_file(suite), index=False)
     if arrays:
         for name, run in loaded.runs.items():
-            _arrays(paths.run_folder(suite, name), run, loaded.datasets[run.dataset])
+            _arrays(paths.arrays_folder(suite, name), run, loaded.datasets[run.dataset])
     return loaded
 
 

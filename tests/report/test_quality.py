@@ -61,7 +61,7 @@ def place(tmp_path, monkeypatch):
             rng = np.random.default_rng(0)  # the same images and noise
             spread = np.exp(0.2 * rng.standard_normal((2, 40, 5)))
             psnr = [-10 * np.log10(f * BEST * s) for f, s in zip(factors[run.model.name], spread)]
-            file = paths.run_folder("checked", name) / "psnr.npz"
+            file = paths.arrays_folder("checked", name) / "psnr.npz"
             save_arrays(file, train=psnr[0], test=psnr[1], sigma=SIGMA)
             rows += [row(run, "psnr_mean", v.mean(), s, PROTOCOL) for v, s in zip(psnr, ("train", "test"))]
         rows += [row(suite.runs[RUN], *one) for one in more]

@@ -86,7 +86,7 @@ def place(tmp_path, monkeypatch):
     table["index"] = table["index"].astype("Int64")
     table.to_csv(paths.tidy_file(SUITE), index=False)
     for name in suite.runs:
-        write_arrays(paths.run_folder(SUITE, name), rng)
+        write_arrays(paths.arrays_folder(SUITE, name), rng)
     return tmp_path
 
 

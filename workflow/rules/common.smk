@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from bench.metrics.declare import Reference
 from bench.suite import candidate, plan
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
@@ -42,9 +43,7 @@ wildcard_constraints:
     dataset="[^/]+",
     run="[^/]+",
     shuffle=r"\d+",
-    features=r"[a-z0-9-]+",
-    pool="train|test",
-    images=r"all|\d+",
+    reference="[^/]+",
 
 
 def threads_of(wildcards):
@@ -60,43 +59,30 @@ def dataset_of(wildcards):
     return paths.dataset_folder(PLAN.run(wildcards.run).dataset) / "manifest.json"
 
 
-def reference_of(wildcards):
-    run = PLAN.run(wildcards.run)
-    options = run.measure.frechet
-    return paths.reference_file(
-        run.dataset, options.space, options.pool, options.reference
-    )
+def references_of(wildcards):
+    """Return the files of datasets that a run's measurements read."""
+    run = wildcards.run
+    found = [ref for metric in PLAN.metrics(run) for ref in PLAN.references(metric, run)]
+    return [paths.reference_file(*ref) for ref in dict.fromkeys(found)]
 
 
-def classifier_file(space):
-    """Return the classifier that a feature space needs, if it needs one."""
-    if not space or not space.startswith("classifier-"):
-        return []
-    return paths.classifier_file(space.removeprefix("classifier-"))
-
-
-def classifier_of(metric):
-    """Return the input function of a metric for the classifier of its feature space."""
-    return lambda wildcards: classifier_file(
-        getattr(PLAN.run(wildcards.run).measure, metric).space
-    )
+def classifier_of(wildcards):
+    """Return the classifier in whose features statistics are."""
+    classifier = Reference(wildcards.dataset, wildcards.reference).classifier
+    return [] if classifier is None else [paths.reference_file(*classifier)]
 
 
 def partner_of(wildcards):
-    """Return what the half a of a half b run leaves."""
-    folder = paths.run_folder(PLAN.suite, PLAN.run(wildcards.run).partner)
+    """Return what the half a leaves, for a run that is compared with it."""
+    run = PLAN.run(wildcards.run)
+    if run.measure.halves is None:
+        return []
+    folder = paths.run_folder(PLAN.suite, run.partner)
     return [folder / "weights.safetensors", folder / "run.json"]
 
 
 def recipe_of(wildcards):
     return PLAN.recipe(wildcards.run)
-
-
-def measure_options(metric):
-    """Return the `params` function of a metric: a digest of its options."""
-    return lambda wildcards: digest(
-        to_dict(getattr(PLAN.run(wildcards.run).measure, metric))
-    )
 
 
 def code_of(rule):
@@ -120,21 +106,16 @@ def dataset_options(wildcards):
     return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
 
 
-def measurements(runs):
-    return [
-        paths.run_folder(PLAN.suite, run) / f"{metric}.csv"
-        for run in runs
-        for metric in PLAN.metrics(run)
-    ]
+def measured(runs):
+    return [paths.measured_files(PLAN.suite, run)[0] for run in runs]
 
 
 def arrays_of(item):
     """Return the arrays that an item reads beside the tidy table."""
     return [
-        paths.run_folder(PLAN.suite, run) / f"{stem}.npz"
+        paths.arrays_folder(PLAN.suite, run)
         for run in PLAN.runs
-        for stem in ITEMS[item].arrays
-        if stem in PLAN.metrics(run)
+        if set(ITEMS[item].arrays) & set(PLAN.metrics(run))
     ]
 
 

@@ -20,7 +20,7 @@ rule conformance:
 
 rule compare:
     input:
-        measurements(candidate_runs()),
+        measured(candidate_runs()),
         paths.baseline_table(PLAN.suite) if PLAN.candidate else [],
         f"results/baselines/{PLAN.suite}/provenance.json" if PLAN.candidate else [],
     output:

@@ -1,6 +1,6 @@
 rule tidy:
     input:
-        measurements(PLAN.runs),
+        measured(PLAN.runs),
     output:
         "results/{suite}/tidy.csv",
     log:

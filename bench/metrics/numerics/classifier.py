@@ -6,21 +6,17 @@ other and with nothing that is published, and are never called FID.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.data.dataset import Dataset
 from bench.data.pixels import to_network
-from bench.support.console import Progress
+from bench.support.console import Progress, say
 from bench.support.errors import BenchError
-from bench.support.files import atomic
 from bench.support.randomness import seed_all
 
 STEPS, BATCH, RATE = 2000, 64, 1e-3
@@ -52,21 +48,15 @@ class Classifier(nn.Module):
 
 
 def read_labels(dataset: Dataset, pool: str) -> np.ndarray:
-    """Return the class of each image of a pool, (n,) int64; raises BenchError where the dataset has no labels."""
-    file = dataset.folder / f"{pool}_labels.npy"
-    if not file.is_file():
-        raise BenchError(
-            f"{dataset.folder.name} has no labels ({file} is missing); a classifier needs a labelled dataset."
-        )
-    labels = np.load(file, allow_pickle=False)
-    count = len(getattr(dataset, pool))
-    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        raise BenchError(f"{file} must hold {count} class numbers, not {labels.dtype} {labels.shape}.")
-    return labels.astype(np.int64)
+    """Return the class of each image of a pool, (n,) int64; raises BenchError where the dataset has no classes."""
+    labels = dataset.labels(pool)
+    if labels is None or labels.ndim != 1:
+        raise BenchError(f"{dataset.name} has no classes as labels; a classifier needs a labelled dataset.")
+    return labels
 
 
-def train_classifier(dataset: Dataset, out: Path, device: str, steps: int = STEPS) -> float:
-    """Train on the train pool and its labels, write the weights, return the accuracy on the test pool."""
+def make(dataset: Dataset, name: str, device: str, steps: int = STEPS) -> dict[str, np.ndarray]:
+    """Train on the train pool and its labels, say the accuracy on the test pool, return the weights."""
     labels = torch.from_numpy(read_labels(dataset, "train")).to(device)
     images = torch.from_numpy(np.array(dataset.train)).to(device)
     classes = int(labels.max()) + 1
@@ -84,18 +74,9 @@ def train_classifier(dataset: Dataset, out: Path, device: str, steps: int = STEP
             optimiser.step()
             decay.step()
             progress.advance()
-    value = accuracy(model.eval(), dataset.test, read_labels(dataset, "test"), device)
-    about = {
-        "dataset": dataset.name,
-        "sha256": dataset.manifest["sha256"],
-        "classes": classes,
-        "channels": images.shape[3],
-        "steps": steps,
-        "test_accuracy": round(value, 4),
-    }
-    with atomic(out) as path:  # one entry of metadata: safetensors writes several in an order of its own
-        path.write_bytes(to_safetensors(model.state_dict(), {"about": json.dumps(about)}))
-    return value
+    found = accuracy(model.eval(), dataset.test, read_labels(dataset, "test"), device)
+    say(f"classifier of {dataset.name}: {found:.1%} of the test images are classified correctly")
+    return {key: value.cpu().numpy() for key, value in model.state_dict().items()}
 
 
 @torch.no_grad()
@@ -106,20 +87,15 @@ def accuracy(model: Classifier, images: np.ndarray, labels: np.ndarray, device: 
     return float((np.concatenate(found) == labels).mean())
 
 
-def load(file: Path, channels: int, device: str):
-    """Return the extractor of a classifier's file: uint8 images (n, H, W, C) to features (n, 128)."""
-    try:
-        with safe_open(file, "pt") as opened:
-            about = json.loads(opened.metadata()["about"])
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a mapping)
-        model = Classifier(about["channels"], about["classes"])
-        model.load_state_dict(state)
-    except Exception as error:
-        raise BenchError(f"{file} is no classifier of this version ({error}); delete it.") from error
-    if about["channels"] != channels:
+def load(weights: dict[str, np.ndarray], channels: int, device: str) -> Callable[[np.ndarray], Tensor]:
+    """Return the extractor of a classifier: uint8 images (n, H, W, C) to features (n, 128)."""
+    known, classes = weights["body.0.weight"].shape[1], len(weights["head.weight"])
+    if known != channels:
         raise BenchError(
-            f"{file} was trained on images with {about['channels']} channels, these have {channels}; "
+            f"The classifier was trained on images with {known} channels, these have {channels}; "
             "choose a classifier of the same channels."
         )
+    model = Classifier(channels, classes)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     model = model.to(device).eval().requires_grad_(False)
     return lambda images: model.features(to_network(images).to(device))

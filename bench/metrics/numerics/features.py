@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.data.pixels import to_network
-from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import sha256
 from bench.support.randomness import generator
@@ -35,18 +34,10 @@ Extractor = Callable[[np.ndarray], Tensor]
 
 @dataclass(frozen=True)
 class Space:
-    """A feature space: ``extract`` maps uint8 images (n, H, W, C) to (n, d).
+    """A feature space: ``extract`` maps uint8 images (n, H, W, C) to (n, d); ``name`` is that of protocols."""
 
-    ``record`` (name, resize, weights) is what two sets of features must share to be compared.
-    """
-
-    record: dict[str, str]
+    name: str
     extract: Extractor
-
-    @property
-    def name(self) -> str:
-        """Its name in protocols."""
-        return self.record["features"]
 
 
 def random_conv(channels: int, device: str) -> Extractor:
@@ -122,33 +113,26 @@ def inception(device: str) -> Extractor:
     return extract
 
 
-def open_space(name: str, channels: int, device: str, results: Path = paths.RESULTS) -> Space:
-    """Return a feature space for images of so many channels.
+def open_space(
+    name: str, channels: int, device: str, classifier: dict[str, np.ndarray] | None = None
+) -> Space:
+    """Return a feature space for images of so many channels; ``classifier`` are the arrays of the one it names.
 
     Raises BenchError for an unknown name, missing or wrong weights, and a classifier of other channels.
     """
     if name == "random-conv":
-        return Space({"features": "random-conv-64"}, random_conv(channels, device))
+        return Space("random-conv-64", random_conv(channels, device))
     if name == "pixels":
-        return Space({"features": "pixels"}, pixels)
+        return Space("pixels", pixels)
     if name == "inception":
-        record = {"features": "inception-pool3-2048", "resize": "clean", "weights": INCEPTION_SHA256}
-        return Space(record, inception(device))
-    if name.startswith("classifier-"):
+        return Space("inception-pool3-2048", inception(device))
+    if name.startswith("classifier-") and classifier is not None:
         from bench.metrics.numerics.classifier import load
 
-        file = paths.classifier_file(name.removeprefix("classifier-"), results)
-        return Space({"features": name, "weights": sha256_or_cure(file)}, load(file, channels, device))
+        return Space(name, load(classifier, channels, device))
     raise BenchError(
         f"There is no feature space {name!r}; known: random-conv, pixels, inception, classifier-DATASET."
     )
-
-
-def sha256_or_cure(file: Path) -> str:
-    """Return the hash of a classifier's file; raises BenchError that says how to make it."""
-    if not file.is_file():
-        raise BenchError(f"{file} does not exist; make it with `bench classifier {file.parent.name}`.")
-    return sha256(file)
 
 
 @torch.no_grad()
