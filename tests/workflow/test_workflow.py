@@ -122,7 +122,7 @@ def test_a_changed_number_reruns_the_dit_runs_and_not_the_unets(project):
             [sys.executable, "-m", "bench", "why", "disks-8.dit-t16.n10.s0", "--suite", "small"],
             cwd=project.folder, env=project.environment, capture_output=True, text=True,
         )  # fmt: skip
-        assert "code: bench.models.dit: top level" in why.stdout
+        assert "code: bench.models.dit: EPSILON" in why.stdout
     finally:
         project.edit("bench/models/dit.py", "EPSILON = 1e-5", "EPSILON = 1e-6")
 
