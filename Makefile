@@ -5,15 +5,18 @@ BIN := $(VENV)/bin
 CORES ?= 2
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: setup demo test bench lint format clean unlock site
+.PHONY: setup install demo test bench lint format clean unlock site
 
-setup: $(VENV)/installed
+# An environment belongs to its folder: that of a copied or moved one runs the old folder's code, and is made anew.
+setup:
+	@[ ! -e $(VENV)/folder ] || [ "$$(cat $(VENV)/folder)" = "$$(pwd -P)" ] || rm -rf $(VENV)
+	@[ $(VENV)/folder -nt pyproject.toml ] || $(MAKE) --no-print-directory install
 
-$(VENV)/installed: pyproject.toml
+install:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This project needs Python 3.11 or newer; set PYTHON=/path/to/python3.11.")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@
+	@pwd -P > $(VENV)/folder
 
 demo: setup
 	$(BIN)/snakemake --cores $(CORES) all
@@ -37,6 +40,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: setup
 	$(BIN)/ruff check --fix .

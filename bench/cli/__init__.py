@@ -5,6 +5,7 @@ One module per group of verbs; whatever is slow to import is imported inside the
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from typer.exceptions import Abort, TyperException
 
 import bench
 from bench.cli import baselines, data, models, results, run, suite
+from bench.support import root
 from bench.support.errors import BenchError
 
 app = typer.Typer(
@@ -44,8 +46,11 @@ def _main(
 
 def main(words: list[str] | None = None) -> int:
     """Run one verb; return 0, 1 for bad input, 2 for a wrong command line, 75 for a training that can be resumed."""
+    words = sys.argv[1:] if words is None else words
     try:
-        return app(sys.argv[1:] if words is None else words, prog_name="bench", standalone_mode=False) or 0
+        if not {"-h", "--help", "--version"} & {*words} and "_BENCH_COMPLETE" not in os.environ:
+            root.check()
+        return app(words, prog_name="bench", standalone_mode=False) or 0
     except BenchError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 1

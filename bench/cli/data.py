@@ -151,7 +151,7 @@ def import_images(
 ) -> None:
     """Build a dataset from images, without a row of config/datasets.yaml."""
     from bench.data.options import DatasetOptions
-    from bench.suite import config
+    from bench.suite.strict import validate
 
     given: dict[str, Any] = {
         "resolution": resolution, "channels": channels, "test": test, "validation": validation, "train": train,
@@ -169,7 +169,7 @@ def import_images(
             as_typed = sources is not None or (key == "labels" and value == "folder")
             given[key] = value if as_typed else str(Path(value).resolve())
     given = {key: value for key, value in given.items() if value is not None}
-    options = config.validate(DatasetOptions, given, f"bench data import {name}")
+    options = validate(DatasetOptions, given, f"bench data import {name}")
     _make(name, options, out, sources, workers)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Json, preset_names, print_table
+from bench.cli.arguments import Json, preset_names, print_table, suite_names
 from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 
@@ -93,6 +94,12 @@ def check(
     channels: Annotated[
         int | None, typer.Option(help="Image channels.", show_default="the preset's; 1 for a file")
     ] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite", "-s", help="Check on every image shape of a suite.", autocompletion=suite_names
+        ),
+    ] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="Also check torch.compile.")] = False,
     set_: Changes = None,
 ) -> None:
@@ -101,21 +108,26 @@ def check(
 
     from bench.models import conformance
     from bench.models.registry import build
+    from bench.suite.plan import load
 
     spec, side, depth = _target(model, set_)
-    side, depth = image_size or side, channels or depth
+    shapes = [(image_size or side, channels or depth)]
+    if suite:
+        shapes = sorted({(row.resolution, row.channels) for row in load(suite).datasets.values()})
     torch.set_num_threads(min(torch.get_num_threads(), 4))
-    results = conformance.run(lambda: build(spec, side, depth), side, depth, compile_)
-    for result in results:
-        print(f"{result.status}  {result.check}{': ' + result.reason if result.reason else ''}")
-    failed = [result for result in results if result.status == "fail"]
-    print(f"{spec.name}: {len(results) - len(failed)} of {len(results)} checks passed or do not apply.")
-    if failed:
-        more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-        raise BenchError(
-            f"{spec.file or 'config/models.yaml'}: {spec.name} fails the check {failed[0].check} for "
-            f"{side}x{side}x{depth} images: {failed[0].reason.splitlines()[0]}{more}; fix the model."
-        )
+    for side, depth in shapes:
+        results = conformance.run(functools.partial(build, spec, side, depth), side, depth, compile_)
+        for result in results:
+            print(f"{result.status}  {result.check}{': ' + result.reason if result.reason else ''}")
+        failed = [result for result in results if result.status == "fail"]
+        count = f"{len(results) - len(failed)} of {len(results)}"
+        print(f"{spec.name}, {side}x{side}x{depth}: {count} checks passed or do not apply.")
+        if failed:
+            more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
+            raise BenchError(
+                f"{spec.file or 'config/models.yaml'}: {spec.name} fails the check {failed[0].check} for "
+                f"{side}x{side}x{depth} images: {failed[0].reason.splitlines()[0]}{more}; fix the model."
+            )
 
 
 @app.command()

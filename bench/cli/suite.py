@@ -158,13 +158,26 @@ def show_runs(
 
 
 @runs_app.command("clean")
-def clean_runs(suite: Suite = "demo") -> None:
+def clean_runs(
+    suite: Suite = "demo", yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False
+) -> None:
     """Delete checkpoints that no run of the suite would resume from."""
-    from bench.jobs.clean import clean
+    from bench.jobs.clean import delete, folders
     from bench.suite import plan
 
-    freed = clean(plan.load(suite))
-    say(f"{freed / 2**20:.1f} MiB freed in {paths.STATE / suite}")
+    found = folders(plan.load(suite))
+    unused = [folder for folder in found if not folder.kept]
+    for folder in found:
+        print(
+            f"{(folder.kept and 'keep') or 'delete'}\t{_bytes(folder.bytes)}\t{folder.path}\t{folder.kept}".rstrip()
+        )
+    size = _bytes(sum(folder.bytes for folder in unused))
+    if not unused:
+        say("Nothing to delete.")
+    elif yes or (sys.stdin.isatty() and typer.confirm(f"Delete {len(unused)} folders, {size}?")):
+        say(f"{_bytes(delete(unused))} freed")
+    else:
+        say(f"Nothing was deleted; `bench runs clean --suite {suite} --yes` frees {size}.")
 
 
 def _show_runs(suite: Plan, machine: bool) -> None:

@@ -19,7 +19,8 @@ from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.provenance import ROOT, environment
+from bench.support.paths import ROOT
+from bench.support.provenance import environment
 
 # Of the clock and the machine, not of the network
 TIMED = ("images_per_second", "peak_memory")

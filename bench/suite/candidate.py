@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bench.models.spec import ModelSpec
 from bench.suite import config
 from bench.suite.options import RunSpec, measured
+from bench.suite.strict import parse, validate
 from bench.support.errors import BenchError, nearest
 from bench.support.options import to_dict
 from bench.training.options import TrainingOptions
@@ -25,13 +26,34 @@ if TYPE_CHECKING:
 
 VARIABLE = "BENCH_MODEL"
 KEYS = ("model", "options", "training")
+SETTINGS = ("suite", *KEYS)  # of a workflow
 
 
 def to_environment(settings: dict[str, Any]) -> str:
-    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' where there is none."""
-    if "model" in settings:
-        os.environ[VARIABLE] = json.dumps({key: settings[key] for key in KEYS if key in settings})
+    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' where there is none.
+
+    Raises BenchError for a setting that is not known, or an option without a model.
+    """
+    for key in settings:
+        if key not in SETTINGS:
+            raise BenchError(
+                f"--config has no key {key!r}{nearest(key, SETTINGS)}; known: {', '.join(SETTINGS)}."
+            )
+    given = {key: _values(settings[key], f"--config {key}") for key in KEYS if key in settings}
+    if "model" in given:
+        os.environ[VARIABLE] = json.dumps(given)
+    elif given:
+        raise BenchError(f"--config {min(given)} belongs to a model; add model=FILE.py:NAME or a preset.")
     return os.environ.get(VARIABLE, "")
+
+
+def _values(value: Any, where: str) -> Any:
+    """Return a setting as YAML means it: Snakemake hands nested values on as text."""
+    if isinstance(value, dict):
+        return {key: _values(inner, where) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_values(inner, where) for inner in value]
+    return parse(value, where) if isinstance(value, str) else value
 
 
 def from_environment() -> dict[str, Any] | None:
@@ -64,7 +86,7 @@ def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPrese
     if name in {run.model.name for run in suite.runs.values()}:
         raise BenchError(f"Suite {suite.suite!r} has a model {name!r} already; give yours another name.")
     preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
-    options = config.validate(
+    options = validate(
         TrainingOptions, {**to_dict(suite.options.training), **wanted["training"]}, "the model's training"
     )
     spec = ModelSpec(name, preset.family, preset.options, preset.file)

@@ -1,31 +1,20 @@
-"""Configuration: YAML files, checked strictly against the dataclasses of ``bench.suite.options``.
-
-Everything that is wrong in a file is reported as one sentence that names the file, the key and, for an
-unknown key, the nearest known one.  Checking needs pydantic, importing this module does not.
-"""
+"""The configuration: suites, model presets and datasets, read from ``config/``."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import yaml
-
-import bench
 from bench.data.options import OF_VARIANTS, DatasetOptions
 from bench.suite.options import METRICS, MeasureOptions
+from bench.suite.strict import read_yaml, validate
 from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, check, option, required
+from bench.support.paths import ROOT
 from bench.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -103,110 +92,21 @@ class SuiteOptions:
         check(len(self.runs) > 0, "runs must not be empty")
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without surprises: 2e-3 is a number and a repeated key is refused."""
-
-
-_FLOAT = yaml.resolver.Resolver.yaml_implicit_resolvers["."][0][0]  # the tag of floats
-_Loader.add_implicit_resolver(
-    _FLOAT, re.compile(r"^[-+]?(?:[0-9][0-9_]*)(?:\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
-    keys = [loader.construct_object(key) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands twice", node.start_mark
-            )
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
-
-
 def folder() -> Path:
     """Return the folder of the configuration: ``BENCH_CONFIG``, or ``config/`` beside the package."""
-    return Path(os.environ.get("BENCH_CONFIG") or Path(bench.__file__).parent.parent / "config")
-
-
-def read_yaml(path: Path) -> dict:
-    """Read one YAML mapping; raises BenchError that names the file."""
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except FileNotFoundError:
-        raise BenchError(f"{path} does not exist; give a file or set BENCH_CONFIG to its folder.") from None
-    except yaml.YAMLError as error:
-        raise BenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(value, dict):
-        raise BenchError(f"{path} must be a mapping of names to values, not {type(value).__name__}.")
-    return value
-
-
-@functools.cache
-def _adapter(kind: type) -> TypeAdapter:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(kind)
-
-
-def validate(kind: type, value: object, where: str) -> Any:
-    """Check ``value`` (plain YAML values) against a dataclass; ``where`` names file and key in the error."""
-    from pydantic import ValidationError
-
-    try:
-        # through JSON, so that strict types still let lists be lists
-        return _adapter(kind).validate_json(json.dumps(value), strict=True)
-    except ValidationError as error:
-        raise BenchError(_sentence(kind, error.errors()[0], where)) from error
-    except TypeError as error:
-        raise BenchError(f"{where}: {error}; use plain YAML values.") from error
-
-
-def _fields_at(kind: Any, location: tuple) -> list[str]:
-    """Return the option names of the dataclass that ``location`` points into."""
-    schema = _adapter(kind).json_schema()
-    definitions, node = schema.get("$defs", {}), schema
-    for step in (None, *location):
-        if step is not None:
-            node = (
-                node.get("items", {})
-                if isinstance(step, int)
-                else node.get("properties", {}).get(step, node.get("additionalProperties", {}))
-            )
-        for choice in node.get("anyOf", []) if isinstance(node, dict) else []:
-            node = choice if choice.get("type") != "null" else node
-        while isinstance(node, dict) and "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        if not isinstance(node, dict):
-            return []
-    return list(node.get("properties", {}))
-
-
-def _sentence(kind: type, error: dict, where: str) -> str:
-    location = [part for part in error["loc"] if part not in ("dataclass", "ModelPreset")]
-    key = ".".join(str(part) for part in location)
-    if error["type"] == "unexpected_keyword_argument":
-        known = _fields_at(kind, tuple(location[:-1]))
-        return f"{where}: unknown key {key!r}{nearest(str(location[-1]), known)}; known: {', '.join(known)}."
-    if error["type"] == "missing":
-        return f"{where}: the key {key!r} is missing."
-    message = error["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    got = f" (got {error['input']!r})" if error["type"] != "value_error" else ""
-    return f"{where}: {key + ': ' if key else ''}{message}{got}."
+    return Path(os.environ.get("BENCH_CONFIG") or ROOT / "config")
 
 
 def _table(name: str, kind: type) -> dict[str, Any]:
     path = folder() / name
-    return {key: validate(kind, value or {}, f"{path}: {key}") for key, value in read_yaml(path).items()}
+    rows = read_yaml(path).items()
+    return {key: validate(kind, {} if row is None else row, f"{path}: {key}") for key, row in rows}
 
 
 def load_datasets() -> dict[str, DatasetOptions]:
     """Return the rows of ``config/datasets.yaml``; a row with a base has all that it does not say from it."""
     path = folder() / "datasets.yaml"
-    raw = {name: row or {} for name, row in read_yaml(path).items()}
+    raw = {name: {} if row is None else row for name, row in read_yaml(path).items()}
     rows = {name: _with_base(row, raw, f"{path}: {name}") for name, row in raw.items()}
     return {name: validate(DatasetOptions, row, f"{path}: {name}") for name, row in rows.items()}
 
@@ -215,7 +115,7 @@ def _with_base(row: dict, raw: dict[str, dict], where: str) -> dict:
     if not isinstance(row, dict) or row.get("base") is None:
         return row
     base = row["base"]
-    if base not in raw:
+    if not isinstance(base, str) or not isinstance(raw.get(base), dict):
         raise BenchError(f"{where}: base: there is no dataset {base!r}{nearest(str(base), raw)}.")
     if raw[base].get("base") or raw[base].get("variant"):
         raise BenchError(f"{where}: base: {base} is itself a variant; give the dataset that it is made of.")
@@ -272,6 +172,6 @@ def load_suite(suite: str) -> SuiteOptions:
     path = suite_path(suite)
     value = read_yaml(path)
     for key, kind in (("training", TrainingOptions), ("measure", MeasureOptions)):
-        value.setdefault(key, {})
+        value[key] = {} if value.get(key) is None else value[key]
         validate(kind, value[key], f"{path}: {key}")
     return validate(SuiteOptions, value, str(path))

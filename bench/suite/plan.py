@@ -17,6 +17,7 @@ from bench.models import registry
 from bench.models.spec import ModelSpec
 from bench.suite import candidate, config, options
 from bench.suite.options import RunSpec
+from bench.suite.strict import validate
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
@@ -188,7 +189,7 @@ def _check_partner(run: RunSpec, runs: dict[str, RunSpec], where: str) -> None:
 
 
 def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
-    training = config.validate(
+    training = validate(
         TrainingOptions, {**to_dict(suite_options.training), **grid.training}, f"{where}: training"
     )
     for key, known in (("datasets", datasets), ("models", models)):

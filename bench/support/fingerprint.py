@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.support.errors import BenchError
+from bench.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "bench"
 # Modules that declare, store, lock, watch or report. None of them may import torch, numpy or scipy (tested).
 LEFT_OUT = {
@@ -38,6 +38,7 @@ LEFT_OUT = {
     "bench.support.options",
     "bench.support.paths",
     "bench.support.provenance",
+    "bench.support.root",
     "bench.training.attempts",
     "bench.training.live",
 }

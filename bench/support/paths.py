@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]  # of the code that runs
 RESULTS = Path("results")
 FIGURES = Path("figures")
 STATE = Path(".runs")

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from bench.support import devices, git
 
-ROOT = Path(__file__).resolve().parents[2]
 _BEGAN = time.time()  # of this process, but for the interpreter's start
 
 

@@ -13,10 +13,9 @@ import io
 import os
 import pickle
 import re
-import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -167,16 +166,3 @@ class Status:
         )
         self.every = min(60.0, max(1.0, 100 * (time.time() - now)))
         return True
-
-
-def clean(needed: Iterable[Path], root: Path) -> int:
-    """Delete state folders below ``root`` (``.runs/SUITE``) that are not ``needed``; return the bytes freed.
-
-    A folder in which a process is training stays.
-    """
-    kept, freed = {path.resolve() for path in needed}, 0
-    for folder in root.glob("*/*/"):
-        if folder.resolve() not in kept and not held(folder):
-            freed += sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-            shutil.rmtree(folder)
-    return freed

@@ -76,7 +76,7 @@ def test_completion_in_bash(typed, wanted):
         "COMP_CWORD": str(len(typed.split()) - 1),
     }
     done = subprocess.run(
-        [sys.executable, "-c", "from bench.cli import app; app(prog_name='bench')"],
+        [sys.executable, "-c", "from bench.cli import main; main()"],
         capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert wanted in done.stdout.split(), done.stderr

@@ -39,7 +39,7 @@ def test_commands(page):
 def _help(words: list[str]) -> str:
     """Return the help of a verb, and of its action where it has some; empty where there is no such verb."""
     texts = []
-    for asked in {tuple(words[:1]), tuple(words[:2])}:
+    for asked in {(words[0],), tuple(word for word in words[:2] if not word.startswith("-"))}:
         with contextlib.redirect_stdout(io.StringIO()) as out:
             if main([*asked, "--help"]) == 0:
                 texts.append(out.getvalue())

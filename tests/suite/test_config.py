@@ -44,8 +44,10 @@ def edit(path: Path, old: str, new: str) -> None:
         ("dit-t16-local,", "dit-t16-locale,", ["'dit-t16-locale'", "did you mean"]),
         ("train_sizes: [10, 100]", "train_sizes: [0]", ["train_sizes must be positive"]),
         ("train_sizes: [10, 100]", "train_sizes: []", ["train_sizes must not be empty"]),
-        ("batch: 16", "steps: 16", ["'steps' stands twice"]),
-        ("title:", "titel:", ["smoke.yaml"]),
+        ("batch: 16", "steps: 16", ["duplicate key 'steps'"]),
+        ("title:", "titel:", ["smoke.yaml", "'titel'", "did you mean 'title'?"]),
+        ("[disks-8]", "[NO]", ["datasets.0", "YAML reads false as true or false; put text in quotes"]),
+        ("title: For the tests, seconds per run", "title: 2024", ["YAML reads 2024 as a number"]),
         ("step_indices: [1]", "step_indices: [5]", ["step_indices must lie in 0..steps - 1 (4)"]),
     ],
 )
@@ -57,6 +59,19 @@ def test_a_wrong_suite_is_one_sentence(settings, old, new, words):
     assert "\n" not in message
     for word in words:
         assert word in message, message
+
+
+def test_an_empty_file_and_names_that_yaml_reads_otherwise(settings):
+    (settings / "suites" / "smoke.yaml").write_text("# nothing yet\n")
+    with pytest.raises(BenchError, match="smoke.yaml is empty"):
+        plan.load("smoke")
+    for name, kind in (("NO", "true or false"), ("12", "a number"), ("~", "null"), ("1e3", "a number")):
+        (settings / "datasets.yaml").write_text(f"{name}: {{title: x, resolution: 8, family: disks}}\n")
+        with pytest.raises(BenchError, match=f"reads the key {name} as {kind}; put it in quotes"):
+            config.load_datasets()
+    (settings / "datasets.yaml").write_text("a: {base: [b]}\nb: [1]\n")
+    with pytest.raises(BenchError, match="datasets.yaml: a: base: there is no dataset"):
+        config.load_datasets()
 
 
 def test_unknown_suite_names_the_nearest(settings):
@@ -89,8 +104,8 @@ def test_extends_loop(settings):
 
 def test_numbers_as_people_write_them(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text("a: 2e-3\nb: 1E+2\nc: 12\n")
-    assert config.read_yaml(path) == {"a": 0.002, "b": 100.0, "c": 12}
+    path.write_text("a: 2e-3\nb: 1E+2\nc: 12\nd: 2024-01-01\n")
+    assert config.read_yaml(path) == {"a": 0.002, "b": 100.0, "c": 12, "d": "2024-01-01"}
 
 
 def test_every_suite_resolves_and_round_trips():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.metrics.declare import Reference
 from bench.suite import candidate, plan
-from bench.support import paths
+from bench.support import paths, root
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest
 from bench.support.options import to_dict
@@ -18,12 +18,17 @@ from bench.report.items import code_of as code_of_item
 
 # The commands of the rules are those of the environment that runs Snakemake, and know the model of
 # `--config model=my_model.py:name`; braces are doubled for Snakemake's formatting.
-model = shlex.quote(candidate.to_environment(config)).replace("{", "{{").replace("}", "}}")
-shell.prefix(
-    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; export BENCH_MODEL={model}; "
-)
+def literal(text):
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
 
 try:
+    root.check()
+    model = candidate.to_environment(config)
+    shell.prefix(
+        f"set -euo pipefail; export PATH={literal(Path(sys.executable).parent)}:\"$PATH\"; "
+        f"export BENCH_MODEL={literal(model)}; "
+    )
     PLAN = plan.load(config.get("suite", "demo"))
     for item in PLAN.options.items:
         if item not in ITEMS:
@@ -226,14 +231,11 @@ def checked(wildcards):
 CHECKED = f"results/{PLAN.suite}/compare/{PLAN.candidate}.check.txt"
 
 
-def checks():
-    """Return the commands that check the candidate on every image shape that the suite trains it on."""
-    words = ["bench", "models", "check", config.get("model", "")]
-    for key, value in PLAN.run(candidate_runs()[0]).model.options.items():
-        words += ["--set", f"{key}={json.dumps(value)}"]
-    rows = [PLAN.datasets[PLAN.runs[run].dataset] for run in candidate_runs()]
-    shapes = sorted({(row.resolution, row.channels) for row in rows})
-    return " && ".join(
-        f"{shlex.join(words)} --image-size {side} --channels {channels}"
-        for side, channels in shapes
-    )
+def candidate_options():
+    """Return the words that give the candidate its options on the command line."""
+    options = PLAN.run(candidate_runs()[0]).model.options
+    return [
+        word
+        for key, value in options.items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    ]

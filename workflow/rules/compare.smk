@@ -9,11 +9,14 @@ rule conformance:
     conda:
         "../envs/project.yml"
     params:
-        commands=lambda wildcards: checks(),
+        suite=PLAN.suite,
+        model=config.get("model", ""),
+        options=lambda wildcards: candidate_options(),
         trained_code=lambda wildcards: PLAN.code("train", candidate_runs()[0]),
     shell:
         """
-        ( {params.commands} ) > {log:q} 2>&1 || {{ grep '^bench: error' {log:q} >&2 || tail -n 3 {log:q} >&2; exit 1; }}
+        bench models check {params.model:q} --suite {params.suite:q} {params.options:q} > {log:q} 2>&1 \
+            || {{ grep '^bench: error' {log:q} >&2 || tail -n 3 {log:q} >&2; exit 1; }}
         cp {log:q} {output:q}
         """
 
