@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+TESTS = sorted((HERE.parent / "tests").rglob("test_*_on_cuda.py"))
 STEPS = [HERE / "steps.py", "--device", "cuda", "--precision", "bfloat16", "--rounds", "3", "--batch", "64"]
 FASTER = ["--ways", "loop", "captured", "compiled"]
 # part -> (share of the time, command)
 PARTS: dict[str, tuple[float, list]] = {
-    "tests": (0.25, ["-m", "pytest", "tests", "-m", "cuda", "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]),
+    "tests": (0.25, ["-m", "pytest", *TESTS, "-q", "-rfE", "--tb=short", "-p", "no:cacheprovider"]),
     "steps-dit-s1": (0.2, [*STEPS, "--models", "dit-s1", "--ways", "plain", "loop", "captured", "compiled"]),
     "steps-local": (0.15, [*STEPS, "--models", "dit-s1-local", *FASTER]),
     "steps-others": (
