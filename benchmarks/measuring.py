@@ -9,7 +9,7 @@ from timing import Table, medians, parser, preset
 
 from bench.diffusion.sampling import sample
 from bench.diffusion.schedule import Schedule, make_schedule
-from bench.metrics.psnr import BATCH, psnr_by_step
+from bench.metrics.numerics.denoising import BATCH, psnr_by_step
 
 SAMPLES = 64
 
@@ -43,7 +43,7 @@ def network(table: Table, arguments: argparse.Namespace, name: str) -> None:
     images = torch.rand(arguments.images, *shape, device=arguments.device) * 2 - 1
     start = torch.randn(SAMPLES, *shape, device=arguments.device)
     for what, given, work in (
-        ("PSNR", images, lambda: psnr_by_step(model, grid, images)),
+        ("PSNR", images, lambda: psnr_by_step([model], grid, [images])),
         ("DDPM", start, lambda: sample(model, grid, start, "ddpm", lambda _: torch.randn(start.shape))),
         ("DDIM", start, lambda: sample(model, grid, start, "ddim")),
     ):

@@ -117,7 +117,7 @@ def sample(
 
     trained = Run(paths.run_folder(suite, run), device)
     stem = out or trained.folder / "sample"
-    images = draw_samples(trained, SamplesOptions(count, sampler, steps))
+    images = draw_samples(trained, SamplesOptions(count=count, sampler=sampler, steps=steps))
     save_arrays(f"{stem}.npz", samples=images)
     save_sheet(f"{stem}.png", images)
     say(f"{count} samples in {stem}.npz, a grid in {stem}.png")

@@ -8,10 +8,25 @@ the other two.  All functions take one channel; d is side^2.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from bench.data.procedural import Disk, disk_image, edge_width, gaussian_spectrum, haar_basis, haar_prior
+
+
+def optimum(made: Mapping[str, Any]) -> Callable[[float], float] | None:
+    """Return the optimal mean squared error per pixel by sigma, of a dataset's options; None where it is not known."""
+    side = made["resolution"]
+    if made.get("variant"):
+        return None
+    if made.get("family") == "gaussian":
+        beta = (made.get("parameters") or {}).get("beta", 2.0)
+        return lambda sigma: gaussian_error(side, sigma, beta)
+    if made.get("family") == "haar":
+        return lambda sigma: haar_error(side, sigma, points=2001)
+    return None
 
 
 def psnr(error: float) -> float:

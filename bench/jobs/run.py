@@ -42,7 +42,10 @@ class Run:
 
     def reopen(self, folder: Path | None = None, weights: Path | None = None) -> Run:
         """Return another run, or this one with other weights, on the same device."""
-        return type(self)(folder or self.folder, self.device, weights)
+        other = type(self)(folder or self.folder, self.device, weights)
+        if folder is None:  # the same images: not read and checked again
+            other.__dict__ |= {k: v for k, v in self.__dict__.items() if k in ("dataset", "_order")}
+        return other
 
     @property
     def image_size(self) -> int:

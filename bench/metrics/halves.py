@@ -40,7 +40,7 @@ class HalvesOptions:
     @property
     def sampling(self) -> SamplesOptions:
         """How both halves' samples are drawn."""
-        return SamplesOptions(self.samples, self.sampler, self.sampling_steps)
+        return SamplesOptions(count=self.samples, sampler=self.sampler, steps=self.sampling_steps)
 
     def __post_init__(self) -> None:
         for name in ("images", "steps", "sampling_steps"):

@@ -63,7 +63,7 @@ MEASUREMENT = Measurement(
 
 
 def measure(run: Run, options: SamplesOptions) -> Result:
-    """Draw the samples, uint8 (n, H, W, C); and how they were drawn; no rows."""
+    """Draw the samples, uint8 (n, H, W, C), and how they were drawn; no rows."""
     from bench.metrics.numerics.sampling import draw_samples
 
     return Result(arrays={"samples": draw_samples(run, options), "protocol": np.array(options.protocol)})

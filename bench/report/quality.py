@@ -11,7 +11,7 @@ and ``MARGIN`` of the bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,7 +185,7 @@ def check_optimum(suite: Suite, run: str) -> Iterator[Finding]:
     """No estimate of test images is closer to them than the optimum, where the family's is known."""
     spec, own = suite.specs[run], suite.errors(run).get("test")
     dataset = suite.context.plan["datasets"][spec["dataset"]]
-    optimum = _optimum(dataset)
+    optimum = optima.optimum(dataset)
     if own is None or optimum is None:
         return
     # the network sees [-1, 1]: peak 1 halves the noise
@@ -193,16 +193,6 @@ def check_optimum(suite: Suite, run: str) -> Iterator[Finding]:
     yield _against(
         run, "test optimum", own, np.broadcast_to(best, own.shape), f"the optimum of {dataset['title']}"
     )
-
-
-def _optimum(dataset: dict) -> Callable[[float], float] | None:
-    side, family = dataset["resolution"], dataset.get("family")
-    if family == "gaussian" and not dataset.get("variant"):
-        beta = (dataset.get("parameters") or {}).get("beta", 2.0)
-        return lambda sigma: optima.gaussian_error(side, sigma, beta)
-    if family == "haar" and not dataset.get("variant"):
-        return lambda sigma: optima.haar_error(side, sigma, points=2001)
-    return None
 
 
 def _against(run: str, check: str, own: np.ndarray, best: np.ndarray, whose: str) -> Finding:

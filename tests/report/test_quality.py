@@ -25,6 +25,7 @@ measure:
   psnr: {images: 40, steps: 5}
   jacobian: {}
   memorization: {}
+  samples: {}
   frechet: {features: random-conv}
 runs:
   - {datasets: [gaussian-16], models: [unet-t16, identity, wiener, memoriser], train_sizes: [10]}
