@@ -1,0 +1,99 @@
+"""One word per run, from its own curves: not fitted, overfitted, settled or still learning. Torch-free.
+
+The first that matches.  *Not fitted*: train PSNR below that of the pool's linear filter on the same images.  *Overfitted*:
+the end lies below the best checkpoint by more than two paired standard errors, on validation images.  *Settled*: a run of
+half the budget lies less than 0.1 dB below it there; a decaying rate flattens every curve, so the curve alone cannot
+say it.  *Still learning*: everything else.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+NOT_FITTED, OVERFITTED, SETTLED, STILL_LEARNING = "not fitted", "overfitted", "settled", "still learning"
+RANKED = (OVERFITTED, SETTLED)  # rankings leave out the others
+HALF = "half-budget"  # suffix of the recipe of a run with half the steps
+FEWEST = 5  # checkpoints
+ERRORS = 2.0  # standard errors
+CLOSE = 0.1  # dB
+RUN = ["dataset", "model", "train_size", "shuffle", "recipe"]
+
+
+class Word(NamedTuple):
+    """The word of a run, and the numbers behind it; ``word`` is empty where ``why`` says what it lacks."""
+
+    word: str
+    why: str
+
+
+class _Run(NamedTuple):
+    """A run's key and numbers, by (metric, split); ``checkpoints`` are its training steps with a PSNR."""
+
+    dataset: str
+    model: str
+    train_size: int
+    shuffle: int
+    recipe: str
+    numbers: dict[tuple[str, str], float]
+    checkpoints: int
+
+
+def words(table: pd.DataFrame) -> dict[tuple, Word]:
+    """Return the word of every trained run of a tidy table, by (dataset, model, train_size, shuffle, recipe).
+
+    Controls, which are not trained, and runs of half a budget have none.
+    """
+    runs = [_run(key, part) for key, part in table.groupby(RUN, sort=False)]
+    halves = {(*run[:3], run.recipe.removesuffix(HALF).rstrip("-")): run for run in runs if _is_half(run)}
+    wholes = {
+        tuple(run[:5]): run for run in runs if not _is_half(run) and run.numbers.get(("parameters", "")) != 0
+    }
+    found = {}
+    for key, run in wholes.items():
+        half = halves.get((*run[:3], run.recipe))
+        beside = wholes.get((*run[:3], half.shuffle, run.recipe)) if half else None
+        found[key] = _word(run, half, beside)
+    return found
+
+
+def _is_half(run: _Run) -> bool:
+    return run.recipe.endswith(HALF)
+
+
+def _run(key: tuple, part: pd.DataFrame) -> _Run:
+    plain = part[part["index_name"] == ""]
+    numbers = dict(zip(zip(plain["metric"], plain["split"]), plain["value"]))
+    curve = part[(part["metric"] == "along_psnr_mean") & (part["index_name"] == "training_step")]
+    return _Run(*key, numbers, curve["index"].nunique())
+
+
+def _word(run: _Run, half: _Run | None, beside: _Run | None) -> Word:
+    """Return the word of a run; ``beside`` is the whole run of the shuffle that ``half`` has."""
+    own, linear = (run.numbers.get((metric, "train")) for metric in ("psnr_mean", "linear_psnr_mean"))
+    if own is None or linear is None:
+        return Word("", "psnr was not measured")
+    if own < linear:
+        return Word(NOT_FITTED, f"train PSNR {own:.2f} dB, below the linear filter's {linear:.2f} dB")
+    if run.checkpoints < FEWEST:
+        return Word(
+            "", f"{run.checkpoints} checkpoints were measured, fewer than {FEWEST}; set training.checkpoints"
+        )
+    lead, error = (run.numbers.get((metric, "validation")) for metric in ("best_lead", "best_lead_error"))
+    if lead is None or error is None:
+        return Word("", "the dataset has no validation images; set `validation: N` in its row")
+    if lead > ERRORS * error:
+        return Word(OVERFITTED, f"the end lies {lead:.2f} dB below the best checkpoint on validation images")
+    return _settled(half, beside)
+
+
+def _settled(half: _Run | None, beside: _Run | None) -> Word:
+    if half is None or beside is None:
+        return Word("", "no run of half the budget was measured; set `half_budget: true`")
+    key = ("psnr_mean", "validation")
+    if key not in half.numbers or key not in beside.numbers:
+        return Word("", "the run of half the budget has no validation PSNR")
+    gain = beside.numbers[key] - half.numbers[key]
+    said = f"validation PSNR {gain:+.2f} dB from half the budget to the whole"
+    return Word(SETTLED if gain < CLOSE else STILL_LEARNING, said)
