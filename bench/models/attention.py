@@ -99,7 +99,7 @@ class AttentionCore(nn.Module):
             return q
         if _mode == "exact":
             return _softmax(q, k, self.mask(q.device), self._scale(q)) @ v
-        if self.window is not None and tiles_pay(self.grid, q.device.type):
+        if self.window is not None and tiles_pay(self.grid, q.device, q.dtype):
             return tiled_attention(q, k, v, self.grid, self.window, self.extra, self._scale(q))
         return fused_attention(q, k, v, self.mask(q.device), self.scale)
 

@@ -85,16 +85,29 @@ def test_the_core_takes_the_tiled_path_on_the_papers_grid(window, monkeypatch):
     grid = (32, 32)
     q, k, v = tokens(grid, batch=1, heads=1, width=63)
     core = AttentionCore(grid, window)
-    assert local_attention.tiles_pay(grid, "cpu")
+    assert local_attention.tiles_pay(grid, CPU, torch.float32)
     fast = with_gradients(core, q, k, v)
     with exact_attention():
         assert_same(fast, with_gradients(core, q, k, v))
 
 
-def test_path_follows_the_shape():
-    assert not local_attention.tiles_pay((8, 8), "cpu") and local_attention.tiles_pay((32, 32), "cpu")
-    assert not local_attention.tiles_pay((16, 16), "cuda") and local_attention.tiles_pay((32, 32), "cuda")
-    assert not local_attention.tiles_pay((64, 64), "meta")
+@pytest.mark.parametrize(
+    ("device", "dtype", "side", "pays"),
+    [
+        ("cpu", torch.float32, 8, False),
+        ("cpu", torch.float32, 32, True),
+        ("cuda", torch.float32, 16, False),
+        ("cuda", torch.float32, 32, True),
+        ("cuda", torch.bfloat16, 32, False),
+        ("cuda", torch.bfloat16, 64, True),
+        ("meta", torch.float32, 64, False),
+    ],
+)
+def test_tiles_are_taken_where_they_are_faster(device, dtype, side, pays):
+    assert local_attention.tiles_pay((side, side), torch.device(device), dtype) is pays
+
+
+def test_tile_shape_follows_the_window():
     assert local_attention.tile_shape((32, 32), 3) == (8, 8)
     assert local_attention.tile_shape((32, 32), 13) == (4, 32)
     assert local_attention.tile_shape((3, 64), 3) == (3, 8)

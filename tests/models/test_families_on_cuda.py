@@ -16,6 +16,11 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_tf32(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # as measurements have it
+
+
 def both_passes(model, x, t, precision=None):
     """Return the output and the gradients of all parameters, in float64 on the CPU."""
     with torch.autocast(x.device.type, precision, enabled=precision is not None):

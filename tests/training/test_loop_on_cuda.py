@@ -74,13 +74,15 @@ def test_a_resumed_training_ends_in_the_same_bits(spec):
     assert same(whole, steps(second, 5))
 
 
-def test_a_step_does_not_wait_for_the_device():
-    made = loop(steps=100_000)
+@pytest.mark.parametrize("captured", [True, False])
+def test_a_step_does_not_wait_for_the_device(captured):
+    made = loop(captured=captured, steps=100_000)
     made.every = 10**9
     steps(made, 5)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        steps(made, 3)
+        for _ in range(3):
+            made.advance()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
