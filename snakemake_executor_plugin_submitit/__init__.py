@@ -2,6 +2,8 @@
 
 # No `from __future__ import annotations` here: Snakemake reads the types of the settings as classes.
 
+import contextlib
+import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,53 +15,37 @@ from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings, ExecutorSettingsBase
 
-from snakemake_executor_plugin_submitit import submission
-from snakemake_executor_plugin_submitit.attach import sort_out
-from snakemake_executor_plugin_submitit.job import InnerRun
-from snakemake_executor_plugin_submitit.owner import Owner
-from snakemake_executor_plugin_submitit.queues import QUEUES, wait_until_gone
-from snakemake_executor_plugin_submitit.sidecar import (
-    Record,
-    Records,
-    fingerprint_of,
-    key_of,
-    members,
-    planned_code,
-)
-from snakemake_executor_plugin_submitit.watch import Outcome, Watcher, killed_for_memory, last_lines
+from snakemake_executor_plugin_submitit import plan, slurm
+from snakemake_executor_plugin_submitit.node import Files, NodeJob
+from snakemake_executor_plugin_submitit.records import Owner, Record, RecordFolder, why_unwritable
+from snakemake_executor_plugin_submitit.watcher import Watcher, killed_for_memory, last_lines
 
 CANCEL_SECONDS = 60.0  # Slurm's KillWait is 30 s by default
+FUTURE = 60.0  # seconds by which the clocks of hosts may differ
+DEVICES = "CUDA_VISIBLE_DEVICES"
+# By which libraries learn how many threads they may use; Snakemake sets the same
+THREADS = ["OMP_NUM_THREADS", "GOTO_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"]
+THREADS += ["VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"]
+
+
+def _setting(default, text: str):
+    kind = {} if isinstance(default, (bool, str)) else {"type": type(default)}
+    return field(default=default, metadata={"help": text, **kind})
 
 
 @dataclass
 class ExecutorSettings(ExecutorSettingsBase):
     """Command-line options and profile keys; each gets the prefix ``submitit-``."""
 
-    cluster: str = field(
-        default="slurm", metadata={"help": "slurm, local (processes here) or debug (one after the other)"}
-    )
-    folder: str = field(
-        default=".snakemake/submitit", metadata={"help": "Shared folder of job scripts, results and logs"}
-    )
-    signal_delay: int = field(
-        default=120, metadata={"help": "Seconds between the warning signal and the time limit", "type": int}
-    )
-    max_num_timeout: int = field(
-        default=20, metadata={"help": "How often a job may reach its time limit and go on", "type": int}
-    )
-    no_arrays: bool = field(default=False, metadata={"help": "Submit each job by itself"})
-    array_limit: int = field(
-        default=256, metadata={"help": "At most this many jobs of one array run at once", "type": int}
-    )
-    queue_interval: int = field(
-        default=30, metadata={"help": "Seconds between two questions to squeue", "type": int}
-    )
-    no_check: bool = field(
-        default=False, metadata={"help": "Do not let Slurm judge the plan first; for when nodes are down"}
-    )
-    setup: str = field(
-        default="", metadata={"help": "Shell line that Slurm jobs run first, such as module load"}
-    )
+    cluster: str = _setting("slurm", "slurm, local (processes here) or debug (one after the other)")
+    folder: str = _setting(".snakemake/submitit", "Shared folder of job scripts, results and logs")
+    signal_delay: int = _setting(120, "Seconds between the warning signal and the time limit")
+    max_num_timeout: int = _setting(20, "How often a job may reach its time limit and go on")
+    no_arrays: bool = _setting(False, "Submit each job by itself")
+    array_limit: int = _setting(256, "At most this many jobs of one array run at once")
+    queue_interval: int = _setting(30, "Seconds between two calls of squeue")
+    no_check: bool = _setting(False, "Skip the sbatch --test-only check; for when nodes are down")
+    setup: str = _setting("", "Shell line that Slurm jobs run first, such as module load")
 
 
 common_settings = CommonSettings(
@@ -72,133 +58,191 @@ common_settings = CommonSettings(
 
 
 class Executor(RemoteExecutor):
-    """Submits, watches, cancels, and finds jobs of a killed predecessor again."""
+    """Submits jobs, watches them, cancels them, and finds those of a killed Snakemake again."""
 
     def __post_init__(self) -> None:
         settings = self.workflow.executor_settings
-        if settings.cluster not in QUEUES:
-            raise WorkflowError(f"submitit-cluster: {settings.cluster!r} is none of {', '.join(QUEUES)}.")
-        self.settings = replace(settings, folder=str(Path(settings.folder).resolve()))
-        self.queue = QUEUES[settings.cluster]()
+        if settings.cluster not in slurm.QUEUES:
+            raise WorkflowError(
+                f"submitit-cluster: {settings.cluster!r} is none of {', '.join(slurm.QUEUES)}."
+            )
+        self.folder = Path(settings.folder).resolve()
+        self.settings = replace(settings, folder=str(self.folder))
+        with contextlib.suppress(OSError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if why := why_unwritable(self.folder):
+            raise WorkflowError(why)
+        self.records = RecordFolder(self.folder / "running")
+        self.queue = slurm.QUEUES[settings.cluster]
         interval = settings.queue_interval if settings.cluster == "slurm" else 0
-        self.watcher = Watcher(self.queue, interval, self.logger.warning)
-        self.owner = Owner(Path(self.settings.folder))
-        self.owner.claim()
-        self.records = Records(Path(self.settings.folder) / "running")
-        self.array_size = 1
+        self.watcher = Watcher(self.queue, self.records, interval, self.logger.warning)
         # every job of this session that has not ended, also those between two looks of the watcher
         self.mine: dict[str, Record] = {}
         self.debug_jobs: dict[str, object] = {}
-        self.prepared = False
+        self.array_size = 0  # unknown until the first submission
+        owner = Owner(self.folder)
+        if other := owner.other():
+            raise WorkflowError(
+                f"Another Snakemake submits from {self.folder}: {other}. Wait for it or stop it."
+            )
+        owner.sign()
+        self.owner = owner
 
     def get_job_args(self, job: JobExecutorInterface, **kwargs) -> str:
         """Return the inner Snakemake's arguments; its cores are the job's threads (the last one wins)."""
         return f"{super().get_job_args(job, **kwargs)} --cores {max(1, job.threads)}"
 
     def run_job(self, job: JobExecutorInterface) -> None:
-        """Submit one job (already announced by Snakemake)."""
-        self._attach_or_submit([job])
+        """Submit one job."""
+        self.run_jobs([job])
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit all jobs that became ready together."""
-        self._prepare()
+        if not self.array_size:
+            self._prepare()
+        os.utime(self.folder)
+        now = self.folder.stat().st_mtime  # by the clock of the file system
+        fresh = []
         for job in jobs:
             self.run_job_pre(job)
-        self._attach_or_submit(jobs)
+            if late := plan.input_from_the_future(job, now + FUTURE):
+                self._fail(job, "", f"The time of change of its input {late} lies in the future; `touch` it.")
+            else:
+                fresh.append(job)
+        for batch in plan.batches(self._take_up(fresh), self.array_size):
+            self._submit(batch)
 
     def _prepare(self) -> None:
         """Do once, in the main thread, what must wait until Snakemake has set its own signal handler."""
-        if self.prepared:
-            return
-        self.prepared = True
         # Snakemake answers SIGTERM by waiting for all running jobs, for days here; cancel them instead
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        self.array_size = 1
         if self.settings.cluster == "slurm":
-            submission.forget_outer_allocation()
-            self.array_size = submission.largest_array()
+            slurm.forget_outer_allocation()
+            largest = slurm.patiently(slurm.largest_array, self.logger.warning)
+            self.array_size = 1 if self.settings.no_arrays else largest
+            self.watcher.cancel_strays(self.queue.states([]), at_once=True)
             if not self.settings.no_check:
-                self._ask_before()
+                self._check_plan()
 
-    def _ask_before(self) -> None:
+    def _check_plan(self) -> None:
         """Let Slurm judge each kind of job of the whole plan before the first is submitted."""
-        kinds = {}
-        for job in self.dag.needrun_jobs():
-            if not job.is_local and submission.decided(job):
-                wanted = submission.parameters(job)
-                kinds.setdefault(repr(sorted(wanted.items(), key=str)), wanted)
-        refused = [
-            f"{submission.asked(wanted)}: {text}"
-            for wanted in kinds.values()
-            if (text := submission.refusal(self.settings, wanted))
-        ]
+        jobs = [job for job in self.dag.needrun_jobs() if not job.is_local and plan.decided(job)]
+        kinds = {repr(sorted(wanted.items())): wanted for wanted in map(plan.parameters, jobs)}
+        refused = []
+        for wanted in kinds.values():
+            try:
+                slurm.patiently(lambda asked=wanted: slurm.check(self.settings, asked), self.logger.warning)
+            except slurm.Refused as refusal:
+                asked = ", ".join(
+                    f"{name}={value}" for name, value in wanted.items() if name != "slurm_srun_args"
+                )
+                refused.append(f"{asked}: {refusal}")
         if refused:
             raise WorkflowError(
-                "Slurm would refuse jobs of this plan; mend the profile. (Are nodes down, and the profile is right? "
-                "--submitit-no-check submits all the same.)",
+                "Slurm would refuse jobs of this plan. Change their resources in the profile; if it is right and nodes are "
+                "down, --submitit-no-check submits all the same.",
                 *refused,
             )
 
-    def _attach_or_submit(self, jobs: Sequence[JobExecutorInterface]) -> None:
-        verdict = sort_out(jobs, self.records, self.settings.cluster)
-        for job, record in verdict.follow:
-            self.logger.info(f"Attached to job {record.job_id} ({record.name}), which was submitted before.")
-            self._follow(job, record)
-        for job, record in verdict.blocked:
-            message = f"Job {record.job_id}, submitted with other settings, does not end; cancel it by hand."
-            self._fail(SubmittedJobInfo(job, record.job_id), message, [])
-        for batch in submission.batches(verdict.submit, not self.settings.no_arrays, self.array_size):
-            self._submit(batch)
+    def _take_up(self, jobs: Sequence[JobExecutorInterface]) -> list[JobExecutorInterface]:
+        """Follow jobs that an earlier Snakemake submitted from the same plan; return those that are to be submitted.
+
+        Jobs of another plan that still live are cancelled and waited for.
+        """
+        old = {job: record for job in jobs if (record := self.records.read(plan.key_of(job)))}
+        alive = slurm.alive([record for record in old.values() if record.result() != ""])
+        followed = [job for job, record in old.items() if self._goes_on(job, record, record in alive)]
+        left = slurm.end([old[job] for job in old if job not in followed and old[job] in alive])
+        for job, record in old.items():
+            if job in followed:
+                self.logger.info(
+                    f"Attached to job {record.job_id} ({record.name}), which was submitted before."
+                )
+                self._follow(job, record)
+            elif record in left:
+                message = f"Job {record.job_id} of another plan is still running; cancel it manually."
+                self._fail(job, record.job_id, message)
+            else:
+                self.records.remove(record.key)
+        return [job for job in jobs if job not in followed and old.get(job) not in left]
+
+    def _goes_on(self, job: JobExecutorInterface, record: Record, alive: bool) -> bool:
+        if record.fingerprint != plan.fingerprint_of(job) or record.cluster != self.settings.cluster:
+            return False
+        if record.result() == "":
+            return all(Path(path).exists() for path in plan.outputs(job))
+        return alive and not record.cancelled  # also after an error: Slurm may have requeued it
 
     def _submit(self, batch: Sequence[JobExecutorInterface]) -> None:
         """Submit jobs that ask for the same, as one array if there are several; a refusal fails them all."""
-        calls = [self._call(job) for job in batch]
-        try:
-            with submission.interrupts_deferred():
-                made = submission.submit(self.settings, submission.parameters(batch[0]), calls)
-                for job, one in zip(batch, made):
-                    self._remember(job, one)
-        except Exception as error:  # whatever submitit or sbatch say, other batches must go on
-            message = f"The submission was refused: {submission.sbatch_text(error)}"
-            for job in batch:
-                self._fail(SubmittedJobInfo(job), message, [])
-            return
-        for job in batch:
-            self._follow(job, self.mine[key_of(job)])
+        wanted, attempts = plan.parameters(batch[0]), []
 
-    def _call(self, job: JobExecutorInterface) -> InnerRun:
-        return InnerRun(
-            command=self.format_job_exec(job),
-            cluster=self.settings.cluster,
-            marks=self._marks(job),
-            signal_delay=30 if self.settings.cluster == "local" else self.settings.signal_delay,
-            planned_code=planned_code(job),
-            name=submission.title_of(job),
+        def attempt() -> list[Record]:
+            if attempts:  # sbatch may have failed after Slurm had accepted the job
+                self.watcher.cancel_strays(self.queue.states([]), at_once=True)
+            attempts.append(1)
+            with slurm.interrupts_deferred():
+                made = slurm.submit(self.settings, wanted, [self._node_job(job) for job in batch])
+                return [self._remember(job, one) for job, one in zip(batch, made)]
+
+        try:
+            records = slurm.patiently(attempt, self.logger.warning)
+        except slurm.Refused as refusal:
+            for job in batch:
+                self._fail(job, "", f"The submission was refused: {refusal}")
+            return
+        for job, record in zip(batch, records):
+            self._follow(job, record)
+
+    def _node_job(self, job: JobExecutorInterface) -> NodeJob:
+        own, cluster = plan.own_command(job, self.workflow), self.settings.cluster
+        made = NodeJob(
+            name=plan.title_of(job),
+            shell="/bin/sh",
+            command="",
+            cluster=cluster,
+            record=str(self.records.path(plan.key_of(job))),
+            signal_delay=30 if cluster == "local" else self.settings.signal_delay,
+            environment={"SUBMITIT_PARAMS": plan.params_as_json(job)},
         )
+        if own:
+            made.shell, made.command = "/bin/bash", f"{self.get_envvar_declarations()} {own}"
+            made.environment |= dict.fromkeys(THREADS, str(max(1, job.threads)))
+            files = [
+                [*map(str, some)] for some in (job.input, job.output, job.log, filter(None, [job.benchmark]))
+            ]
+            made.files = Files(*files, self.workflow.execution_settings.latency_wait)
+        else:
+            made.command, made.marks = self.format_job_exec(job), self._marks(job)
+        if cluster == "local" and job.resources.get("gpus"):
+            # submitit gives each job the first GPUs; the job's command chooses among those that are visible here
+            made.environment[DEVICES] = os.environ.get(DEVICES)
+        return made
 
     def _marks(self, job: JobExecutorInterface) -> list[str]:
-        """Return the files by which Snakemake's file store marks incomplete outputs."""
+        """Return the files by which Snakemake's file store marks incomplete outputs; its database has none."""
         store = self.workflow.persistence
-        if not hasattr(store, "_incomplete_path"):  # the database store has no such files
+        if not hasattr(store, "_incomplete_path"):
             return []
-        files = [file for one in members(job) for file in one.output]
-        return [
-            str(Path(store._record_path(store._incomplete_path, store._get_key(f))).resolve()) for f in files
-        ]
+        keys = [store._get_key(file) for one in plan.members(job) for file in one.output]
+        return [str(Path(store._record_path(store._incomplete_path, key)).resolve()) for key in keys]
 
-    def _remember(self, job: JobExecutorInterface, made: object) -> None:
-        record = Record(
-            key=key_of(job),
-            name=submission.title_of(job),
-            job_id=made.job_id,
-            cluster=self.settings.cluster,
-            folder=self.settings.folder,
-            fingerprint=fingerprint_of(job),
+    def _remember(self, job: JobExecutorInterface, made) -> Record:
+        known = (
+            plan.key_of(job),
+            plan.title_of(job),
+            made.job_id,
+            self.settings.cluster,
+            self.settings.folder,
         )
+        record = Record(*known, fingerprint=plan.fingerprint_of(job))
         self.mine[record.key] = record
         if self.settings.cluster == "debug":
             self.debug_jobs[record.key] = made
         else:
             self.records.write(record)
+        return record
 
     def _follow(self, job: JobExecutorInterface, record: Record) -> None:
         self.mine[record.key] = record
@@ -208,45 +252,55 @@ class Executor(RemoteExecutor):
         self, active_jobs: list[SubmittedJobInfo]
     ) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report the jobs that have ended and yield the others."""
-        if hasattr(self, "records"):  # set last in __post_init__; the watcher's thread starts before
+        if hasattr(self, "owner"):  # set last in __post_init__; the watcher's thread starts before
             self.owner.sign()
-        if not active_jobs:
-            return
-        ended = self._ended([info.aux["record"] for info in active_jobs])
+        ended = self._ended([info.aux["record"] for info in active_jobs]) if active_jobs else {}
         for info in active_jobs:
-            outcome = ended.get(info.aux["record"].key)
-            if outcome is None:
+            message = ended.get(info.aux["record"].key)
+            if message is None:
                 yield info
             else:
-                self._report(info, outcome)
+                self._report(info, message)
 
-    def _ended(self, records: Sequence[Record]) -> dict[str, Outcome]:
-        if self.settings.cluster != "debug":
-            return self.watcher.ended(records)
-        key = records[0].key  # one after the other, in this process
-        error = self.debug_jobs[key].exception()
-        return {key: Outcome(error is None, "" if error is None else str(error))}
+    def _ended(self, records: Sequence[Record]) -> dict[str, str]:
+        if self.settings.cluster == "debug":  # one after the other, in this process
+            error = self.debug_jobs[records[0].key].exception()
+            return {records[0].key: "" if error is None else str(error)}
+        ended = self.watcher.ended(records)
+        try:
+            why_unwritable(Path(self.workflow.persistence.path))
+            return ended
+        except (
+            OSError
+        ) as error:  # Snakemake could not record a result; it stays where it is until there is space
+            if ended:
+                self.logger.warning(
+                    f"{error.filename}: {error.strerror}. Jobs have ended and wait to be recorded."
+                )
+            return {}
 
-    def _report(self, info: SubmittedJobInfo, outcome: Outcome) -> None:
+    def _report(self, info: SubmittedJobInfo, message: str) -> None:
         record = info.aux["record"]
-        if record.key not in self.mine:
+        if self.mine.pop(record.key, None) is None:
             return  # cancelled meanwhile
         self.records.remove(record.key)
-        del self.mine[record.key]
-        if outcome.success:
+        if not message:
             self.report_job_success(info)
             return
         logs = [str(record.path("log.err")), str(record.path("log.out"))]
-        why = " ".join(filter(None, (outcome.message, killed_for_memory(record.path("log.err")))))
-        message = f"{record.name}: {why}\n{last_lines([*info.job.log, *logs])}\n"
-        self._fail(info, message, [log for log in logs if Path(log).is_file()])
+        why = f"{record.name}: {message} {killed_for_memory(record.path('log.err'))}".rstrip()
+        text = f"{why}\n{last_lines([*info.job.log, *logs])}"
+        self._fail(info.job, record.job_id, text, [log for log in logs if Path(log).is_file()])
 
-    def _fail(self, info: SubmittedJobInfo, message: str, logs: list[str]) -> None:
-        self.report_job_error(info, msg=message, aux_logs=logs)
+    def _fail(self, job: JobExecutorInterface, job_id: str, message: str, logs: Sequence[str] = ()) -> None:
+        # Snakemake adds a sentence of its own to the message, on the same line
+        self.report_job_error(SubmittedJobInfo(job, job_id), msg=f"{message.rstrip()}\n", aux_logs=list(logs))
 
     def shutdown(self) -> None:
-        """Stop watching, and let the next Snakemake in."""
+        """Stop watching, leave nothing in the queue that nobody waits for, and let the next Snakemake in."""
         super().shutdown()
+        if self.array_size:
+            self.watcher.finish()
         self.owner.release()
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -255,13 +309,12 @@ class Executor(RemoteExecutor):
         self.mine.clear()
         for made in self.debug_jobs.values():
             made.submission().function.stop()
-        if not mine:
-            return
-        # A start right after this one must not meet a training that is still saving its state
-        left = wait_until_gone(self.queue, mine, CANCEL_SECONDS) if self.queue.cancel(mine) else mine
         for record in mine:
-            if record not in left:
-                self.records.remove(record.key)
+            self.records.write(replace(record, cancelled=True))
+        # A start right after this one must not meet a training that is still saving its state
+        left = slurm.end(mine, CANCEL_SECONDS)
+        for record in set(mine) - set(left):
+            self.records.remove(record.key)
         if left:
             ids = " ".join(record.job_id for record in left)
             self.logger.error(f"These jobs have not ended; the next start looks for them again: {ids}")

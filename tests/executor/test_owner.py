@@ -10,9 +10,8 @@ import time
 import psutil
 import pytest
 from harness import wait_for
-from snakemake_interface_common.exceptions import WorkflowError
 
-from snakemake_executor_plugin_submitit.owner import SILENCE, Owner
+from snakemake_executor_plugin_submitit.records import SILENCE, Owner
 
 
 def other(folder, **changes):
@@ -29,8 +28,9 @@ def other(folder, **changes):
 @pytest.mark.parametrize("changes", [{}, {"host": "login2", "pid": 1}])
 def test_a_living_owner_is_named(tmp_path, changes):
     other(tmp_path, **changes)
-    with pytest.raises(WorkflowError, match=r"Another Snakemake submits from .* process \d+ on"):
-        Owner(tmp_path).claim()
+    said = Owner(tmp_path).other()
+    assert said.startswith("process ") and " on " in said and "last sign of life" in said
+    assert ("wait until 3 minutes" in said) is bool(changes)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,8 @@ def test_a_dead_one_is_not_obeyed(tmp_path, changes):
     if changes.get("host", "") is None:
         (tmp_path / "owner.json").write_text("{")
     owner = Owner(tmp_path)
-    owner.claim()
+    assert owner.other() == ""
+    owner.sign()
     assert json.loads((tmp_path / "owner.json").read_text())["pid"] == os.getpid()
     owner.release()
     assert not (tmp_path / "owner.json").exists()

@@ -110,7 +110,7 @@ def test_interrupt_cancels_ours_and_only_ours(workflow, tmp_path):
 def test_refused_submission_is_said_before_anything_runs(workflow, arguments, text):
     flow = workflow()
     assert flow.run(*arguments, jobs=2) == 1
-    assert text in flow.log and "mend the profile" in flow.log
+    assert text in flow.log and "Change their resources in the profile" in flow.log
     assert not (flow.folder / "first.txt").exists()
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from snakemake_executor_plugin_submitit.queues import State
-from snakemake_executor_plugin_submitit.sidecar import Record, Records
-from snakemake_executor_plugin_submitit.watch import Watcher, killed_for_memory, last_lines
+from snakemake_executor_plugin_submitit.records import Record, RecordFolder
+from snakemake_executor_plugin_submitit.slurm import State
+from snakemake_executor_plugin_submitit.watcher import Watcher, killed_for_memory, last_lines
 
 
 class FakeQueue:
@@ -17,8 +17,9 @@ class FakeQueue:
 
     def __init__(self) -> None:
         self.answer: dict | None = {}
-        self.accounting: str | None = None
+        self.accounting = ""
         self.asked = 0
+        self.cancelled: list[str] = []
 
     def states(self, records):
         self.asked += 1
@@ -28,7 +29,7 @@ class FakeQueue:
         return self.accounting
 
     def cancel(self, records):
-        self.cancelled = [record.job_id for record in records]
+        self.cancelled += [record.job_id for record in records]
 
 
 @pytest.fixture
@@ -45,14 +46,14 @@ def world(tmp_path: Path):
 
     world = World()
     world.warnings = []
-    world.watcher = Watcher(world.queue, 10.0, world.warnings.append, clock=lambda: world.now)
+    world.records = RecordFolder(tmp_path / "running")
+    world.watcher = Watcher(world.queue, world.records, 10.0, world.warnings.append, clock=lambda: world.now)
     return world
 
 
 def test_a_success_is_seen_without_asking_the_queue(world):
     world.record.path("result.pkl").write_bytes(pickle.dumps(("success", None)))
-    outcome = world.look(0.1)
-    assert outcome.success and outcome.message == "" and world.queue.asked == 0
+    assert world.look(0.1) == "" and world.queue.asked == 0
 
 
 def test_an_error_counts_when_the_queue_has_let_the_job_go(world):
@@ -67,8 +68,7 @@ def test_an_error_counts_when_the_queue_has_let_the_job_go(world):
     error.write_bytes(pickle.dumps(("error", "Trace\nValueError: no")))
     for gone in ({}, {"7_1": State("FAILED")}):
         world.queue.answer = gone
-        outcome = world.look()
-        assert not outcome.success and outcome.message == "ValueError: no"
+        assert world.look() == "ValueError: no"
 
 
 def test_the_queue_is_asked_once_per_interval(world):
@@ -84,13 +84,13 @@ def test_the_queue_is_asked_once_per_interval(world):
         ("OUT_OF_MEMORY", "more memory"),
         ("CANCELLED", "cancelled"),
         ("NODE_FAIL", "node"),
-        ("COMPLETED", "is the disk full?"),
+        ("COMPLETED", "without writing its result"),
     ],
 )
 def test_a_final_state_counts_at_the_second_look(world, state, words):
     world.queue.answer = {"7_1": State(state)}
     assert world.look() is None
-    assert words in world.look().message
+    assert words in world.look()
 
 
 def test_a_requeued_job_is_not_lost(world):
@@ -102,10 +102,10 @@ def test_a_requeued_job_is_not_lost(world):
 def test_a_forgotten_job_is_lost_at_once_with_accounting_and_after_four_looks_without(world):
     assert world.look() is None
     world.queue.accounting = "OUT_OF_MEMORY"
-    assert "OUT_OF_MEMORY" in world.look().message
-    world.queue.accounting = None
+    assert "OUT_OF_MEMORY" in world.look()
+    world.queue.accounting = ""
     assert [world.look() for _ in range(3)] == [None] * 3
-    assert "no queue knows it" in world.look().message
+    assert "no queue knows it" in world.look()
 
 
 def test_accounting_that_lags_behind_the_queue_is_not_believed_too_soon(world):
@@ -117,13 +117,13 @@ def test_accounting_that_lags_behind_the_queue_is_not_believed_too_soon(world):
     world.queue.answer = {}
     assert [world.look() for _ in range(2)] == [None] * 2
     world.queue.accounting = "TIMEOUT"
-    assert "reached its time limit" in world.look().message
+    assert "reached its time limit" in world.look()
 
 
 def test_a_late_result_wins_over_the_loss(world):
     world.look()
     world.record.path("result.pkl").write_bytes(pickle.dumps(("success", None)))
-    assert world.look().success
+    assert world.look() == ""
 
 
 def test_a_silent_queue_loses_nothing_and_warns_now_and_then(world):
@@ -141,12 +141,67 @@ def test_a_job_that_can_never_start_is_named_once(world):
 
 def test_a_job_that_slurm_holds_after_a_failed_launch_is_a_failed_attempt(world):
     world.queue.answer = {"7_1": State("PENDING", "launch failed requeued held")}
-    assert "no node could start it" in world.look().message
+    assert "no node could start it" in world.look()
     assert world.queue.cancelled == ["7_1"]
 
 
+@pytest.fixture
+def folder_without_space(monkeypatch):
+    def full(folder):
+        return f"{folder} cannot be written: No space left on device."
+
+    monkeypatch.setattr("snakemake_executor_plugin_submitit.watcher.why_unwritable", full)
+
+
+def test_a_full_submission_folder_is_named(world, folder_without_space):
+    world.queue.answer = {"7_1": State("FAILED")}
+    world.look()
+    assert f"{world.record.folder} cannot be written: No space left on device." in world.look()
+
+
+def stray(world, job_id="9", name="RUNNING", script="submission_file_ab.sh"):
+    world.queue.answer = {"7_1": State("RUNNING", "None", world.record.folder + "/submission_file_cd.sh")}
+    world.queue.answer[job_id] = State(name, "None", f"{world.record.folder}/{script}")
+
+
+def test_a_job_that_nobody_waits_for_is_cancelled_at_the_second_look(world):
+    """Its result was seen and it stays in the queue, or sbatch failed after Slurm had accepted it."""
+    world.records.write(world.record)
+    stray(world)
+    assert world.look() is None and world.queue.cancelled == []
+    assert world.look() is None and world.queue.cancelled == ["9"]
+    assert "nobody waits for them: 9" in world.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"job_id": "7_1"}, {"name": "COMPLETING"}, {"name": "COMPLETED"}, {"script": "../other/x.sh"}]
+)
+def test_jobs_on_record_ended_ones_and_those_of_others_are_left_alone(world, changes):
+    world.records.write(world.record)
+    stray(world, **changes)
+    for _ in range(3):
+        world.look()
+    assert world.queue.cancelled == []
+
+
+def test_at_the_end_a_job_has_some_time_to_leave_the_queue(world, monkeypatch):
+    stray(world)
+    del world.queue.answer["7_1"]
+
+    def pause(seconds):
+        assert world.queue.cancelled == []
+        world.now += 1.0
+
+    monkeypatch.setattr("time.sleep", pause)
+    world.watcher.finish(5.0)
+    assert world.queue.cancelled == ["9"] and world.now == 5.0
+    world.queue.answer, asked = {}, world.queue.asked
+    world.watcher.finish(5.0)
+    assert world.queue.asked == asked + 1 and world.now == 5.0
+
+
 def test_records_come_back_and_broken_ones_do_not(world, tmp_path):
-    records = Records(tmp_path / "running")
+    records = world.records
     records.write(world.record)
     assert records.read("key") == world.record
     (tmp_path / "running/key.json").write_text('{"key": "ke')

@@ -1,0 +1,181 @@
+"""One watcher for all jobs: looks for their results, and asks the queue now and then which jobs are gone without one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from snakemake_executor_plugin_submitit.records import Record, RecordFolder, why_unwritable
+from snakemake_executor_plugin_submitit.slurm import SlurmQueue, State
+
+SILENCE = 300.0  # seconds without an answer of squeue between two warnings
+LEAVE = 20.0  # seconds that jobs whose result was seen have to leave the queue before the end
+
+# Reasons for which a pending job will not start unless a person changes something
+STUCK = {"AssocGrpJobsLimit", "AssociationResourceLimit", "BadConstraints", "DependencyNeverSatisfied"}
+STUCK |= {"InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser", "PartitionDown", "PartitionInactive"}
+STUCK |= {"PartitionNodeLimit", "PartitionTimeLimit", "QOSResourceLimit"}
+# By Slurm, after a node could not start the job; only a person would release it
+HELD = "launch failed requeued held"
+MEANING = {
+    "CANCELLED": "it was cancelled from outside",
+    "OUT_OF_MEMORY": "it needed more memory than mem_mb allows",
+    "TIMEOUT": "it reached its time limit and did not answer the warning signal",
+    "NODE_FAIL": "its node failed",
+    "COMPLETED": "it ended without writing its result",
+}
+
+
+class Watcher:
+    """Knows which jobs have succeeded from their result files, and asks the queue about the others every ``interval`` s.
+
+    A job that is gone from the queue and has no result is declared lost after two looks, or, where accounting gives
+    no final state for it either, after four: a shared file system shows a result late.
+    """
+
+    def __init__(
+        self,
+        queue: SlurmQueue,
+        records: RecordFolder,
+        interval: float,
+        warn: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.queue, self.records, self.interval, self.warn, self.clock = queue, records, interval, warn, clock
+        self.asked = self.answered = self.warned = clock()
+        self.looks: dict[str, int] = {}
+        self.reasons: set[str] = set()
+        self.strays: set[str] = set()
+
+    def ended(self, records: Sequence[Record]) -> dict[str, str]:
+        """Return the jobs that have ended by their keys, each with what went wrong, "" for a success."""
+        found = {record.key: "" for record in records if record.result() == ""}
+        waiting = [record for record in records if record.key not in found]
+        if waiting and self.clock() - self.asked >= self.interval:
+            self.asked = self.clock()
+            states = self.queue.states(records)
+            if states is None:
+                self._complain()
+            else:
+                self.answered = self.clock()
+                self.cancel_strays(states)
+                failed = {record.key: self._failure(record, states.get(record.job_id)) for record in waiting}
+                found |= {key: message for key, message in failed.items() if message}
+        for key in found:
+            self.looks.pop(key, None)
+        return found
+
+    def _failure(self, record: Record, state: State | None) -> str:
+        """Return why a job will bring no success, "" while it may.
+
+        An error counts only when the queue has let the job go: Slurm may have requeued it at that very moment.
+        """
+        if state is not None and state.reason == HELD:
+            self.queue.cancel([record])
+            return f"Job {record.job_id}: no node could start it ({HELD})."
+        if state is not None and state.alive:
+            self.looks.pop(record.key, None)
+            self._warn_if_stuck(record, state)
+            return ""
+        looks = self.looks[record.key] = self.looks.get(record.key, 0) + 1
+        if (result := record.result()) is not None:
+            return (
+                result.strip().splitlines()[-1].removeprefix(f"{__package__}.node.JobFailed: ")
+                if result
+                else ""
+            )
+        if looks < 2:
+            return ""
+        last = state.name if state else self.queue.last_state(record)
+        final = bool(last) and not State(last.split()[0]).alive
+        if not final and looks < 4:
+            return ""
+        why = (
+            f"{last}, {MEANING.get(last.split()[0], 'without a result')}"
+            if final
+            else "no queue knows it any more"
+        )
+        return f"Job {record.job_id} was lost: {why}. {why_unwritable(Path(record.folder))}".rstrip()
+
+    def cancel_strays(self, states: Mapping[str, State] | None, at_once: bool = False) -> None:
+        """Cancel jobs of this folder that nobody waits for, at the second look unless ``at_once``.
+
+        These are jobs whose result was seen and that do not leave the queue, and jobs that Slurm accepted although
+        sbatch did not say so, or that were submitted in the moment in which Snakemake was killed.
+        """
+        folder = self.records.folder.parent
+        found = {
+            job_id
+            for job_id, state in (states or {}).items()
+            if state.alive
+            and state.name != "COMPLETING"
+            and state.script
+            and Path(state.script).parent == folder
+        }
+        found = found and found - self.records.job_ids()
+        if doomed := found if at_once else found & self.strays:
+            self.warn(f"Cancelled, because nobody waits for them: {' '.join(sorted(doomed))}")
+            self.queue.cancel([Record("", "", job_id, "slurm", str(folder), "") for job_id in sorted(doomed)])
+        self.strays = found
+
+    def finish(self, seconds: float = LEAVE) -> None:
+        """Wait until jobs whose result was seen have left the queue, and cancel those that stay."""
+        end = self.clock() + seconds
+        while (states := self.queue.states([])) is not None:
+            self.strays.clear()
+            self.cancel_strays(states, at_once=self.clock() >= end)
+            if not self.strays or self.clock() >= end:
+                return
+            time.sleep(0.5)
+
+    def _complain(self) -> None:
+        now = self.clock()
+        if now - self.answered >= SILENCE and now - self.warned >= SILENCE:
+            self.warned = now
+            self.warn(
+                f"squeue has not answered for {(now - self.answered) / 60:.0f} minutes. Results are still "
+                "collected; a job killed without a result is noticed only when squeue answers again."
+            )
+
+    def _warn_if_stuck(self, record: Record, state: State) -> None:
+        if state.reason in STUCK - self.reasons:
+            self.reasons.add(state.reason)
+            self.warn(
+                f"Job {record.job_id} ({record.name}) will not start by itself: Slurm's reason is "
+                f"{state.reason}. Change the resources in the profile, or ask the site."
+            )
+
+
+def last_lines(paths: Iterable[str | Path], count: int = 12) -> str:
+    """Return the last lines of the first of these logs that says anything, indented, with its name."""
+    for path in map(Path, paths):
+        if path.is_file() and (lines := _tail(path)):
+            return "\n".join([f"last lines of {path}:", *(f"    {line}" for line in lines[-count:])])
+    return ""
+
+
+def killed_for_memory(path: Path) -> str:
+    """Return a sentence where a job's error log says that it was killed for its memory, or killed without a reason.
+
+    Slurm calls such a job FAILED as often as OUT_OF_MEMORY, and the program's own log ends without a word.
+    """
+    lines = _tail(path) if path.is_file() else []
+    if found := [line for line in lines if _MEMORY.search(line)]:
+        return f"It needed more memory than mem_mb allows ({found[-1].strip()})."
+    if any(_KILLED.search(line) for line in lines):
+        return "One of its processes was killed (SIGKILL), most often because the node's memory was full: raise mem_mb."
+    return ""
+
+
+_MEMORY = re.compile(r"oom.?kill|exceeded (job |step )?memory limit|out-of-memory handler", re.IGNORECASE)
+_KILLED = re.compile(r"^\S*sh: line \d+: +\d+ Killed\b")
+
+
+def _tail(path: Path) -> list[str]:
+    """Return the lines of the end of a log that say anything; logs of days are long."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 16384))
+        lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    return [line.rstrip() for line in lines if line.strip()]
