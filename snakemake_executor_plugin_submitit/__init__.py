@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -78,7 +79,7 @@ class Executor(RemoteExecutor):
         self.watcher = Watcher(self.queue, self.records, interval, self.logger.warning)
         # every job of this session that has not ended, also those between two looks of the watcher
         self.mine: dict[str, Record] = {}
-        self.debug_jobs: dict[str, object] = {}
+        self.debug_jobs: dict[str, Any] = {}
         self.array_size = 0  # unknown until the first submission
         owner = Owner(self.folder)
         if other := owner.other():
@@ -176,7 +177,8 @@ class Executor(RemoteExecutor):
 
     def _submit(self, batch: Sequence[JobExecutorInterface]) -> None:
         """Submit jobs that ask for the same, as one array if there are several; a refusal fails them all."""
-        wanted, attempts = plan.parameters(batch[0]), []
+        wanted = plan.parameters(batch[0])
+        attempts: list[int] = []
 
         def attempt() -> list[Record]:
             if attempts:  # sbatch may have failed after Slurm had accepted the job
@@ -212,7 +214,7 @@ class Executor(RemoteExecutor):
             files = [
                 [*map(str, some)] for some in (job.input, job.output, job.log, filter(None, [job.benchmark]))
             ]
-            made.files = Files(*files, self.workflow.execution_settings.latency_wait)
+            made.files = Files(self.workflow.execution_settings.latency_wait, *files)
         else:
             made.command, made.marks = self.format_job_exec(job), self._marks(job)
         if cluster == "local" and job.resources.get("gpus"):
@@ -267,17 +269,11 @@ class Executor(RemoteExecutor):
             error = self.debug_jobs[records[0].key].exception()
             return {records[0].key: "" if error is None else str(error)}
         ended = self.watcher.ended(records)
-        try:
-            why_unwritable(Path(self.workflow.persistence.path))
-            return ended
-        except (
-            OSError
-        ) as error:  # Snakemake could not record a result; it stays where it is until there is space
-            if ended:
-                self.logger.warning(
-                    f"{error.filename}: {error.strerror}. Jobs have ended and wait to be recorded."
-                )
+        if ended and (why := why_unwritable(Path(self.workflow.persistence.path))):
+            # Snakemake would give up; results stay where they are until it can record them
+            self.logger.warning(f"{why} Jobs have ended and wait until Snakemake can record them.")
             return {}
+        return ended
 
     def _report(self, info: SubmittedJobInfo, message: str) -> None:
         record = info.aux["record"]

@@ -33,13 +33,13 @@ class JobFailed(RuntimeError):
 
 @dataclass
 class Files:
-    """What a command without a Snakemake around it reads and writes, and for how long inputs may be late (seconds)."""
+    """What a command without a Snakemake around it reads and writes; inputs may be ``latency`` seconds late."""
 
+    latency: float
     inputs: list[str]
     outputs: list[str]
     logs: list[str]
     benchmark: list[str]
-    latency: float
 
     def prepare(self) -> None:
         """Wait for the inputs, make the folders of the outputs, and remove what an earlier start left of them.
@@ -216,7 +216,7 @@ class NodeJob:
             if self.cluster == "local":  # there the signal comes to this process alone
                 self._signal_session(signal.SIGUSR2)
             end = time.monotonic() + max(self.signal_delay - MARGIN, 1.0)
-            while (status := self._status()) is None and time.monotonic() < end:
+            while (status := _exit_status(self.process)) is None and time.monotonic() < end:
                 time.sleep(0.1)
             if status is None and self.cluster == "local":
                 self.stop()
@@ -230,17 +230,6 @@ class NodeJob:
             )
         self.submitted = time.time()
         return DelayedSubmission(self)
-
-    def _status(self) -> int | None:
-        """Return the exit status without reaping the process, None while it runs."""
-        # Not Popen.wait or poll: the signal handler may have interrupted one that holds the lock
-        if self.process.returncode is not None:
-            return self.process.returncode
-        try:
-            info = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # reaped a moment ago; the interrupted frame has its status
-            return 1
-        return info and (info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status)
 
     def stop(self) -> None:
         """End the command and all its children (clusters local and debug): TERM, half a second, KILL."""
@@ -257,9 +246,22 @@ class NodeJob:
 
     def _signal_session(self, number: int) -> bool:
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, number)
-            return True
+            if self.process is not None:
+                os.killpg(self.process.pid, number)
+                return True
         return False
+
+
+def _exit_status(process: subprocess.Popen) -> int | None:
+    """Return the exit status without reaping the process, None while it runs."""
+    # Not Popen.wait or poll: the signal handler may have interrupted one that holds the lock
+    if process.returncode is not None:
+        return process.returncode
+    try:
+        info = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # reaped a moment ago; the interrupted frame has its status
+        return 1
+    return info and (info.si_status if info.si_code == os.CLD_EXITED else 128 + info.si_status)
 
 
 def submitted_again(job: str) -> float | None:

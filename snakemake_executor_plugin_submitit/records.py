@@ -121,7 +121,8 @@ def why_unwritable(folder: Path) -> str:
     """Return why no file can be written there (no space, no permission, no such folder), "" where one can."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".probe") as file:
-            file.write(bytes(4096))
+            file.write(bytes(2**16))
+            file.flush()
     except OSError as error:
         return f"{folder} cannot be written: {error.strerror}."
     return ""

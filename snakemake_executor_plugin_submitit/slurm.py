@@ -19,7 +19,13 @@ from snakemake_executor_plugin_submitit.records import Record
 FINAL = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"}
 FINAL |= {"PREEMPTED", "REVOKED", "TIMEOUT"}
 # What Slurm says while its controller is restarting, busy or unreachable, and while too many jobs are queued
-PASSING = ("unable to contact slurm controller", "timed out", "connection", "zero bytes", "communication")
+PASSING: tuple[str, ...] = (
+    "unable to contact slurm controller",
+    "timed out",
+    "connection",
+    "zero bytes",
+    "communication",
+)
 PASSING += ("temporarily", "not responding", "standby", "maxsubmitjob")
 # What it says of a request that no node can meet, and also while the only nodes that can are restarting
 UNAVAILABLE, ASKED = "configuration is not available", 3

@@ -1,4 +1,4 @@
-"""Remove the lock that a killed Snakemake left; refuse while one still runs in this folder."""
+"""Remove the lock that a killed Snakemake left; refuse while one still plans or submits in this folder."""
 
 from __future__ import annotations
 
@@ -6,27 +6,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 
-def running(folder: Path) -> list[int]:
-    """Return the process ids of Snakemakes whose current folder is ``folder`` (Linux)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            here = (process / "cwd").resolve() == folder
-        except OSError:
-            continue
-        if here and any(Path(word.decode(errors="replace")).name == "snakemake" for word in words[:3]):
-            found.append(int(process.name))
-    return found
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from snakemake_executor_plugin_submitit.records import Owner
+
+
+def running(folder: Path) -> str:
+    """Describe the Snakemake that owns ``folder`` and lives; "" where there is none.
+
+    The Snakemakes inside of its jobs (``--mode remote``) may live on without it: the next one takes them up.
+    """
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        called = any(Path(word).name == "snakemake" for word in words[:3])
+        if called and "--mode" not in words and process.info["cwd"] == str(folder):
+            return f"process {process.pid}"
+    return Owner(folder / ".snakemake/submitit").other()
 
 
 def main() -> int:
     """Unlock the current folder; return 1 where the owner of the lock lives."""
-    if owners := running(Path.cwd().resolve()):
-        print(
-            f"Snakemake still runs here (process {owners[0]}); wait for it or stop it first.", file=sys.stderr
-        )
+    if owner := running(Path.cwd().resolve()):
+        print(f"Snakemake still runs here: {owner}. Wait for it or stop it first.", file=sys.stderr)
         return 1
     snakemake = Path(sys.executable).parent / "snakemake"
     return subprocess.run([snakemake, "--unlock", "--cores", "1"], check=False).returncode

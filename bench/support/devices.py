@@ -1,45 +1,49 @@
 """One GPU for each process on a machine with several: the first that no other of this user's processes has taken.
 
-Under Slurm the device is Slurm's choice.  Elsewhere Snakemake counts (``--resources gpus=2`` and one per job) but does
-not say which; the locks here do.
+Snakemake counts GPUs (``--resources gpus=2`` and one per job) but does not say which; nor does Slurm inside an
+interactive allocation of several. The locks here do.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
+import itertools
 import os
-import tempfile
+import socket
 import time
 from pathlib import Path
-from typing import IO
 
 from bench.support.console import say
 from bench.support.errors import BenchError
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
-_held: list[IO] = []  # open for as long as the process lives; the kernel frees the locks with it
+_held: list[socket.socket] = []  # open for as long as the process lives; the kernel frees the locks with it
 
 
 def visible() -> list[str]:
-    """Return the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them."""
+    """Return the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES has them.
+
+    As CUDA reads them, names end before the first that is invalid (``-1``, ``NoDevFiles``).
+    """
     if VARIABLE in os.environ:
-        return [name.strip() for name in os.environ[VARIABLE].split(",") if name.strip()]
+        names = (name.strip() for name in os.environ[VARIABLE].split(","))
+        return list(
+            itertools.takewhile(lambda name: name[:1].isdigit() or name[:4] in ("GPU-", "MIG-"), names)
+        )
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
 def claim(seconds: float = 1.0) -> str | None:
     """Leave one free GPU visible and return its name; wait while all are taken, looking every so many seconds.
 
-    Does nothing (and returns None) under Slurm, where there are fewer than two GPUs, and the second time.  Must be
-    called before CUDA is used.
+    Does nothing (and returns None) where there are fewer than two GPUs, as in a Slurm job that asked for one, and the
+    second time. Must be called before CUDA is used.
     """
     names = visible()
-    if "SLURM_JOB_ID" in os.environ or len(names) < 2:
+    if len(names) < 2:
         return None
-    folder = Path(tempfile.gettempdir()) / f"bench-devices-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
     told = False
-    while (name := next((name for name in names if _take(folder / f"{name}.lock")), None)) is None:
+    while (name := next(filter(_take, names), None)) is None:
         if not told:
             say(f"All {len(names)} GPUs are taken by other processes of yours; waiting for one.")
         told = True
@@ -49,14 +53,20 @@ def claim(seconds: float = 1.0) -> str | None:
     return name
 
 
-def _take(path: Path) -> bool:
-    file = path.open("a")
+def _take(name: str) -> bool:
+    """Lock a GPU of this machine by a socket's abstract name, which needs no file and accepts any device name.
+
+    Within one Slurm job devices may be numbered from 0, so that its id belongs to the name.
+    """
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        lock.bind(f"\0bench-gpu {os.getuid()} {os.environ.get('SLURM_JOB_ID', '')} {name}")
+    except OSError as error:
+        lock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise BenchError(f"{VARIABLE}: GPU {name} cannot be locked: {error.strerror}") from None
         return False
-    _held.append(file)
+    _held.append(lock)
     return True
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from bench.support.errors import BenchError
 
-# Set by the executor plugin from the plan of the submitting Snakemake; comma-separated for a group of jobs.
-# The Snakemake on the node plans again, with the files of that moment, so its own word is not enough.
-VARIABLE = "SUBMITIT_PLANNED_CODE"
+# Set by the executor plugin: rule, wildcards and params of each job (several of a group) as the submitting Snakemake
+# planned them. A Snakemake on the node plans again, with the files of that moment, so its own word is not enough.
+VARIABLE = "SUBMITIT_PARAMS"
+
+
+def submitted(param: str) -> list[str]:
+    """Return the values of a rule's param with which this job was submitted; none outside of the executor plugin."""
+    jobs = json.loads(os.environ.get(VARIABLE) or "[]")
+    return [str(job["params"][param]) for job in jobs if param in job["params"]]
 
 
 def check(planned: str | None, actual: str) -> None:
     """Raise BenchError where ``actual``, the fingerprint of the code here, is not the one that was planned."""
-    submitted = [code for code in os.environ.get(VARIABLE, "").split(",") if code]
-    for codes in ([planned] if planned else [], submitted):
+    for codes in ([planned] if planned else [], submitted("code")):
         if codes and actual not in codes:
             raise BenchError(
                 f"The code changed after this job was planned (fingerprint {', '.join(codes)} then, {actual} now): "

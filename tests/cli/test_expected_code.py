@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -37,9 +38,11 @@ def test_the_submitting_snakemake_has_a_word_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     actual = "f" * 16
     expected_code.check(actual, actual)
-    monkeypatch.setenv(expected_code.VARIABLE, f"{actual},{'0' * 16}")  # a group of two jobs
+    other = {"rule": "train", "wildcards": {}, "params": {"code": "0" * 16}}
+    group = [{**other, "params": {"code": actual}}, other]
+    monkeypatch.setenv(expected_code.VARIABLE, json.dumps(group))
     expected_code.check(actual, actual)
-    monkeypatch.setenv(expected_code.VARIABLE, "0" * 16)
+    monkeypatch.setenv(expected_code.VARIABLE, json.dumps([other]))
     with pytest.raises(expected_code.BenchError, match="after this job was planned"):
         expected_code.check(actual, actual)
 

@@ -77,10 +77,10 @@ class Workflow:
         """Run Snakemake and return its exit status."""
         return self.start(*arguments, **config).wait(timeout)
 
-    def unlock(self) -> None:
-        """Remove the lock that a killed Snakemake left."""
-        command = [sys.executable, "-m", "snakemake", "--unlock"]
-        subprocess.run(command, cwd=self.folder, check=True, capture_output=True)
+    def unlock(self) -> subprocess.CompletedProcess:
+        """Remove the lock that a killed Snakemake left, as `make unlock` does; its trainings may live on."""
+        command = [sys.executable, REPOSITORY / "workflow/unlock.py"]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
 
     def end(self) -> None:
         """Kill whatever is left of it."""

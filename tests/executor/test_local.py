@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -42,13 +43,13 @@ def test_sigint_cancels_and_leaves_no_process(workflow, slow):
 
 def test_killed_snakemake_finds_its_running_and_its_finished_jobs_again(workflow):
     """One job ends while nobody watches, one still runs; neither starts twice, and both get metadata."""
-    flow = workflow(steps=40, seconds=0.1)
+    flow = workflow(steps=90, seconds=0.1)
     outer = flow.start(jobs=2)
     wait_for(lambda: flow.starts(0) and flow.starts(1))
     outer.kill()
     outer.wait()
+    assert flow.unlock().returncode == 0 and flow.processes()  # although trainings live
     wait_for(lambda: len(list(Path(flow.folder, ".snakemake/submitit").glob("*_0_result.pkl"))) == 3)
-    flow.unlock()
     assert flow.run(jobs=2) == 0
     assert flow.log.count("Attached to job") == 2
     assert len(flow.starts(0)) == len(flow.starts(1)) == 1
@@ -106,3 +107,14 @@ def test_debug_cluster_runs_one_after_the_other(workflow, slow):
     flow = workflow(cluster="debug")
     assert flow.run(jobs=2) == 0
     assert (flow.folder / "last.txt").exists()
+
+
+def test_an_input_from_the_future_is_named_before_anything_is_trained(workflow):
+    """Snakemake would delete the outputs when the training has ended."""
+    flow = workflow()
+    assert flow.run("--until", "first", jobs=1) == 0
+    os.utime(flow.folder / "first.txt", (2**32, 2**32))
+    assert flow.run("--retries", "1", jobs=1) == 1
+    assert "its input first.txt lies in the future; `touch` it" in flow.log and not flow.starts(0)
+    (flow.folder / "first.txt").touch()
+    assert flow.run(jobs=1) == 0

@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from harness import wait_for
+from harness import Workflow, wait_for
 
 from snakemake_executor_plugin_submitit.records import SILENCE, Owner
 
@@ -64,4 +64,13 @@ def test_a_second_snakemake_is_refused_with_and_without_the_lock(workflow):
     assert "cannot be locked" in flow.log[len(first) :]
     assert flow.run("--nolock", jobs=1) == 1
     assert f"process {outer.pid} on" in flow.log
+    refused = flow.unlock()
+    assert refused.returncode == 1 and f"still runs here: process {outer.pid}" in refused.stderr
     assert outer.poll() is None and len(flow.starts(0)) == 1
+
+
+def test_an_owner_on_another_host_keeps_its_lock(tmp_path):
+    (tmp_path / ".snakemake/submitit").mkdir(parents=True)
+    other(tmp_path / ".snakemake/submitit", host="login2", pid=1)
+    refused = Workflow(tmp_path, "local").unlock()
+    assert refused.returncode == 1 and "process 1 on login2" in refused.stderr

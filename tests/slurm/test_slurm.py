@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from campaign import NODE, Wave
 from harness import Workflow, wait_for
 from trainings import prepare
 
+from snakemake_executor_plugin_submitit.history import starts
+
 pytestmark = pytest.mark.slurm
 
 
-def queue(*options: str) -> list[str]:
+def queue(*options: str, name: str = "train") -> list[str]:
     """Return the ids of the jobs in the queue, array members one by one."""
-    command = ["squeue", "-h", "-r", "-o", "%i", "-n", "train", *options]
+    command = ["squeue", "-h", "-r", "-o", "%i", "-n", name, *options]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
@@ -77,8 +82,8 @@ def test_requeue_of_an_array_member_goes_on_from_its_saved_step(workflow, slow):
     tell("scontrol", "requeue", next(one for one in ids if one.endswith("_1")))
     assert outer.wait(200) == 0
     assert "Error in rule" not in flow.log
-    starts = sorted((flow.starts(n) for n in (0, 1)), key=len)
-    assert [len(one) for one in starts] == [1, 2] and starts[1][1] > 0
+    once, twice = sorted((flow.starts(n) for n in (0, 1)), key=len)
+    assert [len(once), len(twice)] == [1, 2] and twice[1] > 0
     assert not queue()
 
 
@@ -125,6 +130,111 @@ def test_a_node_that_restarts_is_waited_for(workflow):
     assert outer.wait(200) == 0
 
 
+@contextmanager
+def controller_away(slurm):
+    """End slurmctld; it is started again afterwards."""
+    pid = int((slurm / "slurmctld.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), 60)
+    try:
+        yield
+    finally:
+        tell("slurmctld")
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_controller_that_is_away_is_waited_for(workflow, slurm, slow, begun):
+    """When jobs become ready, and before the first submission; no attempt is lost."""
+    flow = workflow()
+    if begun:
+        snakefile = flow.folder / "Snakefile"
+        snakefile.write_text(snakefile.read_text().replace("echo first", "sleep 10; echo first"))
+        outer = flow.start(jobs=2)
+        wait_for(lambda: list(starts(flow.folder / ".snakemake/submitit")))
+    with controller_away(slurm):
+        if not begun:
+            outer = flow.start(jobs=2)
+        wait_for(lambda: "this is not a failed attempt" in flow.log)
+        time.sleep(5)
+    assert outer.wait(200) == 0
+    assert "Error in rule" not in flow.log and "in the profile" not in flow.log
+    assert [flow.starts(n) for n in (0, 1)] == [[0], [0]] and not queue()
+
+
+def test_a_waiting_job_runs_what_was_submitted_whatever_the_files_say(workflow):
+    flow = workflow(steps=12)
+    outer = flow.start("--set-resources", "train:slurm_extra='--hold'", jobs=1, version="a")
+    wait_for(queue)
+    (flow.folder / "Snakefile").write_text("this is (no Snakefile at the moment\n")
+    tell("scontrol", "release", *queue())
+    assert outer.wait(100) == 0
+    assert (flow.folder / "out/0.txt").read_text().startswith("12 ")
+    assert (flow.folder / "out/0.txt").read_text().endswith(" a\n")
+    flow.write(steps=5, seconds=0.05)  # what it left is out of date, once the plan has moved on
+    flow.start("-n", jobs=1, version="b").wait(100)
+    assert "Params have changed" in flow.log
+
+
+def test_a_job_whose_success_was_seen_leaves_the_queue(workflow, slow):
+    """Both of its step daemons are killed: the training goes on and succeeds, and Slurm believes that it runs."""
+    flow = workflow(steps=60, seconds=0.1)
+    outer = flow.start(jobs=1)
+    running(flow, 1)
+    wait_for(lambda: len(flow.journal(0)) > 5)
+    tell("pkill", "-KILL", "-f", f"slurmstepd: \\[{queue()[0].split('_')[0]}")
+    assert outer.wait(200) == 0
+    assert not queue("-t", "running,pending")
+    assert len(flow.starts(0)) == 1
+
+
+@contextmanager
+def mounted(folder, *options):
+    folder.mkdir(parents=True, exist_ok=True)
+    tell("mount", *options, str(folder))
+    try:
+        yield folder
+    finally:
+        tell("umount", "-l", str(folder))
+
+
+def fill(folder):
+    with (folder / "filler").open("wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(512))
+
+
+def test_a_full_submission_folder_is_named(workflow, tmp_path, slow):
+    flow = workflow(steps=30, seconds=0.1)
+    with mounted(tmp_path / "jobs", "-t", "tmpfs", "-o", "size=512k", "tmpfs") as folder:
+        outer = flow.start("--submitit-folder", "jobs", jobs=1)
+        running(flow, 1)
+        fill(folder)
+        wait_for(lambda: f"{folder} cannot be written: No space left on device." in flow.log, 60)
+        outer.wait(60)
+        (folder / "filler").unlink()
+        assert flow.run("--submitit-folder", "jobs", jobs=1) == 0
+
+
+def test_results_wait_until_snakemake_can_record_them(workflow, tmp_path, slow):
+    flow = workflow(steps=30, seconds=0.1)
+    with mounted(tmp_path / ".snakemake", "-t", "tmpfs", "-o", "size=1m", "tmpfs") as folder:
+        outer = flow.start("--submitit-folder", "jobs", jobs=1)
+        running(flow, 1)
+        fill(folder)
+        wait_for(lambda: "wait until Snakemake can record them" in flow.log, 60)
+        (folder / "filler").unlink()
+        assert outer.wait(60) == 0
+        assert "Error" not in flow.log and len(flow.starts(0)) == 1
+
+
+def test_a_folder_of_logs_that_cannot_be_written_is_named(workflow, tmp_path, slow):
+    flow = workflow()
+    with mounted(tmp_path / "logs", "-t", "tmpfs", "-o", "ro", "tmpfs"):
+        assert flow.run(jobs=1) == 1
+    assert "train n=0: logs/0.log cannot be written: Read-only file system" in flow.log
+    assert not re.search(r"\S *For further error details", flow.log)
+
+
 def test_killed_snakemake_attaches_and_notices_a_scancel_without_accounting(workflow, slurm):
     (slurm / "sacct-broken").touch()
     flow = workflow(steps=120, seconds=0.1)
@@ -138,9 +248,9 @@ def test_killed_snakemake_attaches_and_notices_a_scancel_without_accounting(work
     tell("scancel", ids[0])
     assert outer.wait(200) == 0
     assert "cancelled from outside" in flow.log
-    starts = sorted((flow.starts(n) for n in (0, 1)), key=len)
-    assert [len(one) for one in starts] == [1, 2]
-    assert starts[1][1] > 0  # the retry went on from the saved step
+    once, twice = sorted((flow.starts(n) for n in (0, 1)), key=len)
+    assert [len(once), len(twice)] == [1, 2]
+    assert twice[1] > 0  # the retry went on from the saved step
     assert not queue()
 
 
@@ -199,11 +309,11 @@ def test_a_real_time_limit_saves_and_goes_on(workflow, slow):
     flow = workflow(steps=1000, seconds=0.1)
     outer = flow.start(jobs=1, runtime=2)
     assert outer.wait(600) == 0
-    starts = flow.starts(0)
-    assert "Error in rule" not in flow.log and len(starts) > 1 and starts == sorted(set(starts))
+    steps = flow.starts(0)
+    assert "Error in rule" not in flow.log and len(steps) > 1 and steps == sorted(set(steps))
     history = [sys.executable, "-m", "snakemake_executor_plugin_submitit.history"]
     said = subprocess.run(history, cwd=flow.folder, capture_output=True, text=True, check=True).stdout
-    assert said.count("train n=0: warning signal, saved") == len(starts) - 1 and "train n=0: done" in said
+    assert said.count("train n=0: warning signal, saved") == len(steps) - 1 and "train n=0: done" in said
 
 
 def test_a_full_disk_is_named_and_the_retry_goes_on(workflow, slow):

@@ -24,12 +24,13 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def two(tmp_path, monkeypatch):
-    """Two GPUs by name, no Slurm, and locks of this test's own."""
-    monkeypatch.setenv(devices.VARIABLE, "4, 6")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+def two(monkeypatch):
+    """Two GPUs of this test's own, one of them a part by its old-style name, and no Slurm."""
+    names = [f"GPU-{os.getpid()}", f"MIG-GPU-{os.getpid()}/13/0"]
+    monkeypatch.setenv(devices.VARIABLE, ", ".join(names))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    return names
 
 
 def job():
@@ -37,10 +38,14 @@ def job():
     return subprocess.Popen([sys.executable, "-c", JOB], stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def test_each_process_has_a_device_and_the_third_waits(two):
+@pytest.mark.parametrize("allocation", [None, "7"])
+def test_each_process_has_a_device_and_the_third_waits(two, monkeypatch, allocation):
+    """By hand, and inside an interactive allocation of several GPUs, where Slurm does not choose."""
+    if allocation:
+        monkeypatch.setenv("SLURM_JOB_ID", allocation)
     first, second = job(), job()
     taken = [process.stdout.readline().split() for process in (first, second)]
-    assert sorted(taken) == [["4", "4"], ["6", "6"]]
+    assert sorted(taken) == [[name, name] for name in sorted(two)]
     third = job()
     assert "All 2 GPUs are taken" in third.stderr.readline()
     second.kill()  # without any clean-up: the kernel frees the lock
@@ -50,12 +55,22 @@ def test_each_process_has_a_device_and_the_third_waits(two):
         process.wait()
 
 
-@pytest.mark.parametrize("changes", [{"SLURM_JOB_ID": "7"}, {devices.VARIABLE: "4"}, {devices.VARIABLE: ""}])
-def test_slurm_and_a_single_device_are_left_alone(two, monkeypatch, changes):
-    for name, value in changes.items():
-        monkeypatch.setenv(name, value)
-    before = os.environ[devices.VARIABLE]
-    assert devices.claim() is None and os.environ[devices.VARIABLE] == before
+@pytest.mark.parametrize("names", ["4", "", "-1", "4,-1,6", "NoDevFiles"])
+def test_a_single_device_and_none_are_left_alone(two, monkeypatch, names):
+    monkeypatch.setenv(devices.VARIABLE, names)
+    assert devices.claim() is None and os.environ[devices.VARIABLE] == names
+
+
+def test_two_allocations_on_one_machine_do_not_wait_for_each_other(two, monkeypatch):
+    """Slurm may number the devices of each from 0."""
+    found = []
+    for allocation in ("7", "8"):
+        monkeypatch.setenv("SLURM_JOB_ID", allocation)
+        found.append(job())
+    assert [process.stdout.readline().split()[0] for process in found] == [two[0]] * 2
+    for process in found:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.workflow
@@ -72,7 +87,7 @@ def test_snakemake_counts_gpus_and_no_two_jobs_share_one(two, tmp_path):
     for n in range(5):
         name, _, began, ended = (tmp_path / str(n)).read_text().split()
         spans.setdefault(name, []).append((float(began), float(ended)))
-    assert set(spans) == {"4", "6"}
+    assert set(spans) == set(two)
     for times in map(sorted, spans.values()):
         assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:]))
 
