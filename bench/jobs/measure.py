@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.metrics.declare import Result, measurements
+from bench.metrics.declare import LeftOut, Result, measurements
 from bench.results.tidy import COLUMNS, METRICS, check
 from bench.suite.options import RunSpec, trained_spec
 from bench.suite.plan import Plan
@@ -70,7 +70,12 @@ class Job:
         given = {name: _read_result(self.state / name) for name in one.needs}
         for reference in self.suite.references(metric, self.spec.name):
             given[reference.kind] = open_reference(reference, self.device)
-        found: Result = importlib.import_module(one.module).measure(self._run, options, **given)
+        found, reason = Result(), None
+        try:
+            found = importlib.import_module(one.module).measure(self._run, options, **given)
+        except LeftOut as error:
+            reason = str(error)
+            say(f"{self.spec.name}: {metric} is left out: {reason}")
         depends, place = self.wanted[metric], self.state / metric
         table = finish(found.rows, self.spec, digest(depends["code"]), depends["data"])
         check(table, f"{metric} of {self.spec.name}")
@@ -78,8 +83,8 @@ class Job:
         save_arrays(place / "arrays.npz", **found.arrays)
         write_text(place / "rows.csv", table.to_csv(index=False))
         seconds = round(time.monotonic() - began, 2)
-        record = {"depends": depends, "seconds": seconds, "provenance": environment(self.device)}
-        write_json(place / "record.json", record)
+        record = {"depends": depends, "left_out": reason, "seconds": seconds}
+        write_json(place / "record.json", record | {"provenance": environment(self.device)})
 
     def publish(self) -> None:
         """Put the declared files together: arrays, records, and the table last."""

@@ -52,7 +52,10 @@ def _passes(options: AlongOptions, run: RunSpec) -> float:
 def _problem(options: AlongOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
     if not run.training.kept:
         return "along needs checkpoints; set training.checkpoints to their number"
-    return psnr.problem(options.psnr, run, datasets) if options.psnr else None
+    for module, one in ((psnr, options.psnr), (attention, options.attention)):
+        if one and (found := module.MEASUREMENT.problem(one, run, datasets)):
+            return f"along: {found}"
+    return None
 
 
 AT_STEP = ("psnr_mean", "psnr_gap_mean", "psnr_gap_signed_mean")

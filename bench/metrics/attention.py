@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Margin, Measurement, Result, Row
+from bench.metrics.declare import Margin, Measurement, Result, Row, lacks_images
 from bench.support.errors import BenchError
 from bench.support.options import STRICT, check, option
 
@@ -69,6 +69,7 @@ MEASUREMENT = Measurement(
         for name, row in LOCALITY.items()
     },
     passes=lambda options, run, pixels: options.passes(),
+    problem=lambda options, run, datasets: lacks_images("attention.images", options.images, run, datasets),
 )
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from bench.support.errors import BenchError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -40,6 +42,10 @@ class Reference(NamedTuple):
         space = self.name.split(".")[0]
         known = space.startswith("classifier-")
         return Reference(space.removeprefix("classifier-"), "classifier") if known else None
+
+
+class LeftOut(BenchError):
+    """A measurement that this network does not allow: its reason is recorded, and the other measurements go on."""
 
 
 class Margin(NamedTuple):
@@ -139,3 +145,12 @@ class Result:
         """Append one number."""
         row = {"metric": metric, "value": float(value), "split": split}
         self.rows.append(row | {"index_name": index_name, "index": index, "protocol": protocol})
+
+
+def lacks_images(key: str, count: int, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
+    """Return a sentence where the option ``key`` asks for more images than the test or validation pool is known to hold."""
+    for pool in ("validation", "test") if key.startswith("psnr") else ("test",):
+        size = getattr(datasets[run.dataset], pool)
+        if 0 < size < count:
+            return f"{key} is {count}, {run.dataset} has {size} {pool} images; lower it"
+    return None

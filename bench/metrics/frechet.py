@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,9 @@ from bench.support.errors import nearest
 from bench.support.options import STRICT, check, option
 
 if TYPE_CHECKING:
+    from bench.data.options import DatasetOptions
     from bench.jobs.run import Run
+    from bench.suite.options import RunSpec
 
 DISTANCE = Margin(0.05, "log-ratio")
 
@@ -82,6 +85,13 @@ class FrechetOptions:
         )
 
 
+def _problem(options: FrechetOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
+    size = getattr(datasets[run.dataset], options.pool) or math.inf
+    if (options.reference or 0) > size:
+        return f"frechet.reference is {options.reference}, {run.dataset} has {size} {options.pool} images; lower it"
+    return unknown_classifier("frechet", options.classifier, datasets)
+
+
 MEASUREMENT = Measurement(
     "frechet",
     FrechetOptions,
@@ -107,7 +117,7 @@ MEASUREMENT = Measurement(
         Reference(dataset, f"{options.space}.{options.pool}.{options.reference or 'all'}"),
         *classifiers(options, dataset),
     ],
-    problem=lambda options, run, datasets: unknown_classifier("frechet", options.classifier, datasets),
+    problem=_problem,
 )
 
 

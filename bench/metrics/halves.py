@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Margin, Measurement, Result, Row
+from bench.metrics.declare import Margin, Measurement, Result, Row, lacks_images
 from bench.metrics.samples import SamplesOptions
 from bench.support.errors import BenchError
 from bench.support.options import STRICT, check, option
@@ -72,6 +72,7 @@ MEASUREMENT = Measurement(
         2 * (options.images * options.steps + options.samples * options.sampling_steps)
     ),
     partner=True,
+    problem=lambda options, run, datasets: lacks_images("halves.images", options.images, run, datasets),
     applies=lambda run: run.half == "b",
 )
 

@@ -20,23 +20,24 @@ and `bench.metrics.numerics.shapes` puts what the leading eigenvectors look like
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Measurement, Result, Row
-from bench.support.errors import BenchError
+from bench.metrics.declare import LeftOut, Measurement, Result, Row, lacks_images
 from bench.support.options import STRICT, check, option
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.data.options import DatasetOptions
     from bench.diffusion.schedule import Schedule
     from bench.jobs.run import Run
     from bench.metrics.numerics.shapes import Bases, Shape
     from bench.metrics.numerics.spectra import Maps, Spectrum
+    from bench.suite.options import RunSpec
 
 COMPLETE = (
     4096  # `leading: auto` takes the complete spectrum up to this dimension: 128 MiB a matrix in float64
@@ -81,11 +82,30 @@ class JacobianOptions:
         )
         check(all(i >= 0 for i in self.vectors), "vectors must not be negative")
 
+    def count(self, size: int) -> int | None:
+        """Return how many leading values are taken at dimension ``size``, None for the complete spectrum."""
+        if self.leading != "auto":
+            return self.leading
+        return None if size <= COMPLETE else max(FEWEST, *(k + 1 for k in self.vectors))
+
 
 def _passes(options: JacobianOptions, pixels: int) -> float | None:
-    if options.leading is None or (options.leading == "auto" and pixels <= COMPLETE):
-        return options.images * len(options.step_indices) * pixels * PRODUCT
-    return None  # as many products as it takes to converge
+    if options.count(pixels) is not None:
+        return None  # as many products as it takes to converge
+    return options.images * len(options.step_indices) * pixels * PRODUCT
+
+
+def _problem(options: JacobianOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
+    row = datasets[run.dataset]
+    size = row.resolution**2 * row.channels
+    leading = options.count(size)
+    if leading is not None and leading >= size:
+        return (
+            f"jacobian.leading = {leading} is not below the dimension {size} of {run.dataset}; set it to null"
+        )
+    if bad := [k for k in options.vectors if k >= (leading or size)]:
+        return f"jacobian.vectors asks for eigenvector {bad[0]}, there are {leading or size}; lower it"
+    return lacks_images("jacobian.images", options.images, run, datasets)
 
 
 MEASUREMENT = Measurement(
@@ -128,14 +148,15 @@ MEASUREMENT = Measurement(
         ),
     },
     passes=lambda options, run, pixels: _passes(options, pixels),
+    problem=_problem,
 )
 
 
 def measure(run: Run, options: JacobianOptions) -> Result:
     """Measure the Jacobians on the first test images at the noise levels of the step grid.
 
-    Raises BenchError for more leading values or eigenvectors than the dimension has, and for a network whose
-    output is not finite or has another shape than its input.
+    Leading values need a network that can be differentiated twice; of another one they are taken from the complete
+    spectrum, up to dimension COMPLETE.  Raises LeftOut beyond it, BenchError where a derivative is not finite.
     """
     from bench.data.pixels import to_uint8
     from bench.metrics.numerics import shapes
@@ -145,35 +166,21 @@ def measure(run: Run, options: JacobianOptions) -> Result:
     clean = run.test_images(options.images)
     shape = (clean.shape[3], *clean.shape[1:3])
     size = clean[0].size
-    leading = _leading(options, size)
+    leading = options.count(size)
     train = run.train_images(size + 1)  # more span everything
-    basis = shapes.bases(run.dataset.train[: shapes.POOL], train, min(SHAPES, size))
+    basis = shapes.bases(shapes.draw(run.dataset.train), train, min(SHAPES, size))
     images = on_device(clean, run.device).contiguous()
     found = Result(arrays={"images": clean, "vectors": np.array(options.vectors)})
     for step in options.step_indices:
         x_t = noisy(images, grid, step, "jacobian-noise")
         found.arrays[f"noisy_{step}"] = to_uint8(x_t.cpu()).numpy()
         for image, x in enumerate(x_t.split(1)):
-            for operator, spectrum in _spectra(run, options, grid, x, step, leading):
+            for operator, spectrum in _spectra(run, options, grid, x, step, leading).items():
                 where = (operator, step, image)
                 _keep(found, options, spectrum, where, shape)
                 protocol = f"operator={operator};step={step};image={image};values={leading or 'all'}"
                 _record(found, spectrum, f"{protocol};sigma={grid.sigma(step):.4g}", shape, basis)
     return found
-
-
-def _leading(options: JacobianOptions, size: int) -> int | None:
-    """Return how many leading values are taken, None for the complete spectrum of dimension ``size``."""
-    leading = options.leading
-    if leading == "auto":
-        leading = None if size <= COMPLETE else max(FEWEST, *(k + 1 for k in options.vectors))
-    if leading is not None and leading >= size:
-        raise BenchError(f"jacobian.leading = {leading} is not below the dimension {size}; set it to null.")
-    if bad := [k for k in options.vectors if k >= (leading or size)]:
-        raise BenchError(
-            f"jacobian.vectors asks for eigenvector {bad[0]}, there are {leading or size}; lower it."
-        )
-    return leading
 
 
 def operators(abar: float) -> Maps:
@@ -184,9 +191,9 @@ def operators(abar: float) -> Maps:
 
 def _spectra(
     run: Run, options: JacobianOptions, grid: Schedule, x: Tensor, step: int, leading: int | None
-) -> Iterator[tuple[str, Spectrum]]:
-    """Yield (operator, spectrum) at one noisy image (1, C, H, W)."""
-    from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spectra
+) -> dict[str, Spectrum]:
+    """Return the spectrum of each operator at one noisy image (1, C, H, W)."""
+    from bench.metrics.numerics.spectra import OneDerivative, dense_jacobian, leading_spectra, spectra
 
     t, model = int(grid.timesteps[step]), run.model
 
@@ -195,10 +202,15 @@ def _spectra(
 
     known = operators(float(grid.alphas_cumprod[step]))
     maps = {name: known[name] for name in options.operators}
-    if leading is not None:
-        yield from leading_spectra(predict, x, leading, maps).items()
-    else:
-        yield from spectra(dense_jacobian(predict, x), maps).items()
+    if leading is None:
+        return spectra(dense_jacobian(predict, x), maps)
+    try:
+        return leading_spectra(predict, x, leading, maps)
+    except OneDerivative as error:
+        if x.numel() > COMPLETE:
+            raise LeftOut(f"leading values cannot be taken of {run.spec.name}: {error}") from error
+    found = spectra(dense_jacobian(predict, x), maps)
+    return {name: spectrum.first(leading) for name, spectrum in found.items()}
 
 
 def _keep(

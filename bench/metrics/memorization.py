@@ -7,6 +7,7 @@ cannot be copies: their share says what the criterion finds by chance, and their
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,6 @@ import numpy as np
 
 from bench.metrics.declare import Arrays, Margin, Measurement, Result, Row
 from bench.metrics.frechet import check_classifier, classifiers, space_name, unknown_classifier
-from bench.support.errors import BenchError
 from bench.support.options import STRICT, check, option
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.metrics.numerics.features import Space
     from bench.metrics.numerics.neighbours import Nearest
 
+BLOCK = 2048  # training images whose features are in memory at once
 SHOWN = 16  # samples whose nearest training image is kept, to be looked at
 
 
@@ -73,6 +74,7 @@ MEASUREMENT = Measurement(
     needs=("samples",),
     network=False,
     references=classifiers,
+    applies=lambda run: run.train_size > 1,  # else there is no second nearest
     problem=lambda options, run, datasets: unknown_classifier("memorization", options.classifier, datasets),
 )
 
@@ -80,12 +82,20 @@ MEASUREMENT = Measurement(
 def _nearest_in(space: Space, run: Run, images: dict[str, np.ndarray]) -> dict[str, Nearest]:
     """Return the nearest training images of each set of images, in a feature space."""
     from bench.metrics.numerics.features import features
-    from bench.metrics.numerics.neighbours import nearest
+    from bench.metrics.numerics.neighbours import Nearest, nearest
 
-    train = run.train_images()
-    copies = [train, train[:, :, ::-1]] if run.spec.training.flip else [train]
-    known = np.stack([features(copy, space) for copy in copies])
-    return {name: nearest(features(queries, space), known, run.device) for name, queries in images.items()}
+    train, flip = run.train_images(), run.spec.training.flip
+
+    def blocks() -> Iterator[np.ndarray]:
+        for first in range(0, len(train), BLOCK):
+            part = train[first : first + BLOCK]
+            yield np.stack([features(copy, space) for copy in ([part, part[:, :, ::-1]] if flip else [part])])
+
+    queries = features(np.concatenate(list(images.values())), space)
+    found = nearest(queries, blocks(), run.device)
+    ends = np.cumsum([len(one) for one in images.values()])[:-1]
+    parts = zip(np.split(found.index, ends), np.split(found.distance, ends))
+    return {split: Nearest(*part) for split, part in zip(images, parts)}
 
 
 def measure(
@@ -93,15 +103,10 @@ def measure(
 ) -> Result:
     """Measure the share of copies among the samples, and among as many test images.
 
-    Where training mirrored images, a mirrored training image is the same image.  Raises BenchError where N is 1:
-    there is no second nearest.
+    Where training mirrored images, a mirrored training image is the same image.
     """
     from bench.metrics.numerics.features import open_space
 
-    if run.spec.train_size < 2:
-        raise BenchError(
-            f"{run.spec.name} has one training image; memorization needs two, for the second nearest."
-        )
     drawn = samples.arrays["samples"]
     images = {"": drawn, "test": run.test_images()[: len(drawn)]}
     names = ["pixels", *([options.space] if options.space else [])]

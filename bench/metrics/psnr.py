@@ -7,21 +7,18 @@ than 0.3 dB over that filter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bench.data.optima import optimum
-from bench.metrics.declare import Arrays, Margin, Measurement, Reference, Result, Row
+from bench.metrics.declare import Arrays, Margin, Measurement, Reference, Result, Row, lacks_images
 from bench.support.options import STRICT, check, option
 
 if TYPE_CHECKING:
-    from bench.data.options import DatasetOptions
     from bench.diffusion.schedule import Schedule
     from bench.jobs.run import Run
-    from bench.suite.options import RunSpec
 
 ROOM = 0.02  # skill of the optimum below which a share of it says nothing
 DECIBELS, SHARE = Margin(0.1), Margin(0.01)
@@ -46,16 +43,6 @@ class PsnrOptions:
     def passes(self, timesteps: int) -> float:
         """Return how many images pass the network."""
         return 3 * self.images * (timesteps if self.steps == "all" else self.steps)
-
-
-def problem(options: PsnrOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
-    """Return a sentence where a pool is known to hold fewer than K images."""
-    row = datasets[run.dataset]
-    for pool in ("validation", "test"):
-        if 0 < getattr(row, pool) < options.images:
-            size = f"{run.dataset} has {getattr(row, pool)} {pool} images"
-            return f"psnr.images is {options.images}, {size}; lower it"
-    return None
 
 
 ROWS = {
@@ -90,7 +77,7 @@ MEASUREMENT = Measurement(
     ROWS,
     references=lambda options, dataset: [Reference(dataset, "wiener")],
     passes=lambda options, run, pixels: options.passes(run.training.timesteps),
-    problem=problem,
+    problem=lambda options, run, datasets: lacks_images("psnr.images", options.images, run, datasets),
 )
 
 

@@ -44,7 +44,9 @@ LEFT_OUT = {
 }
 SILENT = {"print", "warnings.warn", "bench.support.console.say", "bench.support.options.check"}
 DECLARING = {
+    "bench.metrics.declare.Margin",
     "bench.metrics.declare.Measurement",
+    "bench.metrics.declare.Row",
     "bench.support.options.option",
     "bench.support.options.required",
 }

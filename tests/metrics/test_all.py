@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 
 from bench.cli import main
 from bench.jobs import run as runs
+from bench.metrics import jacobian
+from bench.metrics.declare import LeftOut
 from bench.metrics.numerics import cosines
 from bench.support.errors import BenchError
 
@@ -240,3 +243,16 @@ def test_cosine_ignores_mean_and_contrast_and_training_images_are_found(place):
         1,
         atol=1e-9,
     )
+
+
+def test_a_measurement_that_a_network_does_not_allow_is_left_out_with_its_reason(place, monkeypatch, capsys):
+    def refuse(*given):
+        raise LeftOut("the reason")
+
+    monkeypatch.setattr(jacobian, "measure", refuse)
+    measure("jacobian")
+    assert f"{RUN}: jacobian is left out: the reason" in capsys.readouterr().err
+    assert not len(rows(place, "jacobian_eigenvalue")) and len(rows(place, "psnr_mean"))
+    assert json.loads((place / "measurements.json").read_text())["jacobian"]["left_out"] == "the reason"
+    monkeypatch.undo()
+    measure("jacobian")

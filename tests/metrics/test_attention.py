@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from bench.diffusion.schedule import make_schedule
 from bench.metrics import attention
 from bench.metrics.attention import AttentionOptions
-from bench.metrics.numerics.attention_maps import locality
+from bench.metrics.numerics.attention_maps import Layer, locality
 from bench.models.attention import AttentionCore, window_mask
 from bench.support.errors import BenchError
 
@@ -90,3 +91,15 @@ def test_attention_by_head_and_averaged():
         BenchError, match="attention.token = 16 is beyond the 16 tokens of the network; lower"
     ):
         attention.measure(run, AttentionOptions(token=16, images=1))
+
+
+def test_maps_of_single_images_are_not_kept():
+    layer, seen = Layer(AttentionCore((4, 4))), []
+    for seed in range(5):
+        weights = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+        seen.append((weakref.ref(weights), weights.numpy().copy()))
+        layer.add(weights, heads=True)
+    del weights
+    assert not any(ref() is not None for ref, _ in seen)
+    mean = np.mean([w[0] / w[0].sum(-1, keepdims=True) for _, w in seen], axis=0)
+    np.testing.assert_allclose(layer.averaged(), mean, rtol=1e-5)

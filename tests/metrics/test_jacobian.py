@@ -12,9 +12,10 @@ from bench.data import optima, procedural
 from bench.data.options import DatasetOptions
 from bench.diffusion.schedule import make_schedule
 from bench.metrics import jacobian
+from bench.metrics.declare import LeftOut
 from bench.metrics.jacobian import JacobianOptions
 from bench.metrics.numerics import shapes
-from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spectra
+from bench.metrics.numerics.spectra import OneDerivative, dense_jacobian, leading_spectra, spectra
 from bench.models.attention import AttentionCore
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
@@ -146,7 +147,7 @@ def test_products_of_a_network_that_changes_constants_in_place():
     np.testing.assert_allclose(few.eigenvalues, [2.75, 2.5, 2.25], rtol=1e-5)
 
 
-def test_a_network_that_cannot_be_differentiated_twice_is_refused():
+def test_leading_values_of_a_network_without_a_second_derivative(monkeypatch):
     class Once(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x):
@@ -158,9 +159,49 @@ def test_a_network_that_cannot_be_differentiated_twice_is_refused():
             return 2 * up
 
     x = torch.randn(1, 1, 4, 4)
-    with pytest.raises(BenchError, match="differentiated twice.* set jacobian.leading to null"):
+    with pytest.raises(OneDerivative, match="it cannot be differentiated twice"):
         leading_spectra(Once.apply, x, 3, PLAIN)
     np.testing.assert_allclose(dense_jacobian(Once.apply, x), 2 * np.eye(16))
+    net = torch.nn.Module()
+    net.forward = lambda x, t: Once.apply(x)
+    run, options = fake_run(net, pool(2, 0), pool(2, 0)), JacobianOptions(leading=3, vectors=[0, 2])
+    found = jacobian.measure(run, options)  # from the complete spectrum
+    values = [
+        r["value"] for r in found.rows if r["metric"] == "jacobian_eigenvalue" and "=eps" in r["protocol"]
+    ]
+    assert values == pytest.approx([2, 2, 2]) and "values=3;" in found.rows[0]["protocol"]
+    monkeypatch.setattr(jacobian, "COMPLETE", 15)
+    with pytest.raises(
+        LeftOut, match="leading values cannot be taken of toy: it cannot be differentiated twice"
+    ):
+        jacobian.measure(run, options)
+
+
+def test_fused_attention_is_differentiated_twice_without_its_kernel():
+    """As in networks of other packages, which call the function and not an AttentionCore."""
+    torch.manual_seed(0)
+    mix = torch.nn.Linear(4, 12).requires_grad_(False)
+
+    def net(x):
+        q, k, v = mix(x.flatten(2).transpose(1, 2))[:, None].chunk(3, -1)
+        return (
+            torch.nn.functional.scaled_dot_product_attention(q, k, v)[:, 0].transpose(1, 2).reshape(x.shape)
+        )
+
+    x = torch.randn(1, 4, 4, 4)
+    few = leading_spectra(net, x, 3, PLAIN)["eps"]
+    whole = spectra(dense_jacobian(net, x), PLAIN)["eps"]
+    np.testing.assert_allclose(few.eigenvalues, whole.eigenvalues[:3], rtol=1e-3)
+    np.testing.assert_allclose(few.singular_values, whole.singular_values[:3], rtol=1e-3)
+
+
+def test_a_backward_pass_takes_fewer_copies_where_memory_is_short():
+    def net(x):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return 2 * x
+
+    np.testing.assert_allclose(dense_jacobian(net, torch.randn(1, 1, 4, 4)), 2 * np.eye(16))
 
 
 def test_jacobian_through_attention():
@@ -366,28 +407,48 @@ def test_bases_of_data_made_of_cosines():
     assert shapes.overlap(np.linalg.svd(data)[2][:3].T, few.pca).min() > 1 - 1e-9
 
 
-def test_bad_requests_are_named_in_one_sentence():
-    picture = pool(2, 0)
+def test_bad_requests_are_named_before_anything_is_trained():
+    row = DatasetOptions(title="x", resolution=4, channels=1, family="disks", train=9, test=5)
+    run = types.SimpleNamespace(dataset="toy")
 
-    def refused(match, model=None, **options):
-        run = fake_run(model or memoriser(picture), picture, picture)
-        with pytest.raises(BenchError, match=match):
-            jacobian.measure(run, JacobianOptions(**options))
+    def said(**options):
+        return jacobian.MEASUREMENT.problem(JacobianOptions(**options), run, {"toy": row})
 
-    refused("jacobian.leading = 16 is not below the dimension 16; set it to null", leading=16, vectors=[0])
-    refused("asks for eigenvector 112, there are 16; lower it")
-    refused("asks for eigenvector 4, there are 3", leading=3, vectors=[4])
-    sick = torch.nn.Module()
+    assert said(leading=16, vectors=[0]) == (
+        "jacobian.leading = 16 is not below the dimension 16 of toy; set it to null"
+    )
+    assert said() == "jacobian.vectors asks for eigenvector 112, there are 16; lower it"
+    assert said(leading=3, vectors=[4]) == "jacobian.vectors asks for eigenvector 4, there are 3; lower it"
+    assert said(images=6, vectors=[0]) == "jacobian.images is 6, toy has 5 test images; lower it"
+    assert said(images=5, vectors=[0], leading=15) is None
+
+
+def test_a_derivative_that_is_not_finite_is_refused():
+    sick, kink = torch.nn.Module(), torch.nn.Module()
     sick.forward = lambda x, t: x * float("nan")
-    refused("not finite", sick, vectors=[0])
-    kink = torch.nn.Module()
     kink.forward = lambda x, t: (x - x).sqrt()  # finite, its derivative is not
-    refused("not finite", kink, vectors=[0])
-    refused("not finite", kink, vectors=[0], leading=2)
+    for model, leading in ((sick, None), (kink, None), (kink, 2)):
+        with pytest.raises(BenchError, match="not finite"):
+            run = fake_run(model, pool(2, 0), pool(2, 0))
+            jacobian.measure(run, JacobianOptions(vectors=[0], leading=leading))
+
+
+def test_the_bases_of_the_data_see_every_class_of_a_sorted_pool(monkeypatch):
+    monkeypatch.setattr(shapes, "POOL", 40)
+    rng = np.random.default_rng(0)
+    waves = np.cos(np.pi * np.outer([1, 3], np.arange(8) + 0.5) / 8)  # one for each class
+    images = 128 + 25 * rng.standard_normal((80, 1, 1)) * np.repeat(waves, 40, axis=0)[:, None]
+    images = np.broadcast_to(images, (80, 8, 8)).clip(0, 255).astype(np.uint8)[..., None]
+    found = shapes.bases(shapes.draw(images), images[:5], 2)
+    truth = np.linalg.svd(shapes.flat(images), full_matrices=False)[2][:2].T
+    assert shapes.overlap(truth, found.pca)[-1] > 0.99
+    assert shapes.overlap(truth, shapes.bases(images[:40], images[:5], 2).pca)[-1] < 0.6, (
+        "the first images by name"
+    )
 
 
 def test_auto_takes_leading_values_beyond_a_size():
     auto = JacobianOptions(leading="auto", vectors=[0, 30])
-    assert jacobian._leading(auto, 3072) is None and jacobian._leading(auto, 12288) == 31
+    assert auto.count(3072) is None and auto.count(12288) == 31
     with pytest.raises(ValueError, match="null, auto or at least 1"):
         JacobianOptions(leading=0)

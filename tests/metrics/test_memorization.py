@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import types
 
 import numpy as np
-import pytest
 import torch
 
 from bench.metrics import memorization
 from bench.metrics.declare import Result
 from bench.metrics.memorization import MemorizationOptions
 from bench.metrics.numerics.neighbours import nearest
-from bench.support.errors import BenchError
 
 OPTIONS = MemorizationOptions(features="random-conv")
 
@@ -72,7 +71,7 @@ def test_a_noisy_copy_is_a_copy_and_a_mirrored_one_only_where_training_mirrors()
 def test_nearest_is_that_of_all_distances():
     rng = np.random.default_rng(0)
     queries, others = rng.standard_normal((300, 20)), rng.standard_normal((1, 70, 20)) + 100
-    found = nearest(queries + 100, others)
+    found = nearest(queries + 100, [others[:, :33], others[:, 33:50], others[:, 50:]])
     every = torch.cdist(torch.from_numpy(queries + 100), torch.from_numpy(others[0])).numpy()
     assert np.array_equal(found.index, np.argsort(every, 1)[:, :2])
     np.testing.assert_allclose(found.distance, np.sort(every, 1)[:, :2] / 20**0.5, rtol=1e-9)
@@ -82,5 +81,18 @@ def test_two_equal_training_images_and_one_alone():
     train = np.repeat(pool(1, 0), 2, 0)
     found = measure(train, train, pool(3, 1))
     assert values(found, "memorized_share") == [1, 1]  # a copy, though the second is as near
-    with pytest.raises(BenchError, match="one training image; memorization needs two"):
-        measure(train, train[:1], pool(3, 1))
+    assert not memorization.MEASUREMENT.applies(types.SimpleNamespace(train_size=1)), (
+        "there is no second nearest"
+    )
+
+
+def test_memory_does_not_grow_with_the_training_images():
+    train, test = pool(12_000, 0, 16), pool(20, 1, 16)
+    alone = MemorizationOptions(features=None)
+    whole = 2 * len(train) * 16 * 16 * 8  # all of them and their mirror images, float64
+    tracemalloc.start()
+    found = measure(train[:20], train, test, alone, flip=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert values(found, "nearest_distance") == [0]
+    assert peak < 0.75 * whole

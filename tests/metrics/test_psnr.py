@@ -165,9 +165,9 @@ def test_the_optimal_denoiser_has_the_whole_skill_of_the_optimum_and_the_linear_
 def test_a_pool_that_is_too_small_is_known_before_anything_is_trained():
     row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=9, validation=3, test=5)
     run = types.SimpleNamespace(dataset="toy")
-    said = psnr.problem(PsnrOptions(images=4), run, {"toy": row})
+    said = psnr.MEASUREMENT.problem(PsnrOptions(images=4), run, {"toy": row})
     assert said == "psnr.images is 4, toy has 3 validation images; lower it"
-    assert psnr.problem(PsnrOptions(images=3), run, {"toy": row}) is None
+    assert psnr.MEASUREMENT.problem(PsnrOptions(images=3), run, {"toy": row}) is None
 
 
 def test_the_gap_is_interpolated_where_train_psnr_reaches_a_whole_decibel():

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.data.pixels import to_network
+from bench.metrics.numerics.parts import in_parts
 from bench.support.errors import BenchError
 from bench.support.files import sha256
 from bench.support.randomness import generator
@@ -138,5 +139,10 @@ def open_space(
 @torch.no_grad()
 def features(images: np.ndarray, space: Space) -> np.ndarray:
     """Return float64 features (n, d) of uint8 images (n, H, W, C)."""
-    blocks = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
-    return np.concatenate([space.extract(np.array(block)).double().cpu().numpy() for block in blocks])
+    found: list[np.ndarray] = []
+
+    def work(first: int, count: int) -> None:
+        found.append(space.extract(np.array(images[first : first + count])).double().cpu().numpy())
+
+    in_parts(len(images), BATCH, work)
+    return np.concatenate(found)

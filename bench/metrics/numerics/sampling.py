@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,10 @@ from torch import nn
 
 from bench.data.pixels import to_uint8
 from bench.diffusion.sampling import sample
+from bench.metrics.numerics.denoising import normal
+from bench.metrics.numerics.parts import in_parts
 from bench.support.console import Progress
 from bench.support.errors import BenchError
-from bench.support.randomness import generator
 
 if TYPE_CHECKING:
     from bench.jobs.run import Run
@@ -34,29 +36,30 @@ def _model(run: Run, weights: str) -> nn.Module:
 def draw_samples(run: Run, options: SamplesOptions) -> np.ndarray:
     """Return uint8 samples (n, H, W, C)."""
     model, schedule = _model(run, options.weights), run.schedule.respace(options.steps)
-    size = BATCH * TOGETHER.get(torch.device(run.device).type, 1)
-    found = []
+    found: list[np.ndarray] = []
     with Progress(options.count, f"sample {run.spec.name}", "image") as progress:
-        for first in range(0, options.count, size):
-            count = min(size, options.count - first)
+
+        def work(first: int, count: int) -> None:
             shape = (count, run.channels, run.image_size, run.image_size)
-            start = _noise("samples", first, shape).to(run.device)
-
-            def noise(index: int, first: int = first, shape: tuple = shape) -> torch.Tensor:
-                return _noise("samples/{batch}", first, shape, index)
-
-            how = {"eta": options.eta, "variance": options.variance}
-            drawn = sample(model, schedule, start, options.sampler, noise, **how)
+            start = _noise("samples", first, shape, run.device)
+            drawn = sample(
+                model, schedule, start, options.sampler,
+                lambda index: _noise("samples/{batch}", first, shape, run.device, index),
+                eta=options.eta, variance=options.variance,
+            )  # fmt: skip
             found.append(to_uint8(drawn.cpu()).numpy())
             progress.advance(count)
+
+        together = BATCH * TOGETHER.get(torch.device(run.device).type, 1)
+        in_parts(options.count, together, work, unit=BATCH)
     return np.concatenate(found)
 
 
-def _noise(stream: str, first: int, shape: tuple[int, ...], index: int | None = None) -> torch.Tensor:
+def _noise(
+    stream: str, first: int, shape: Sequence[int], device: str, index: int | None = None
+) -> torch.Tensor:
     """Return the noise of samples ``first`` and on, whatever number passes the network together."""
-    parts = []
-    for batch in range(first // BATCH, -(-(first + shape[0]) // BATCH)):
-        step = batch if index is None else index
-        draws = generator(0, stream.format(batch=batch), step)
-        parts.append(torch.randn((BATCH, *shape[1:]), generator=draws))
+    batches = range(first // BATCH, -(-(first + shape[0]) // BATCH))
+    whole = (BATCH, *shape[1:])
+    parts = [normal(whole, device, stream.format(batch=b), b if index is None else index) for b in batches]
     return torch.cat(parts)[: shape[0]]

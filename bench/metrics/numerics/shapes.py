@@ -11,6 +11,8 @@ import numpy as np
 import scipy.fft
 import scipy.linalg
 
+from bench.support.randomness import numpy_generator
+
 POOL = 4096  # images of the train pool behind the two bases of the data
 
 Shape = tuple[int, int, int]  # (C, H, W)
@@ -31,6 +33,12 @@ def flat(images: np.ndarray) -> np.ndarray:
     """Return uint8 (n, H, W, C) as centred float64 (n, d), channels first."""
     values = images.transpose(0, 3, 1, 2).reshape(len(images), -1) / 127.5
     return values - values.mean(0)
+
+
+def draw(pool: np.ndarray) -> np.ndarray:
+    """Return at most POOL images of a pool, drawn at random: names often sort by class."""
+    chosen = numpy_generator(0, "bases").permutation(len(pool))[:POOL]
+    return np.ascontiguousarray(pool[np.sort(chosen)])
 
 
 def bases(pool: np.ndarray, train: np.ndarray, count: int) -> Bases:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.models.attention import exact_attention
 from bench.support.errors import BenchError
@@ -29,6 +30,10 @@ RESTARTS = 1000  # of ARPACK, each of some twenty products; real spectra take te
 ROUNDING = 1e-3
 
 
+class OneDerivative(BenchError):
+    """The function cannot be differentiated twice."""
+
+
 @dataclass(frozen=True)
 class Spectrum:
     """``eigenvalues`` (d or k,) of the symmetric part, descending, ``eigenvectors`` (d, d or k) as columns,
@@ -42,6 +47,15 @@ class Spectrum:
     trace: float = math.nan
     residual: float = 0.0
 
+    def first(self, count: int) -> Spectrum:
+        """Return the ``count`` leading values and vectors."""
+        return replace(
+            self,
+            eigenvalues=self.eigenvalues[:count],
+            eigenvectors=self.eigenvectors[:, :count],
+            singular_values=self.singular_values[:count],
+        )
+
 
 def dense_jacobian(function: Function, x: Tensor) -> np.ndarray:
     """Return the Jacobian (d, d), float64, at one image (1, C, H, W), rows = outputs.
@@ -52,6 +66,20 @@ def dense_jacobian(function: Function, x: Tensor) -> np.ndarray:
     """
     size = x.numel()
     copies = min(size, max(16, 2**14 // size) if x.device.type == "cpu" else 128)
+    while True:
+        try:
+            return _dense(function, x, copies)
+        except torch.OutOfMemoryError as error:
+            if copies == 1:
+                raise BenchError(
+                    "The GPU's memory is too small for one backward pass; choose a larger GPU."
+                ) from error
+        torch.cuda.empty_cache()
+        copies //= 2
+
+
+def _dense(function: Function, x: Tensor, copies: int) -> np.ndarray:
+    size = x.numel()
     with torch.enable_grad():
         batch = x.detach().expand(copies, *x.shape[1:]).contiguous().requires_grad_()
         out = function(batch) + 0 * batch  # the second term: a constant function has a Jacobian too
@@ -95,12 +123,12 @@ class Products:
     """J v and J^T v of a function at one image (1, C, H, W), from one pass: vectors (d,) float64 to the same.
 
     J v is the derivative of J^T u by u, a backward pass through the backward pass: no slower than forward mode for
-    most networks, without its tracing, and open to whatever can be differentiated twice.  Raises BenchError where the
-    function cannot, or a product is not finite.
+    most networks, without its tracing, and open to whatever can be differentiated twice: attention is computed without
+    fused kernels, which cannot.  Raises OneDerivative where the function cannot, BenchError where a product is not finite.
     """
 
     def __init__(self, function: Function, x: Tensor) -> None:
-        with exact_attention(), torch.enable_grad():
+        with exact_attention(), sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
             self._x = x.detach().contiguous().requires_grad_()
             self._out = function(self._x) + 0 * self._x
             self._u = torch.zeros_like(self._out, requires_grad=True)
@@ -108,23 +136,19 @@ class Products:
         self._check()
 
     def _check(self) -> None:
-        """Raise BenchError where u J v is not v J^T u: an operation may drop its second derivative in silence."""
+        """Raise OneDerivative where u J v is not v J^T u: an operation may drop its second derivative in silence."""
         u, v = np.random.default_rng(1).standard_normal((2, self._x.numel()))
         image, adjoint = self.forward(v), self.backward(u)
         size = np.linalg.norm(u) * np.linalg.norm(image) + np.linalg.norm(v) * np.linalg.norm(adjoint)
         if not abs(u @ image - v @ adjoint) <= ADJOINT * size:
-            raise BenchError(
-                "The network cannot be differentiated twice: J v and J^T u disagree; set jacobian.leading to null."
-            )
+            raise OneDerivative("it cannot be differentiated twice: J v and J^T u disagree.")
 
     @staticmethod
     def _grad(of: Tensor, by: Tensor, seed: Tensor, **options: bool) -> Tensor:
         try:
             return torch.autograd.grad(of, by, seed, **options)[0]
         except RuntimeError as error:
-            raise BenchError(
-                f"The network cannot be differentiated twice ({error}); set jacobian.leading to null."
-            ) from error
+            raise OneDerivative(f"it cannot be differentiated twice ({error}).") from error
 
     def forward(self, v: np.ndarray) -> np.ndarray:
         """Return J v."""
@@ -143,12 +167,10 @@ def leading_spectra(function: Function, x: Tensor, count: int, maps: Maps) -> di
     """Return the ``count`` leading values of ``shift I + slope J`` without forming J, for each operator.
 
     Of a value that many directions share, fewer copies may be found than there are (one starting vector).
-    Raises BenchError where ``count`` is not below the dimension, a product is not finite, or a pair does not
-    satisfy its equation to RESIDUAL.
+    Raises OneDerivative where the function cannot be differentiated twice, BenchError where a product is not finite, or
+    a pair does not satisfy its equation to RESIDUAL.
     """
     size = x.numel()
-    if count >= size:
-        raise BenchError(f"jacobian.leading = {count} is not below the dimension {size}; set it to null.")
     products = Products(function, x)
     solved: dict[float, tuple[float, Spectrum]] = {}
     found = {}
@@ -209,12 +231,8 @@ def _lanczos(
 
 
 def _scaled(spectrum: Spectrum, factor: float) -> Spectrum:
-    return Spectrum(
-        spectrum.eigenvalues * factor,
-        spectrum.eigenvectors,
-        spectrum.singular_values * factor,
-        residual=spectrum.residual,
-    )
+    values, singular = spectrum.eigenvalues * factor, spectrum.singular_values * factor
+    return replace(spectrum, eigenvalues=values, singular_values=singular)
 
 
 def _array(v: Tensor) -> np.ndarray:
