@@ -13,12 +13,13 @@ as the batch statistics of training need (sigma runs from 0.005 to 79 in a linea
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from bench.diffusion.schedule import make_schedule
+from bench.models.options import Count, Must
 from bench.models.registry import register_model
 
 MOMENTUM = 0.1
@@ -118,8 +119,6 @@ class BlindDenoiser(nn.Module):
 
     def __init__(self, residual: nn.Module, side_multiple: int, schedule: str, timesteps: int) -> None:
         super().__init__()
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}.")
         self.residual, self.side_multiple = residual, side_multiple
         self.noise_schedule = schedule, timesteps
         kept = torch.tensor(make_schedule(schedule, timesteps).alphas_cumprod)
@@ -141,18 +140,16 @@ def bf_unet(
     image_size: int,
     channels: int,
     *,
-    width: int = 64,
-    levels: int = 2,
+    width: Count = 64,
+    levels: Count = 2,
     schedule: Literal["linear", "cosine"] = "linear",
-    timesteps: int = 1000,
+    timesteps: Count = 1000,
 ) -> BlindDenoiser:
     """Build the bias-free UNet: ``levels`` halvings, ``width`` channels at the top, doubled at each level.
 
     The published levels are 1 to 4 for 20, 40, 80 and 160 pixels. ``schedule`` and ``timesteps`` must be the
     training's. Raises ValueError where the image cannot be halved that often.
     """
-    if width < 1 or levels < 1:
-        raise ValueError(f"width and levels must be at least 1, not {width} and {levels}.")
     if image_size % 2**levels:
         raise ValueError(f"{levels} levels need a side that is a multiple of {2**levels}, not {image_size}.")
     return BlindDenoiser(BiasFreeUNet(channels, width, levels), 2**levels, schedule, timesteps)
@@ -163,17 +160,12 @@ def bf_cnn(
     image_size: int,
     channels: int,
     *,
-    width: int = 64,
-    depth: int = 21,
+    width: Count = 64,
+    depth: Annotated[int, Must("a whole number of at least 2", lambda n: n >= 2)] = 21,
     schedule: Literal["linear", "cosine"] = "linear",
-    timesteps: int = 1000,
+    timesteps: Count = 1000,
 ) -> BlindDenoiser:
-    """Build BF-CNN: ``depth`` 3x3 convolutions at full resolution, so a receptive field of 2 depth + 1 pixels.
-
-    Raises ValueError for fewer than two layers.
-    """
-    if width < 1 or depth < 2:
-        raise ValueError(f"width must be at least 1 and depth at least 2, not {width} and {depth}.")
+    """Build BF-CNN: ``depth`` 3x3 convolutions at full resolution, so a receptive field of 2 depth + 1 pixels."""
     inner = [part for _ in range(depth - 2) for part in _layer(width, width)]
     residual = nn.Sequential(_conv(channels, width), nn.ReLU(), *inner, _conv(width, channels))
     return BlindDenoiser(residual, 1, schedule, timesteps)

@@ -49,9 +49,14 @@ def position_table(grid: tuple[int, int], width: int) -> Tensor:
     return torch.cat([f for a in angles for f in (a.sin(), a.cos())], dim=1).float()[None]
 
 
-def label_rows(num_classes: int, label_dropout: float) -> int:
-    """Rows of a label table: one per class, and a null row where labels can be dropped."""
-    return num_classes + (label_dropout > 0)
+def label_table(num_classes: int, label_dropout: float, width: int) -> nn.Embedding | None:
+    """Return a table of class vectors, with a null row where labels can be dropped; None without classes.
+
+    Raises ValueError for dropout without classes.
+    """
+    if label_dropout and not num_classes:
+        raise ValueError("label_dropout needs num_classes of at least 1.")
+    return nn.Embedding(num_classes + (label_dropout > 0), width) if num_classes else None
 
 
 def resolve_labels(

@@ -9,7 +9,8 @@ that the image's border cuts is compared with patches cut alike (their "boundary
 from __future__ import annotations
 
 import functools
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from torch import Tensor
 from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule
 from bench.models.controls import Control, Memoriser, SoftmaxMean, Wiener
+from bench.models.options import Must, Odd, Share
 from bench.models.registry import register_model
 
+Patches = Annotated[Sequence[Odd], Must("a list of odd sizes in pixels", len)]
 BLOCK = 2**20  # elements of the largest intermediate array; a derivative by vmap multiplies it by its chunk
 
 
@@ -175,18 +178,11 @@ def local_score(
     image_size: int,
     channels: int,
     locality: Literal["patch", "covariance"] = "patch",
-    patches: list[int] = (3,),
+    patches: Patches = (3,),
     translations: bool = True,
-    threshold: float = 0.02,
+    threshold: Share = 0.02,
 ) -> Control:
-    """Build a local score machine; ``patches`` and ``translations`` belong to ``patch``, ``threshold`` to ``covariance``.
-
-    Raises ValueError for a patch size that is not odd and positive, and for a threshold outside of (0, 1].
-    """
-    if not patches or any(patch < 1 or patch % 2 == 0 for patch in patches):
-        raise ValueError(f"patches must be odd sizes in pixels, not {list(patches)}")
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold must lie in (0, 1], not {threshold}")
+    """Build a local score machine; ``patches`` and ``translations`` belong to ``patch``, ``threshold`` to ``covariance``."""
     if locality == "covariance":
         return CovarianceScore(image_size, channels, threshold)
     return PatchScore(image_size, channels, patches, translations)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
-import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.models.families import FAMILIES
+from bench.models.options import problem
 from bench.models.spec import ModelSpec
+from bench.models.windows import windows_of
 from bench.support.errors import BenchError, nearest
 
 if TYPE_CHECKING:
@@ -28,14 +30,16 @@ _FACTORIES: dict[str, dict[str, Factory]] = {}  # module name -> family -> facto
 def register_model(family: str) -> Callable[[Factory], Factory]:
     """Register ``factory(image_size: int, channels: int, **options) -> nn.Module`` as ``family``.
 
-    The options are the factory's keyword parameters; their annotations are checked when a preset is built.
+    The options are the factory's keyword parameters; their annotations are checked when a preset is built
+    (`bench.models.options`). A class, or a ``functools.partial`` with defaults of its own, is a factory too.
     Raises BenchError when one file registers the same family twice.
     """
 
     def decorate(factory: Factory) -> Factory:
-        known = _FACTORIES.setdefault(factory.__module__, {})
+        function = factory.func if isinstance(factory, functools.partial) else factory
+        known = _FACTORIES.setdefault(function.__module__, {})
         if family in known:
-            where = inspect.getsourcefile(factory) or factory.__module__
+            where = inspect.getsourcefile(function) or function.__module__
             raise BenchError(
                 f"{where} registers the model {family!r} twice; give one of the two another name."
             )
@@ -149,51 +153,56 @@ def check_schedule(spec: ModelSpec, model: nn.Module, schedule: str, timesteps: 
         )
 
 
+def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
+    """Return the options of a family: the factory's parameters but for image side and channels, their types resolved.
+
+    A parameter ``**options`` stands under its own name; what it collects is not known.
+    """
+    function = factory.func if isinstance(factory, functools.partial) else factory
+    hints = typing.get_type_hints(
+        function.__init__ if inspect.isclass(function) else function, include_extras=True
+    )
+    found = list(inspect.signature(factory).parameters.values())[2:]
+    return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in found}
+
+
 def check_options(spec: ModelSpec, factory: Factory) -> None:
     """Compare the options of a preset with the signature of its factory; raises BenchError."""
-    parameters = list(inspect.signature(factory).parameters.values())[2:]
-    known = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for key in spec.options:
-            if key not in known:
-                raise BenchError(
-                    f"Model {spec.name!r} has the unknown option {key!r}{nearest(key, known)}; "
-                    f"the family {spec.family!r} takes {', '.join(known) or 'none'}."
-                )
+    parameters = parameters_of(factory)
+    known = {n: p for n, p in parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    who = f"Model {spec.name!r}"
+    for key, value in spec.options.items():
+        if key not in known:
+            if len(known) < len(parameters):
+                continue
+            raise BenchError(
+                f"{who} has the unknown option {key!r}{nearest(key, known)}; "
+                f"the family {spec.family!r} takes {', '.join(known) or 'none'}."
+            )
+        if wanted := problem(value, known[key].annotation):
+            raise BenchError(f"{who}: the option {key!r} must be {wanted}, not {value!r}.")
     for name, parameter in known.items():
         if parameter.default is parameter.empty and name not in spec.options:
-            raise BenchError(f"Model {spec.name!r} lacks the option {name!r} of the family {spec.family!r}.")
-    hints = typing.get_type_hints(factory)
-    for key, value in spec.options.items():
-        if key in hints and not _fits(value, hints[key]):
-            raise BenchError(
-                f"Model {spec.name!r}: the option {key!r} must be {_readable(hints[key])}, not {value!r}."
-            )
+            raise BenchError(f"{who} lacks the option {name!r} of the family {spec.family!r}.")
 
 
-def _readable(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(map(repr, typing.get_args(hint)))
-    return (
-        hint.__name__
-        if isinstance(hint, type) and not typing.get_args(hint)
-        else str(hint).replace("typing.", "")
-    )
+def resolved(spec: ModelSpec, image_size: int) -> tuple[Factory, dict[str, Any]]:
+    """Return the factory of a preset and all its options, defaults filled in and windows written as one per layer."""
+    factory = factory_of(spec)
+    options = {name: p.default for name, p in parameters_of(factory).items()} | spec.options
+    if "windows" in options:
+        options["windows"] = windows_of(spec.family, options, image_size)
+    return factory, options
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a YAML value has the annotated type; annotations that YAML cannot express always fit."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, h) for h in inner)
-    if origin is typing.Literal:
-        return value in inner
-    if origin in (list, tuple):
-        return isinstance(value, (list, tuple)) and all(_fits(v, inner[0]) for v in value)
-    if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    return True
+def same_network(one: ModelSpec, other: ModelSpec, image_size: int) -> bool:
+    """Return whether two presets are one network for images of this side, however they are written."""
+    first, second = resolved(one, image_size), resolved(other, image_size)
+    return one.file == other.file and _plain(first) == _plain(second)
+
+
+def _plain(value: tuple[Factory, dict[str, Any]]) -> tuple[Any, dict[str, Any]]:
+    """Return factory and options in a form that compares by content: a list equals a tuple of the same values."""
+    factory, options = value
+    lists = {key: list(v) if isinstance(v, tuple) else v for key, v in options.items()}
+    return factory.func if isinstance(factory, functools.partial) else factory, lists

@@ -1,18 +1,26 @@
 """The UNets of improved-diffusion (Nichol & Dhariwal 2021) and guided-diffusion (ADM, Dhariwal & Nichol 2021).
 
-Down path, middle (block, attention, block), up path with concatenated skips.  The two forms share their
-blocks: ADM resamples inside residual blocks and fixes the width of a head.
+Down path, middle (block, attention, block), up path with concatenated skips.  The two families are one network with
+other defaults: ADM resamples inside residual blocks and fixes the width of a head.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.models.attention import AttentionCore
-from bench.models.embeddings import TimeEmbedding, label_rows, resolve_labels
+from bench.models.embeddings import TimeEmbedding, label_table, resolve_labels
+from bench.models.layers import check_images
+from bench.models.options import Count, Dropout, Must, Number, Positive
 from bench.models.registry import register_model
+
+Multipliers = Annotated[Sequence[Positive], Must("a list of numbers above 0, one per level", len)]
 
 
 class Block(nn.Module):
@@ -62,8 +70,8 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, grid: tuple[int, int], heads: int, groups: int, thirds: bool) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"{heads} heads do not divide {width} channels.")
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads do not divide {width} channels; set heads or head_width.")
         self.norm = nn.GroupNorm(groups, width)
         self.qkv = nn.Conv2d(width, 3 * width, 1)
         self.core = AttentionCore(grid)
@@ -79,15 +87,17 @@ class Attention(nn.Module):
 
 
 class Resample(nn.Module):
-    """Stride-2 3x3 convolution down, or nearest neighbour and 3x3 convolution up."""
+    """Half or twice the side. With ``conv`` by a 3x3 convolution, of stride 2 or after repeating each pixel."""
 
-    def __init__(self, width: int, up: bool) -> None:
+    def __init__(self, width: int, how: str, conv: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1, stride=1 if up else 2)
-        self.up = up
+        self.how = how
+        self.conv = nn.Conv2d(width, width, 3, padding=1, stride=2 if how == "down" else 1) if conv else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(resampled(x, "up") if self.up else x)
+        if self.conv is None:
+            return resampled(x, self.how)
+        return self.conv(x if self.how == "down" else resampled(x, "up"))
 
 
 class Stage(nn.Module):
@@ -117,88 +127,86 @@ def resampled(x: Tensor, how: str | None) -> Tensor:
     return F.avg_pool2d(x, 2) if how == "down" else x
 
 
+@register_model("unet")
 class UNet(nn.Module):
-    """Noise predictor: x (B, C, H, W), t (B,) int64, y (B,) int64 or None, to (B, C, H, W)."""
+    """Noise predictor: x (B, C, H, W), t (B,) int64, y (B,) int64 or None, to (B, C, H, W).
+
+    ``attention`` lists the downsampling factors (1, 2, 4, ...) with attention; the middle always has it. A head is
+    ``head_width`` channels wide, or there are ``heads`` at every level. ``residual_resampling`` resamples inside
+    residual blocks, else by convolutions, or without ``conv_resample`` by mean and repetition alone.
+    Raises ValueError for values that do not go together.
+    """
 
     def __init__(
         self,
         image_size: int,
         channels: int,
-        width: int,
-        blocks: int,
-        multipliers: list[int],
-        attention: list[int],
-        heads: int,
-        head_width: int | None,
-        scale_shift: bool,
-        groups: int,
-        dropout: float,
-        learned_sigma: bool,
-        num_classes: int,
-        label_dropout: float,
-        residual_resampling: bool,
-        thirds: bool,
+        *,
+        width: Count = 128,
+        blocks: Count = 3,
+        multipliers: Multipliers = (1, 2, 2, 2),
+        attention: Sequence[Count] = (),
+        heads: Count = 4,
+        head_width: Count | None = None,
+        scale_shift: bool = True,
+        groups: Count = 32,
+        dropout: Dropout = 0.0,
+        learned_sigma: bool = False,
+        num_classes: Number = 0,
+        label_dropout: Dropout = 0.0,
+        residual_resampling: bool = False,
+        conv_resample: bool = True,
+        thirds: bool = False,
     ) -> None:
         super().__init__()
-        halvings = len(multipliers) - 1
-        if image_size % 2**halvings:
-            raise ValueError(f"{len(multipliers)} levels need a side that is a multiple of {2**halvings}.")
-        if bad := [m for m in multipliers if int(m * width) % groups]:
-            raise ValueError(
-                f"{groups} groups do not divide {int(bad[0] * width)} channels; set groups or width."
-            )
+        widths = [int(multiplier * width) for multiplier in multipliers]
+        halvings, condition = len(widths) - 1, 4 * width
+        _check(image_size, widths, groups, attention)
+        self.channels, self.side = channels, image_size
         self.learned_sigma, self.num_classes, self.label_dropout = learned_sigma, num_classes, label_dropout
-        condition = 4 * width
         self.time = TimeEmbedding(width, condition)
-        self.label = nn.Embedding(label_rows(num_classes, label_dropout), condition) if num_classes else None
+        self.label = label_table(num_classes, label_dropout, condition)
 
         def block(inner: int, outer: int, resample: str | None = None) -> Block:
             return Block(inner, outer, condition, groups, dropout, scale_shift, resample)
 
-        def attend(level_width: int, factor: int) -> Attention:
-            count = level_width // head_width if head_width else heads
-            return Attention(level_width, (image_size // factor,) * 2, count, groups, thirds)
+        def attend(level: int) -> Attention:
+            count = widths[level] // head_width if head_width else heads
+            return Attention(widths[level], (image_size // 2**level,) * 2, count, groups, thirds)
 
-        def change(level_width: int, up: bool) -> nn.Module:
+        def step(inner: int, level: int) -> list[nn.Module]:
+            return [block(inner, widths[level]), *([attend(level)] if 2**level in attention else [])]
+
+        def change(level: int, how: str) -> nn.Module:
             if residual_resampling:
-                return block(level_width, level_width, "up" if up else "down")
-            return Resample(level_width, up)
+                return block(widths[level], widths[level], how)
+            return Resample(widths[level], how, conv_resample)
 
-        now = int(multipliers[0] * width)
-        self.stem = nn.Conv2d(channels, now, 3, padding=1)
-        kept, factor, down = [now], 1, []
-        for level, multiplier in enumerate(multipliers):
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        kept, down = [widths[0]], []
+        for level in range(len(widths)):
             for _ in range(blocks):
-                outer = int(multiplier * width)
-                down.append(
-                    Stage(block(now, outer), *([attend(outer, factor)] if factor in attention else []))
-                )
-                now = outer
-                kept.append(now)
+                down.append(Stage(*step(kept[-1], level)))
+                kept.append(widths[level])
             if level < halvings:
-                down.append(Stage(change(now, up=False)))
-                kept.append(now)
-                factor *= 2
+                down.append(Stage(change(level, "down")))
+                kept.append(widths[level])
         self.down = nn.ModuleList(down)
-        self.middle = Stage(block(now, now), attend(now, factor), block(now, now))
+        now = widths[-1]
+        self.middle = Stage(block(now, now), attend(halvings), block(now, now))
         up = []
-        for level, multiplier in reversed(list(enumerate(multipliers))):
+        for level in reversed(range(len(widths))):
             for position in range(blocks + 1):
-                outer = int(multiplier * width)
-                parts = [block(now + kept.pop(), outer)]
-                now = outer
-                if factor in attention:
-                    parts.append(attend(now, factor))
-                if level and position == blocks:
-                    parts.append(change(now, up=True))
-                    factor //= 2
-                up.append(Stage(*parts))
+                parts = step(now + kept.pop(), level)
+                now = widths[level]
+                up.append(Stage(*parts, *([change(level, "up")] if level and position == blocks else [])))
         self.up = nn.ModuleList(up)
         self.norm = nn.GroupNorm(groups, now)
-        self.head = zeroed(nn.Conv2d(now, channels * (2 if learned_sigma else 1), 3, padding=1))
+        self.head = zeroed(nn.Conv2d(now, channels * (1 + learned_sigma), 3, padding=1))
 
     def raw(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
         """Return all output channels: the noise, then with learned variance its interpolation values."""
+        check_images(x, self.channels, self.side)
         c = self.time(t)
         if self.label is not None:
             c = c + self.label(resolve_labels(y, t, self.num_classes, self.label_dropout, self.training))
@@ -213,56 +221,25 @@ class UNet(nn.Module):
         return self.head(F.silu(self.norm(x)))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.raw(x, t, y)[:, : x.shape[1]]
+        return self.raw(x, t, y)[:, : self.channels]
 
 
-@register_model("unet")
-def unet(
-    image_size: int,
-    channels: int,
-    width: int = 128,
-    blocks: int = 3,
-    multipliers: list[int] | None = None,
-    attention: list[int] | None = None,
-    heads: int = 4,
-    scale_shift: bool = True,
-    groups: int = 32,
-    dropout: float = 0.0,
-    learned_sigma: bool = False,
-    num_classes: int = 0,
-    label_dropout: float = 0.0,
-) -> UNet:
-    """Build improved-diffusion's UNet.
-
-    ``attention`` lists the downsampling factors with attention (the middle always has it).
-    """
-    return UNet(
-        image_size, channels, width, blocks, multipliers or [1, 2, 2, 2], attention or [], heads, None, scale_shift,
-        groups, dropout, learned_sigma, num_classes, label_dropout, False, False,
-    )  # fmt: skip
+def _check(side: int, widths: list[int], groups: int, attention: Sequence[int]) -> None:
+    """Raise ValueError where levels, groups, attention and the image side do not go together."""
+    halvings = len(widths) - 1
+    if side % 2**halvings:
+        raise ValueError(f"{len(widths)} levels need a side that is a multiple of {2**halvings}.")
+    if bad := [width for width in widths if width < 1 or width % groups]:
+        raise ValueError(f"{groups} groups do not divide {bad[0]} channels; set groups or width.")
+    if missing := set(attention) - {2**level for level in range(len(widths))}:
+        raise ValueError(
+            f"attention lists the downsampling factor {min(missing)}, which {len(widths)} levels do not reach: "
+            f"give factors of 1 to {2**halvings}, not image sides."
+        )
 
 
-@register_model("adm")
-def adm(
-    image_size: int,
-    channels: int,
-    width: int = 192,
-    blocks: int = 3,
-    multipliers: list[float] | None = None,
-    attention: list[int] | None = None,
-    heads: int = 4,
-    head_width: int | None = 64,
-    scale_shift: bool = True,
-    groups: int = 32,
-    dropout: float = 0.0,
-    learned_sigma: bool = True,
-    num_classes: int = 0,
-    label_dropout: float = 0.0,
-    residual_resampling: bool = True,
-    thirds: bool = False,
-) -> UNet:
-    """Build guided-diffusion's UNet; ``head_width`` null takes ``heads`` at every level."""
-    return UNet(
-        image_size, channels, width, blocks, multipliers or [1, 2, 3, 4], attention or [], heads, head_width, scale_shift,
-        groups, dropout, learned_sigma, num_classes, label_dropout, residual_resampling, thirds,
-    )  # fmt: skip
+adm = register_model("adm")(
+    functools.partial(
+        UNet, width=192, multipliers=(1, 2, 3, 4), head_width=64, learned_sigma=True, residual_resampling=True
+    )
+)

@@ -36,23 +36,28 @@ def parse_windows(text: str | Sequence[int | None] | None, depth: int, side: int
     return [None if w is not None and side is not None and w >= 2 * side - 1 else w for w in windows]
 
 
-def describe(family: str, options: dict[str, Any]) -> str:
-    """Return a preset's windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where all layers are global.
+def windows_of(family: str, options: dict[str, Any], image_size: int | None = None) -> Windows:
+    """Return the windows of a preset, one per layer in the order in which the layers act.
 
-    ``family`` tells how many layers the ``options`` make. Raises ValueError as `parse_windows` does.
+    With the side of the image, windows that see all tokens are ``None``. Raises ValueError as `parse_windows` does.
     """
     given = options.get("windows")
     depth = options.get("depth", 0) + options.get("encoder", 0) + options.get("decoder", 0)
-    depth += family in ("u-vit", "iu-vit")  # their middle block
-    depth = len(given) if isinstance(given, list) else depth
-    windows = parse_windows(given, depth)
+    depth += family in ("u-vit", "iu-vit") or options.get("middle", False)  # a block between the halves
+    side = None if image_size is None else image_size // options.get("patch", 1)
+    return parse_windows(given, len(given) if isinstance(given, list) else depth, side)
+
+
+def describe(family: str, options: dict[str, Any]) -> str:
+    """Return a preset's windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where all layers are global."""
+    windows = windows_of(family, options)
     local = [layer for layer, window in enumerate(windows, start=1) if window is not None]
     if not local:
         return ""
     runs = local[-1] - local[0] + 1 == len(local) > 1
     layers = f"{local[0]}-{local[-1]}" if runs else ", ".join(map(str, local))
     listed = ",".join(str(windows[layer - 1]) for layer in local)
-    return f"windows {listed} in layer{'s' if len(local) > 1 else ''} {layers} of {depth}"
+    return f"windows {listed} in layer{'s' if len(local) > 1 else ''} {layers} of {len(windows)}"
 
 
 def _short_form(text: str, depth: int) -> Windows:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 def patterned(model: nn.Module) -> nn.Module:
-    """Fill a network with a sine pattern, running deviations with 1; in evaluation mode."""
+    """Fill a network with a sine pattern, by names in order, running deviations with 1; in evaluation mode."""
     with torch.no_grad():
-        for i, parameter in enumerate(model.parameters()):
+        for i, (_, parameter) in enumerate(sorted(model.named_parameters())):
             places = torch.arange(parameter.numel(), dtype=torch.float64)
             parameter.copy_((0.3 * torch.sin(1.7 * places + i)).view(parameter.shape))
         for name, buffer in model.named_buffers():

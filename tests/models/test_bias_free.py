@@ -169,10 +169,10 @@ def test_smallest_sizes(levels, side):
     ("family", "options", "words"),
     [
         ("bf-unet", {"levels": 3}, "multiple of 8, not 12"),
-        ("bf-unet", {"levels": 0}, "levels must be at least 1"),
+        ("bf-unet", {"levels": 0}, "'levels' must be a whole number of at least 1"),
         ("bf-unet", {"schedule": "quadratic"}, "one of 'linear', 'cosine'"),
-        ("bf-unet", {"timesteps": 0}, "timesteps must be at least 1"),
-        ("bf-cnn", {"depth": 1}, "depth at least 2"),
+        ("bf-unet", {"timesteps": 0}, "'timesteps' must be a whole number of at least 1"),
+        ("bf-cnn", {"depth": 1}, "'depth' must be a whole number of at least 2"),
     ],
 )
 def test_impossible_options_are_one_sentence(family, options, words):

@@ -284,9 +284,9 @@ def test_derivatives_in_a_batch_of_directions(name):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"patches": [4]}, "patches must be odd"),
-        ({"patches": []}, "patches must be odd"),
-        ({"threshold": 0.0}, r"threshold must lie in \(0, 1\]"),
+        ({"patches": [4]}, "'patches' must be a list of odd sizes"),
+        ({"patches": []}, "'patches' must be a list of odd sizes"),
+        ({"threshold": 0.0}, r"'threshold' must be a number in \(0, 1\]"),
         ({"locality": "nearby"}, "one of 'patch', 'covariance'"),
     ],
 )

@@ -16,7 +16,7 @@ TINY = {"width": 16, "depth": 1, "heads": 2, "patch": 2}
 
 USER_FILE = """
 from torch import nn
-from bench.models.dit import dit  # a built-in family in reach does not count as one of this file
+from bench.models.dit import DiT  # a built-in family in reach does not count as one of this file
 from bench.models.registry import register_model
 
 class Net(nn.Module):
@@ -52,19 +52,19 @@ def test_build_on_the_meta_device_allocates_nothing():
     ("options", "message"),
     [
         ({"widht": 16}, "unknown option 'widht' .did you mean 'width'"),
-        ({"width": "16"}, "'width' must be int, not '16'"),
-        ({"width": True}, "'width' must be int"),
-        ({"mlp_ratio": "4"}, "'mlp_ratio' must be float"),
+        ({"width": "16"}, "'width' must be a whole number of at least 1, not '16'"),
+        ({"width": True}, "'width' must be a whole number"),
+        ({"mlp_ratio": "4"}, "'mlp_ratio' must be a number above 0"),
         ({"block": "adaln0"}, "one of 'in-context', 'cross-attention', 'adaln', 'adaln-zero', not 'adaln0'"),
-        ({"learned_sigma": "yes"}, "must be bool"),
+        ({"learned_sigma": "yes"}, "must be true or false"),
         ({"windows": [3.5]}, "'windows' must be"),
         ({"windows": [4]}, "Model 'preset' .8x8x1.: a window is an odd number"),
         ({"heads": 3}, "heads 3 does not divide the width 16"),
         ({"patch": 3}, "patch 3 does not divide the image side 8"),
         ({"width": 18, "heads": 3}, "multiple of 4"),
-        ({"depth": 0}, "depth must be at least 1"),
+        ({"depth": 0}, "'depth' must be a whole number of at least 1, not 0"),
         ({"label_dropout": 0.1}, "label_dropout needs num_classes"),
-        ({"num_classes": 2, "label_dropout": 1.0}, r"label_dropout must lie in \[0, 1\)"),
+        ({"num_classes": 2, "label_dropout": 1.0}, r"'label_dropout' must be a number in \[0, 1\)"),
     ],
 )
 def test_bad_options_are_refused_in_one_sentence(options, message):

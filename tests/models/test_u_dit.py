@@ -14,9 +14,10 @@ from torch import Tensor
 from bench.models import conformance
 from bench.models.capture import capture_attention
 from bench.models.costs import macs, parameters
+from bench.models.layers import Mlp
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
-from bench.models.u_dit import Attention, ParallelDepthwise, UDiT
+from bench.models.u_dit import Attention, Depthwise, UDiT
 from bench.suite.config import load_models
 from bench.support.errors import BenchError
 
@@ -56,7 +57,7 @@ NAMES = [
     (r"\.attn\.logit_scale", ".attention.factor"),
     (r"\.attn\.to_qkv", ".attention.qkv"),
     (r"\.attn\.to_out", ".attention.out"),
-    (r"\.attn\.downsampler\.layer", ".attention.mix"),
+    (r"\.attn\.downsampler\.layer", ".attention.mix.kernels.0"),
     (r"\.mlp\.project_in", ".mlp.first"),
     (r"\.mlp\.dwconv", ".mlp.mix.kernels"),
     (r"\.mlp\.project_out", ".mlp.second"),
@@ -122,11 +123,11 @@ def test_equals_the_official_network(reference, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "trained", "folded", "cost", "folded_cost"),
     [
-        ("u-dit-s", 58.897, 52.045, 7.129, 6.021),
-        ("u-dit-b", 231.251, 204.425, 26.509, 22.179),
-        ("u-dit-l", 916.335, 810.188, 102.025, 84.909),
-        ("u-dit-s32", 6.495, 5.802, 1.010, 0.885),
-        ("u-dit-t32", 2.118, 1.909, 0.421, 0.378),
+        ("u-dit-s", 58.897, 52.045, 7.078, 6.021),
+        ("u-dit-b", 231.251, 204.425, 26.407, 22.179),
+        ("u-dit-l", 916.335, 810.188, 101.821, 84.909),
+        ("u-dit-s32", 6.495, 5.802, 0.998, 0.885),
+        ("u-dit-t32", 2.118, 1.909, 0.415, 0.378),
     ],
 )
 def test_published_sizes(name, trained, folded, cost, folded_cost):
@@ -163,7 +164,7 @@ def test_folding_makes_a_new_network_of_equal_outputs():
     inputs = batch()
     one = model.to_inference()
     assert model.training and not one.training
-    assert not any(isinstance(m, ParallelDepthwise) for m in one.modules())
+    assert all(len(m.kernels) == 1 for m in one.modules() if isinstance(m, Depthwise))
     with torch.no_grad():
         assert error(one(*inputs), model.eval()(*inputs)) < 1e-5
         assert error(one.to_inference()(*inputs), one(*inputs)) == 0, "folding twice is folding once"
@@ -171,6 +172,23 @@ def test_folding_makes_a_new_network_of_equal_outputs():
             parameter.zero_()
     for name, value in model.state_dict().items():
         assert torch.equal(value, stored[name]), name
+
+
+@torch.no_grad()
+def test_without_the_shortcut_the_identity_is_missing():
+    """The downsampler without its shortcut, its kernels 1 larger in the middle, is the one with it."""
+    own, without = network(side=8), network(side=8, shortcut=False)
+    without.load_state_dict(own.state_dict())
+    assert error(without(*batch()), own(*batch())) > 1e-3
+    for layer in without.modules():
+        if isinstance(layer, Attention):
+            layer.mix.kernels[0].weight[:, :, 2, 2] += 1
+    assert error(without(*batch()), own(*batch())) < 1e-5
+
+
+def test_the_ordinary_mlp_has_the_tanh_form():
+    gelus = {m.gelu for m in network(depthwise=False, reparametrised=False).modules() if isinstance(m, Mlp)}
+    assert gelus == {"tanh"}
 
 
 def test_folding_keeps_the_dtype():
@@ -183,10 +201,11 @@ def test_folding_keeps_the_dtype():
 def test_attention_inside_sub_grids_is_attention_to_tokens_of_one_parity(grid):
     """The same layer as full attention under a mask: every token sees those of its own row and column parity."""
     torch.manual_seed(0)
-    layer = Attention(8, 2, grid, downsample=True, kernel=3, cosine=True, rotary=True)
+    layer = Attention(8, 2, grid, downsample=True, shortcut=True, kernel=3, cosine=True, rotary=True)
     rows, columns = grid
     x = torch.randn(2, rows * columns, 8)
-    mixed = x + layer.mix(x.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
+    kernel = layer.mix.kernels[0]
+    mixed = x + kernel(x.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2)
     q, k, v = layer.qkv(mixed).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
     place = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
     seen = (place[:, None] % 2 == place % 2).all(-1)
@@ -254,10 +273,10 @@ def test_one_class_needs_no_label():
     ("options", "side", "words"),
     [
         ({}, 10, "multiple of 4, not 10"),
-        ({"depths": [1, 1]}, 8, "five counts"),
+        ({"depths": [1, 1]}, 8, "must be five counts"),
         ({"width": 6}, 8, "heads of a multiple of 4 channels, not 6"),
         ({"heads": 3}, 8, "multiple of heads, not 8 for 3"),
-        ({"kernel": 4}, 8, "kernel must be odd"),
+        ({"kernel": 4}, 8, "'kernel' must be an odd whole number"),
         ({"depthwise": False}, 8, "reparametrised needs depthwise"),
         ({"label_dropout": 0.1}, 8, "needs num_classes"),
     ],

@@ -9,6 +9,7 @@ from parity import error, load_in_order, read
 from bench.models.costs import macs, parameters
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
+from bench.models.unet import Resample
 from bench.suite.config import load_models
 
 PRESETS = load_models()
@@ -91,6 +92,13 @@ def test_published_sizes(name, count, gmac):
         ({"multipliers": [1, 2, 2]}, 18, "multiple of 4"),
         ({"width": 40}, 16, "groups do not divide"),
         ({"heads": 3}, 16, "heads do not divide"),
+        (
+            {"attention": [16]},
+            16,
+            "factor 16, which 4 levels do not reach: give factors of 1 to 8, not image sides",
+        ),
+        ({"attention": [3]}, 16, "factor 3, which"),
+        ({"multipliers": []}, 16, "'multipliers' must be a list of numbers above 0, one per level"),
     ],
 )
 def test_impossible_options_are_one_sentence(options, size, words):
@@ -98,3 +106,15 @@ def test_impossible_options_are_one_sentence(options, size, words):
 
     with pytest.raises(BenchError, match=words):
         build(ModelSpec("x", "unet", options), size, 3)
+
+
+def test_plain_resampling_is_mean_and_repetition():
+    """``conv_resample: false``: no parameters between levels, but for the two convolutions all else stays."""
+    options = {"width": 8, "blocks": 1, "multipliers": [1, 2], "groups": 4, "heads": 2}
+    plain, by_conv = (
+        build(ModelSpec("x", "unet", options | {"conv_resample": conv}), 8, 1) for conv in (False, True)
+    )
+    assert parameters(by_conv) - parameters(plain) == 9 * (8 * 8 + 16 * 16) + 8 + 16
+    down = next(part for stage in plain.down for part in stage.parts if isinstance(part, Resample))
+    x = torch.arange(4.0).view(1, 1, 2, 2)
+    assert down(x).item() == 1.5 and torch.equal(Resample(1, "up", False)(down(x)), torch.full_like(x, 1.5))
