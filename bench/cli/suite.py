@@ -20,7 +20,7 @@ from bench.support.errors import BenchError
 if TYPE_CHECKING:
     from bench.suite.forecast import Forecast, Row
     from bench.suite.plan import Plan
-    from bench.training.live import Live
+    from bench.training.log import Live
 
 verbs = typer.Typer()
 command = functools.partial(verbs.command, rich_help_panel="Suites")
@@ -181,7 +181,7 @@ def clean_runs(
 
 
 def _show_runs(suite: Plan, machine: bool) -> None:
-    from bench.training.live import look
+    from bench.training.log import look
 
     found = {
         name: look(paths.run_folder(suite.suite, name), paths.state_root(suite.suite, name))

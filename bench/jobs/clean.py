@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.suite.plan import Plan
 from bench.support import paths
-from bench.support.errors import BenchError
 from bench.support.files import read_json
-from bench.training import state
+from bench.training.log import in_use
 from bench.training.train import training_digest
-
-RECENT = 24 * 3600  # seconds after its last sign in which a training on another host may still live
 
 
 class Folder(NamedTuple):
@@ -45,7 +40,7 @@ def folders(suite: Plan) -> list[Folder]:
                 if needed is None
                 else "the run resumes from it"
                 if path.name == needed
-                else _in_use(path)
+                else in_use(path)
             )
             found.append(Folder(path, sum(f.stat().st_size for f in path.rglob("*") if f.is_file()), kept))
     return found
@@ -55,7 +50,7 @@ def delete(unused: Iterable[Folder]) -> int:
     """Delete state folders, but for those that are in use by now; return the bytes freed."""
     freed = 0
     for folder in unused:
-        if not _in_use(folder.path):
+        if not in_use(folder.path):
             shutil.rmtree(folder.path)
             freed += folder.bytes
     return freed
@@ -63,18 +58,3 @@ def delete(unused: Iterable[Folder]) -> int:
 
 def _is_state(path: Path) -> bool:
     return path.is_dir() and re.fullmatch("[0-9a-f]{16}", path.name) is not None
-
-
-def _in_use(folder: Path) -> str:
-    """Say who trains in a folder, or may: a lock does not reach from host to host on every file system."""
-    if state.held(folder):
-        return "a process trains in it"
-    try:
-        status = read_json(folder / "status.json")
-    except BenchError:
-        return ""
-    age = time.time() - status.get("time", 0)
-    elsewhere = status.get("host") != socket.gethostname()
-    if status.get("state") == "training" and elsewhere and age < RECENT:
-        return f"a training on {status.get('host')} may still run"
-    return ""

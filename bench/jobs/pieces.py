@@ -84,9 +84,9 @@ class Session:
         return next(fitting, None if self.done or not free else free[0])
 
     def _free(self, run: str) -> bool:
-        from bench.training import state
+        from bench.training.lock import held
 
-        taken = state.held(_claim_folder(self.suite.suite, run))
+        taken = held(_claim_folder(self.suite.suite, run))
         return run not in self.failed and not taken and bool(lacking(self.suite, run))
 
     def _do(self, run: str) -> bool:
@@ -269,13 +269,13 @@ def _claim_folder(suite: str, run: str) -> Path:
 @contextlib.contextmanager
 def _claim(suite: str, run: str) -> Iterator[bool]:
     """Yield whether this process may do a run; the claim ends with the process."""
-    from bench.training import state
+    from bench.training.lock import held, lock
 
     with contextlib.ExitStack() as stack:
-        mine = not state.held(_claim_folder(suite, run))
+        mine = not held(_claim_folder(suite, run))
         if mine:
             try:
-                stack.enter_context(state.lock(_claim_folder(suite, run)))
+                stack.enter_context(lock(_claim_folder(suite, run)))
             except BenchError:
                 mine = False
         yield mine

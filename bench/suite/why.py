@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
+from bench.suite.options import RunSpec
 from bench.suite.plan import Plan, entries
 from bench.support import paths
 from bench.support.files import read_json
 from bench.support.fingerprint import changes as code_changes
 from bench.support.fingerprint import definitions
-from bench.training.options import recipe
+from bench.support.options import from_dict
+from bench.training.options import recipe_changes
 
 
 def changes(suite: Plan, run: str) -> list[str]:
@@ -20,20 +20,7 @@ def changes(suite: Plan, run: str) -> list[str]:
         return [f"{spec.name} was never trained."]
     record = read_json(file)
     now = definitions(*entries("train", spec.model))
-    options = json.loads(json.dumps(recipe(spec)))
-    old = {key: record["spec"].get(key) for key in options}
     return [
         *(f"code: {change}" for change in code_changes(record["code"]["definitions"], now)),
-        *_option_changes(old, options),
+        *(f"option: {change}" for change in recipe_changes(from_dict(RunSpec, record["spec"]), spec)),
     ]
-
-
-def _option_changes(old: dict, new: dict, prefix: str = "") -> list[str]:
-    lines = []
-    for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += _option_changes(before, after, f"{prefix}{key}.")
-        elif before != after:
-            lines.append(f"option: {prefix}{key}: {before} -> {after}")
-    return lines

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
+import shlex
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +66,20 @@ def read_json(path: str | Path) -> dict:
         raise BenchError(f"{path} does not exist.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); delete it and make it again.") from error
+
+
+def refuse_future(*inputs: Path) -> None:
+    """Raise BenchError where a file was changed in the future: Snakemake would discard what is made of it.
+
+    Clocks of two machines may differ by a minute.
+    """
+    for path in inputs:
+        if path.exists() and path.stat().st_mtime > time.time() + 60:
+            when = datetime.datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds")
+            raise BenchError(
+                f"{path} was last changed in the future ({when}), so Snakemake would discard what is made of it; "
+                f"set its time with `touch {shlex.quote(str(path))}`."
+            )
 
 
 def sha256(path: str | Path) -> str:

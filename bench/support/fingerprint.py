@@ -39,8 +39,9 @@ LEFT_OUT = {
     "bench.support.paths",
     "bench.support.provenance",
     "bench.support.root",
-    "bench.training.attempts",
-    "bench.training.live",
+    "bench.training.checkpoint",
+    "bench.training.lock",
+    "bench.training.log",
 }
 SILENT = {"print", "warnings.warn", "bench.support.console.say", "bench.support.options.check"}
 DECLARING = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -104,6 +104,13 @@ class Loop:
         if self.step % self.every == 0 or self.step == self.options.steps:
             self._record()
 
+    def run(self) -> Iterator[int]:
+        """Train to the last step and yield each step that is done, to save, to report, to stop."""
+        self.model.train()
+        while self.step < self.options.steps:
+            self.advance()
+            yield self.step
+
     def _work(self) -> None:
         """Do what a step asks of the device: draw, gradients, update."""
         self.update.optimiser.zero_grad(set_to_none=True)
@@ -155,11 +162,3 @@ class Loop:
         for x0, t, noise, *y in self._parts():
             with self._autocast():
                 self.model(self.schedule.q_sample(x0, t, noise), t, *y)
-
-
-def run(loop: Loop, at_step: Callable[[Loop], None]) -> None:
-    """Train to the last step; ``at_step`` is called after every step, to save, to report, to stop."""
-    loop.model.train()
-    while loop.step < loop.options.steps:
-        loop.advance()
-        at_step(loop)

@@ -127,3 +127,17 @@ def _in_one_form(options: TrainingOptions) -> dict[str, Any]:
     value.pop("momentum" if options.optimiser == "adamw" else "betas")
     default = {f.name: f.default for f in dataclasses.fields(options)}
     return {key: v for key, v in value.items() if key not in LATER or v != default[key]}
+
+
+def recipe_changes(old: RunSpec, new: RunSpec) -> list[str]:
+    """Return a line ``training.steps: 400 -> 40`` for each difference of two recipes, empty where they train alike."""
+    before, after = _flat(recipe(old)), _flat(recipe(new))
+    changed = [key for key in before | after if before.get(key) != after.get(key)]
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in changed]
+
+
+def _flat(value: dict, prefix: str = "") -> dict[str, Any]:
+    found = {}
+    for key, item in value.items():
+        found |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
+    return found

@@ -11,7 +11,7 @@ from bench.cli import main
 from bench.suite import plan
 from bench.support import paths
 from bench.support.files import write_json
-from bench.training import state
+from bench.training.lock import lock
 from bench.training.train import training_digest
 
 RUN = "disks-8.dit-t16.n10.s0"
@@ -57,12 +57,12 @@ def test_it_keeps_what_it_cannot_judge(place, capsys):
 
 
 def test_it_keeps_what_trains_here_or_may_train_elsewhere(place, capsys):
-    with state.lock(place / OLD):
+    with lock(place / OLD):
         assert clean("--yes") == 0
     assert "a process trains in it" in capsys.readouterr().out and (place / OLD).exists()
-    status = {"state": "training", "host": "far-away", "time": time.time() - 60}
-    write_json(place / OLD / "status.json", status)
+    start = {"exit": None, "state": "training", "host": "far-away", "time": time.time() - 60}
+    write_json(place / OLD / "log.json", {"starts": [start]})
     assert clean("--yes") == 0
     assert "a training on far-away may still run" in capsys.readouterr().out and (place / OLD).exists()
-    write_json(place / OLD / "status.json", {**status, "time": time.time() - 7 * 24 * 3600})
+    write_json(place / OLD / "log.json", {"starts": [{**start, "time": time.time() - 7 * 24 * 3600}]})
     assert clean("--yes") == 0 and not (place / OLD).exists()

@@ -110,11 +110,11 @@ def small_files_count_as_finished_elsewhere(tiny: Path) -> None:
 
 
 def test_a_run_that_another_process_does_is_left_alone(tiny):
-    from bench.training import state
+    from bench.training.lock import lock
 
     suite = plan.read("tiny")
     session = pieces.Session(suite, 1e18, "cpu")
-    with state.lock(pieces._claim_folder("tiny", RUNS[0])):
+    with lock(pieces._claim_folder("tiny", RUNS[0])):
         assert session._next() == RUNS[1]
     assert session._next() == RUNS[0]
 

@@ -105,9 +105,9 @@ class Trainings(Workflow):
     def training(self) -> list[int]:
         """Return the pids of those that have begun: their heartbeats name them."""
         found = set()
-        for file in self.folder.glob(".runs/campaign/*/*/status.json"):
+        for file in self.folder.glob(".runs/campaign/*/*/log.json"):
             try:
-                found.add(json.loads(file.read_text())["pid"])
+                found.add(json.loads(file.read_text())["starts"][-1]["pid"])
             except (OSError, ValueError):
                 continue
         return [pid for pid in self.processes() if pid in found]
