@@ -25,28 +25,31 @@ verbs.add_typer(
 
 @actions.command()
 def promote(suite: Suite = "demo") -> None:
-    """Store the measurements of a suite that was run as its baselines."""
+    """Store the finished runs of a suite as its baselines; the same command adds the rest later."""
     from bench.compare import leaderboard
     from bench.results import baselines
     from bench.suite import plan
+    from bench.support import paths
 
-    folder = baselines.promote(plan.load(suite))
+    left = baselines.promote(plan.load(suite))
     leaderboard.write()
+    folder, runs = paths.baselines_folder(suite), len(baselines.stored(suite)["runs"])
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    say(f"{folder}: {len(baselines.stored(suite)['runs'])} runs, {size / 2**20:.1f} MiB")
+    more = f"; {len(left)} are not finished, the first: {left[0]}" if left else ""
+    say(f"{folder}: {runs} runs, {size / 2**20:.1f} MiB{more}")
 
 
 @actions.command()
 def verify(suite: Suite = "demo") -> int:
     """Say which baselines are out of date with the current code, options and data."""
-    from bench.results import baselines
+    from bench.results import staleness
     from bench.suite import plan
 
-    found = baselines.status(plan.load(suite))
-    stale = {key: word for key, word in found.items() if word != "current"}
-    for (run, metric), word in stale.items():
-        print(f"{run}\t{metric}\t{word}")
-    say(f"{suite}: {len(found) - len(stale)} of {len(found)} measurements are current, {len(stale)} stale")
+    found = staleness.status(plan.load(suite))
+    stale = {key: why for key, why in found.items() if why}
+    for (run, metric), why in stale.items():
+        print(f"{run}\t{metric}\t{why}")
+    say(f"{suite}: {len(found) - len(stale)} of {len(found)} measurements are current")
     return 1 if stale else 0
 
 
@@ -99,14 +102,26 @@ def reproduce(
     sample: Annotated[int, typer.Option(help="Number of runs, drawn at random.", min=1)] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
     device: Device = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="Draw from the runs that are out of date; if every bit agrees, count all as current.",
+        ),
+    ] = False,
 ) -> int:
     """Run some stored baselines again and say whether they agree."""
     from bench.jobs import reproduce
+    from bench.results import staleness
     from bench.suite import plan
 
     loaded = plan.load(suite)
-    found = reproduce.reproduce(loaded, reproduce.sample(loaded, sample, seed), device)
+    found = reproduce.reproduce(loaded, reproduce.sample(loaded, sample, seed, changed=accept), device)
     agree = sum(one.agrees for one in found)
+    if accept and all(one.same_kind and not one.differing for one in found):
+        say(
+            f"{suite}: {staleness.accept(loaded)} changes of code and options accepted: the numbers are the same"
+        )
     say(
         f"{suite}: {agree} of {len(found)} runs agree. On the same kind of machine every bit must; elsewhere "
         f"means may differ by {reproduce.DECIBELS} dB, other numbers by {reproduce.RELATIVE:.0%} or {reproduce.SMALL}."

@@ -100,7 +100,6 @@ def claims(
     """Judge the papers' claims on printed numbers and on a suite's."""
     from bench.report.context import Context
     from bench.report.items import ITEMS
-    from bench.report.staleness import stale_note
     from bench.report.tables.tabClaims import judged, numbers
 
     context = Context(suite, "tabClaims") if suite else None
@@ -114,7 +113,7 @@ def claims(
             if verdict.cells:
                 print(f"  {side}: {verdict.text()}")
     say(f"{len(rows)} claims; printed numbers first, then those of {suite or 'no suite'}")
-    if context and (note := stale_note(context, ITEMS["tabClaims"])):
+    if context and (note := context.stale(ITEMS["tabClaims"].measures)):
         say(note.strip())
 
 
@@ -124,13 +123,12 @@ def quality(suite: Suite = "demo") -> None:
     from bench.report.context import Context
     from bench.report.items import ITEMS
     from bench.report.quality import FAIL, NOTE, judge
-    from bench.report.staleness import stale_note
     from bench.report.tables.tabQuality import table_of
 
     context = Context(suite, "tabQuality")
     findings = judge(context)
     table, stem = table_of(context, findings), paths.suite_folder(suite) / "quality"
-    table.caption += stale_note(context, ITEMS["tabQuality"])
+    table.caption += context.stale(ITEMS["tabQuality"].measures)
     table.write(str(stem))
     for finding in findings:
         if finding.verdict in (FAIL, NOTE):

@@ -1,209 +1,238 @@
-"""A candidate against the stored baselines of a suite: paired differences, intervals, a verdict. Torch-free.
+"""A candidate against the stored baselines of a suite: paired differences, intervals, verdicts. Torch-free.
 
 Candidate and baselines were trained on the same images with the same seeds and measured with the same noise, so a
-shuffle gives one paired difference; images are nested in shuffles.  Holm's correction is over all cells of the table.
+shuffle gives one paired difference.  First the pooled answer against each baseline, over (dataset, shuffle) with the
+cells of N averaged inside; then the cells.  Each is one question, as are networks and controls: Holm's correction is
+within one measure and one question.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from bench.compare.measures import JUDGED, Judged
-from bench.results import baselines
-from bench.results.statistics import Interval, by_image, holm, nested_interval, paired_interval, verdict
-from bench.results.tidy import read_tidy
-from bench.suite.plan import Plan
-from bench.support import paths
+from bench.compare.gather import UNRANKED, Evidence
+from bench.results.measures import GAP, TEST, Measure, test_holds
+from bench.results.staleness import first_reason
+from bench.results.statistics import (
+    BETTER,
+    NOT_JUDGED,
+    WORSE,
+    Interval,
+    detectable,
+    nested_interval,
+    paired_interval,
+    replicates,
+    verdicts,
+)
 from bench.support.errors import BenchError
-from bench.support.files import read_json
 
 MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
-CELL = ["dataset", "train_size", "baseline", "metric"]
-LOCALITY = {"better": "more local", "worse": "less local"}  # neither is a merit by itself
+CELL = ["metric", "baseline", "dataset", "train_size"]
+UNPROVEN = "smaller, but test PSNR may be lower"
+NOT_RANKED = "not ranked"
+NEITHER = {BETTER: "lower", WORSE: "higher"}  # of measures of which neither way is better
+COSTS = {"parameters": "parameters", "macs": "multiply-adds", "images": "training images"}
 
 
-def compare(suite: Plan) -> tuple[pd.DataFrame, list[str]]:
-    """Return one row for each (dataset, N, baseline, metric), and notes: what is not matched, what is stale.
+@dataclass(frozen=True)
+class Comparison:
+    """``pooled``: one row for each (metric, baseline).  ``cells``: one for each (metric, baseline, dataset, train_size).
 
-    Columns: ``CELL`` (``metric`` is a key of :data:`JUDGED`), ``candidate`` and ``stored`` (means over the shuffles that
-    both have), ``difference``, ``low``, ``high`` (95 % paired t interval over shuffles), ``image_low``, ``image_high``
-    (over the images of these very networks), ``count`` (shuffles), ``p`` (Holm), ``verdict``, ``stale`` (why the
-    baseline is, else empty).  Raises BenchError where the baselines are of other data, or were measured otherwise.
+    Columns of both: ``candidate`` and ``stored`` (means over the shuffles that both have), ``difference`` (on the scale
+    of the measure: logarithms of ratios for gaps), ``error``, ``freedom``, ``count`` (replicates), ``low``, ``high``
+    (95 %), ``verdict``, ``shown`` (smallest difference that could have been shown), ``control``, ``stale`` (why the
+    baseline is out of date, else empty).  Cells have ``word`` and ``baseline_word`` (of the runs), and for the test PSNR
+    ``image_low`` and ``image_high`` (over the images of these very networks).
     """
-    candidate_runs(suite)  # a missing candidate is the first thing to say
-    old = read_tidy(_stored(suite, paths.baseline_table(suite.suite).name))
-    new = _measured(suite)
-    _check_data(suite, new, old)
-    status = baselines.status(suite)
-    rows = []
-    for judged in JUDGED.values():
-        mine, theirs = judged.rows(new), judged.rows(old)
-        for (dataset, size, model), part in theirs.groupby(["dataset", "train_size", "model"], sort=False):
-            same = mine[(mine["dataset"] == dataset) & (mine["train_size"] == size)]
-            both = sorted(set(same["shuffle"]) & set(part["shuffle"]))
-            if model != suite.candidate and both:
-                _check_protocol(suite, judged, same, part)
-                cell = {"dataset": dataset, "train_size": size, "baseline": model, "metric": judged.key}
-                old_runs = [_run(dataset, model, size, shuffle) for shuffle in both]
-                stale = baselines.reasons(status, old_runs, judged.measured)
-                rows.append(cell | _difference(suite, judged, cell, same, part) | {"stale": stale})
-    if not rows:
+
+    evidence: Evidence
+    pooled: pd.DataFrame
+    cells: pd.DataFrame
+    costs: pd.DataFrame
+    notes: list[str]
+
+
+def compare(evidence: Evidence) -> Comparison:
+    """Return every difference with its verdict; raises BenchError where the baselines were measured otherwise."""
+    pairs = pd.concat([_pairs(evidence, measure) for measure in evidence.measures], ignore_index=True)
+    if not len(pairs):
         raise BenchError(
-            f"Suite {suite.suite!r}: candidate and baselines have no run in common; see `bench plan`."
+            f"Suite {evidence.suite.suite!r}: candidate and baselines have no run in common; see `bench plan`."
         )
-    table = pd.DataFrame(rows)
-    table["p"] = holm([interval.p for interval in table["interval"]])
-    words = [
-        _word(row.interval, row.p, JUDGED[row.metric].better)
-        for row in table[["interval", "p", "metric"]].itertuples()
+    cells = pd.DataFrame(_cells(evidence, pairs))
+    pooled = pd.DataFrame(_pooled(pairs))
+    for table in (cells, pooled):
+        table["control"] = table["baseline"].isin(evidence.controls)
+        _judge(evidence, table)
+    _hold_back(cells, CELL[1:])
+    _hold_back(pooled, ["baseline"])
+    pooled["stale"] = [
+        max(cells.loc[(cells["metric"] == row.metric) & (cells["baseline"] == row.baseline), "stale"])
+        for row in pooled.itertuples()
     ]
-    table.insert(table.columns.get_loc("stale"), "verdict", words)
-    return table.drop(columns="interval"), _notes(suite, new, old, table)
+    costs = _costs(evidence)
+    return Comparison(evidence, pooled, cells, costs, _notes(evidence, costs, cells))
 
 
-def candidate_runs(suite: Plan) -> list[str]:
-    """Return the runs of the candidate; raises BenchError where no candidate is named."""
-    if suite.candidate is None:
-        raise BenchError("No model to compare: give `--config model=my_model.py:name`.")
-    return [name for name, run in suite.runs.items() if run.model.name == suite.candidate]
+def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
+    """Return one row for each baseline, dataset, N and shuffle that both have; ``value`` is the difference."""
+    _check_protocol(evidence, measure)
+    keys = ["dataset", "train_size", "shuffle"]
+    mine = measure.values(evidence.new).drop(columns="model").rename(columns={"value": "candidate"})
+    theirs = measure.values(evidence.old).rename(columns={"value": "stored", "model": "baseline"})
+    both = theirs.merge(mine, on=keys).assign(metric=measure.key)
+    both["value"] = measure.scale(both["candidate"]) - measure.scale(both["stored"])
+    # a ratio to next to nothing says nothing
+    floor = measure.margin.floor
+    both["judged"] = both.groupby(CELL)["stored"].transform("mean") >= floor if floor else True
+    words = evidence.words
+    for column, model in (("word", evidence.candidate), ("baseline_word", None)):
+        places = zip(both["dataset"], both["baseline"], both["train_size"])
+        both[column] = [
+            words.get((dataset, model or baseline, size), "") for dataset, baseline, size in places
+        ]
+    return both
 
 
-def _run(dataset: str, model: str, size: int, shuffle: int) -> str:
-    return f"{dataset}.{model}.n{size}.s{shuffle}"
-
-
-def _stored(suite: Plan, name: str) -> Path:
-    baselines.stored(suite.suite)  # names the suites that have some, where this one has none
-    return paths.baselines_folder(suite.suite) / name
-
-
-def _measured(suite: Plan) -> pd.DataFrame:
-    """Return all rows of the candidate."""
-    files = [paths.measured_files(suite.suite, run)[0] for run in candidate_runs(suite)]
-    return pd.concat(map(read_tidy, files), ignore_index=True)
-
-
-def _check_data(suite: Plan, new: pd.DataFrame, old: pd.DataFrame) -> None:
-    for dataset, part in new.groupby("dataset"):
-        stored = set(old.loc[old["dataset"] == dataset, "data_hash"])
-        here = set(part["data_hash"])
-        if stored and here != stored:
+def _check_protocol(evidence: Evidence, measure: Measure) -> None:
+    shared = set(evidence.new["dataset"]) & set(evidence.old["dataset"])
+    for dataset in sorted(shared):
+        here, stored = (
+            set(rows.loc[rows["dataset"] == dataset, "protocol"])
+            for rows in (measure.rows(evidence.new), measure.rows(evidence.old))
+        )
+        if here and stored and here != stored:
             raise BenchError(
-                f"The baselines of suite {suite.suite!r} are of another version of {dataset} ({min(stored)[:12]}, "
-                f"here {min(here)[:12]}); build the same one, or run the suite and promote it again."
+                f"The baselines of suite {evidence.suite.suite!r} measured {measure.metric} otherwise "
+                f"({min(stored)}, here {min(here)}); run the suite and promote it again."
             )
 
 
-def _check_protocol(suite: Plan, judged: Judged, new: pd.DataFrame, old: pd.DataFrame) -> None:
-    if set(new["protocol"]) != set(old["protocol"]):
-        raise BenchError(
-            f"The baselines of suite {suite.suite!r} measured {judged.metric} otherwise "
-            f"({old['protocol'].iloc[0]}, here {new['protocol'].iloc[0]}); run the suite and promote it again."
+def _cells(evidence: Evidence, pairs: pd.DataFrame) -> Iterator[dict]:
+    known = {measure.key: measure for measure in evidence.measures}
+    for key, part in pairs.groupby(CELL, sort=False):
+        metric, baseline, dataset, size = key
+        prior = None if baseline in evidence.controls else evidence.priors.get(metric, {}).get(size)
+        runs = [f"{dataset}.{baseline}.n{size}.s{shuffle}" for shuffle in part["shuffle"]]
+        images = _over_images(evidence, runs, baseline) if metric == TEST else (math.nan, math.nan)
+        yield (
+            dict(zip(CELL, key))
+            | _row(part, paired_interval(part["value"], prior))
+            | {"image_low": images[0], "image_high": images[1]}
+            | {name: part[name].iloc[0] for name in ("word", "baseline_word")}
+            | {"stale": first_reason(evidence.status, runs, known[metric].measured)}
         )
 
 
-def _difference(suite: Plan, judged: Judged, cell: dict, new: pd.DataFrame, old: pd.DataFrame) -> dict:
-    """Return the paired difference of one cell over the shuffles that both have."""
-    mine, theirs = (table.groupby("shuffle")["value"].mean() for table in (new, old))
-    both = mine.index.intersection(theirs.index)
-    found = paired_interval((mine[both] - theirs[both]).tolist())
-    images = _over_images(suite, judged, cell, both)
-    return {
-        "candidate": mine[both].mean(), "stored": theirs[both].mean(), "difference": found.mean,
-        "low": found.low, "high": found.high, "image_low": images[0], "image_high": images[1],
-        "count": len(both), "p": found.p, "interval": found,
-    }  # fmt: skip
+def _pooled(pairs: pd.DataFrame) -> Iterator[dict]:
+    for key, part in pairs.groupby(["metric", "baseline"], sort=False):
+        judged = part[part["judged"]] if part["judged"].any() else part
+        words = {
+            name: min(set(judged[name]) & set(UNRANKED), default="") for name in ("word", "baseline_word")
+        }
+        yield dict(zip(CELL[:2], key)) | _row(judged, paired_interval(replicates(judged))) | words
 
 
-def _over_images(suite: Plan, judged: Judged, cell: dict, shuffles: Iterable[int]) -> tuple[float, float]:
-    """Return the interval over images, NaN where none is stored: the k-th images of both sides saw the same noise."""
-    if judged.measured != "psnr":
+def _row(part: pd.DataFrame, found: Interval) -> dict:
+    means = {name: part[name].mean() for name in ("candidate", "stored")}
+    interval = {
+        "difference": found.mean,
+        "error": found.error,
+        "freedom": found.freedom,
+        "count": found.count,
+    }
+    return means | interval | {"low": found.low, "high": found.high, "judged": bool(part["judged"].all())}
+
+
+def _over_images(evidence: Evidence, runs: list[str], baseline: str) -> tuple[float, float]:
+    """Return the interval over images, NaN where some are not stored: the k-th images of both sides saw the same noise."""
+    own = [run.replace(f".{baseline}.", f".{evidence.candidate}.", 1) for run in runs]
+    if not all(run in evidence.images for run in (*runs, *own)):
         return math.nan, math.nan
-    parts = []
-    for shuffle in shuffles:
-        sides = []
-        for folder_of, model in (
-            (paths.arrays_folder, suite.candidate),
-            (paths.baseline_arrays, cell["baseline"]),
-        ):
-            run = _run(cell["dataset"], model, cell["train_size"], shuffle)
-            file = folder_of(suite.suite, run) / "psnr.npz"
-            if not file.exists():
-                return math.nan, math.nan
-            with np.load(file, allow_pickle=False) as arrays:
-                sides.append({split: arrays[split].mean(1) for split in ("test", "train")})
-        test, train = (sides[0][split] - sides[1][split] for split in ("test", "train"))
-        parts.append([test] if judged.key == "test_psnr" else [by_image(train, cell["train_size"]), -test])
-    found = nested_interval(parts)
-    return found.low, found.high
+    found = nested_interval([evidence.images[a] - evidence.images[b] for a, b in zip(own, runs)])
+    return float(found.low), float(found.high)
 
 
-def _word(interval: Interval, p: float, better: str) -> str:
-    word = verdict(interval, p, better or "lower")
-    return word if better else LOCALITY.get(word, word)
+def _judge(evidence: Evidence, table: pd.DataFrame) -> None:
+    """Add ``verdict`` and ``shown``, corrected within each measure and question."""
+    table["verdict"], table["shown"] = NOT_JUDGED, math.nan
+    for measure in evidence.measures:
+        for control in (False, True):
+            one = table[(table["metric"] == measure.key) & (table["control"] == control) & table["judged"]]
+            if len(one):
+                found = Interval(*(one[c].to_numpy() for c in ("difference", "error", "freedom", "count")))
+                words = verdicts(found, measure.row.better, measure.bound)
+                if not measure.row.better:
+                    words = [NEITHER.get(word, word) for word in words]
+                table.loc[one.index, "verdict"] = words
+                table.loc[one.index, "shown"] = detectable(found)
 
 
-def _notes(suite: Plan, new: pd.DataFrame, old: pd.DataFrame, table: pd.DataFrame) -> list[str]:
-    """Return sentences on what is not matched between candidate and baselines, and on stale baselines."""
-    notes = []
-    for model, ratios in unmatched(budget_table(suite).set_index("model"), suite.candidate).items():
-        words = ", ".join(f"{ratio:.3g} times the {word}" for word, ratio in ratios.items())
-        notes.append(f"Not matched with {model}: {suite.candidate} has {words}.")
-    if stale := int((table["stale"] != "").sum()):
-        first = table[table["stale"] != ""].iloc[0]
-        notes.append(
-            f"† {stale} of {len(table)} cells meet a stale baseline, which the present code, options or data would "
-            f"not give again, the first: {first['metric']} of {first['baseline']} ({first['stale']})."
-        )
-    return notes
+def _hold_back(table: pd.DataFrame, place: list[str]) -> None:
+    """Take "better" from a gap whose test PSNR may be lower, and from a side that is not fitted or still learning."""
+    lows = table[table["metric"] == TEST].set_index(place)["low"].to_dict()
+    for index, row in table.iterrows():
+        words = {BETTER: row["word"], WORSE: row["baseline_word"]}
+        unfit = words.get(row["verdict"], "")
+        key = tuple(row[place]) if len(place) > 1 else row[place[0]]
+        if unfit in UNRANKED:
+            table.loc[index, "verdict"] = f"{NOT_RANKED}: {unfit}"
+        elif (row["metric"], row["verdict"]) == (GAP, BETTER) and not test_holds(lows.get(key, -math.inf)):
+            table.loc[index, "verdict"] = UNPROVEN
 
 
-def unmatched(budget: pd.DataFrame, candidate: str) -> dict[str, dict[str, float]]:
+def unmatched(costs: pd.DataFrame, candidate: str) -> dict[str, dict[str, float]]:
     """Return baseline -> what -> ratio where the candidate is larger or smaller by more than ``MATCHED``.
 
     Controls, which have no parameters to match, are left out.
     """
-    mine, found = budget.loc[candidate], {}
-    for model, row in budget.drop(index=candidate).iterrows():
-        for key, word in (
-            ("parameters", "parameters"),
-            ("macs", "multiply-adds"),
-            ("images", "training images"),
-        ):
-            ratio = mine[key] / row[key] if row["parameters"] and row[key] else 1.0
-            if not 1 / MATCHED <= ratio <= MATCHED:
-                found.setdefault(model, {})[word] = ratio
-    return found
-
-
-def budget_table(suite: Plan) -> pd.DataFrame:
-    """Return the cost of the candidate and of each baseline, and how they were trained.
-
-    Columns: model, parameters, macs, steps, batch, images (steps times batch), learning_rate, images_per_second (mean)
-    and device.  The baselines' recipe is that of the stored plan, with which they were trained.
-    """
-    old, new = read_tidy(_stored(suite, paths.baseline_table(suite.suite).name)), _measured(suite)
-    trained = {
-        run["model"]["name"]: run["training"]
-        for run in read_json(_stored(suite, "plan.json"))["runs"]
-        if not run["recipe"]
+    costs = costs.set_index("model")
+    ratios = costs.loc[candidate, list(COSTS)] / costs.loc[costs["parameters"] > 0, list(COSTS)].drop(
+        index=candidate
+    )
+    return {
+        model: found
+        for model, row in ratios.iterrows()
+        if (found := {COSTS[key]: float(v) for key, v in row.items() if not 1 / MATCHED <= v <= MATCHED})
     }
-    own = suite.run(candidate_runs(suite)[0]).training
-    trained[suite.candidate] = {"steps": own.steps, "batch": own.batch, "learning_rate": own.learning_rate}
+
+
+def _costs(evidence: Evidence) -> pd.DataFrame:
+    """Return what the candidate and each baseline cost, and how they were trained.
+
+    Columns: model, parameters, macs, images (steps times batch), steps, batch, learning_rate, images_per_second (mean),
+    device.  The baselines' recipe is that of the stored plan, with which they were trained.
+    """
     rows = []
-    for model, part in pd.concat([new, old[old["model"] != suite.candidate]]).groupby("model", sort=False):
-        value = {m: part.loc[part["metric"] == m, "value"].mean() for m in ("parameters", "macs")}
-        recipe = {key: trained[model][key] for key in ("steps", "batch", "learning_rate")}
-        speed = part[part["metric"] == "images_per_second"]
-        devices = sorted({p.removeprefix("device=") for p in speed["protocol"]})
-        rows.append(
-            {"model": model} | value | recipe
-            | {"images": recipe["steps"] * recipe["batch"], "images_per_second": speed["value"].mean(),
-               "device": ", ".join(devices)}
-        )  # fmt: skip
+    for model, part in pd.concat([evidence.new, evidence.old]).groupby("model", sort=False):
+        value = {
+            m: part.loc[part["metric"] == m, "value"].mean()
+            for m in ("parameters", "macs", "images_per_second")
+        }
+        devices = (
+            part.loc[part["metric"] == "images_per_second", "protocol"].str.removeprefix("device=").unique()
+        )
+        how = {key: evidence.trained[model][key] for key in ("steps", "batch", "learning_rate")}
+        images = {"images": how["steps"] * how["batch"]}
+        rows.append({"model": model} | value | images | how | {"device": ", ".join(sorted(devices))})
     return pd.DataFrame(rows)
+
+
+def _notes(evidence: Evidence, costs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Return sentences on the candidate's runs, on what is not matched, and on baselines that are out of date."""
+    notes = []
+    for model, ratios in unmatched(costs, evidence.candidate).items():
+        words = ", ".join(f"{ratio:.3g} times the {word}" for word, ratio in ratios.items())
+        notes.append(f"Not matched with {model}: {evidence.candidate} has {words}.")
+    stale = cells[cells["stale"] != ""]
+    if len(stale):
+        first = stale.iloc[0]
+        notes.append(
+            f"† {len(stale)} of {len(cells)} cells meet a baseline that is out of date with the current code, options or "
+            f"data, the first: {first['metric']} of {first['baseline']} ({first['stale']})."
+        )
+    return notes

@@ -1,16 +1,18 @@
-"""A comparison as readers see it: tables with the verdicts in words, what the networks cost, the picture."""
+"""A comparison as readers see it: verdicts in words, what the networks cost, every cell, the picture."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from bench.compare.compare import budget_table, compare
-from bench.compare.measures import JUDGED
+from bench.compare.compare import UNPROVEN, Comparison, compare
+from bench.compare.gather import Evidence, gather
 from bench.report.table import Table
+from bench.results.measures import Measure
+from bench.results.statistics import NO_DIFFERENCE
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.files import write_text
@@ -21,106 +23,133 @@ def write(suite: Plan) -> Path:
     from bench.compare.picture import draw
     from bench.report.style import save
 
-    table, notes = compare(suite)
+    found = compare(gather(suite))
     stem = paths.compare_stem(suite.suite, suite.candidate)
-    cells = Table(_readable(suite, table), table, _caption(suite, table, notes), columns="lllrlrrlll")
-    costs = Table(*_costs(suite), "What the networks cost, and how they were trained.", columns="lrrrrrrl")
-    write_text(f"{stem}.csv", table.to_csv(index=False))
-    page = [
-        f"# {suite.candidate} against the baselines of suite {suite.suite}", "",
-        *[f"**{note}**\n" for note in notes], "## Verdicts", "", *summary(suite, table), "",
-        "## Cost and budget", "", costs.markdown(), "## Cells", "", cells.markdown(),
-    ]  # fmt: skip
-    write_text(f"{stem}.md", "\n".join(page))
+    cells, costs = tables(found)
+    both = pd.concat([found.pooled, found.cells], ignore_index=True)
+    write_text(f"{stem}.csv", both.drop(columns="judged").to_csv(index=False))
+    write_text(f"{stem}.md", page(found, cells, costs))
     write_text(f"{stem}.tex", cells.latex() + "\n" + costs.latex())
-    save(draw(suite, table), str(paths.compare_figure(suite.suite, suite.candidate)))
+    save(draw(found), str(paths.compare_figure(suite.suite, suite.candidate)))
     return stem
 
 
-def summary(suite: Plan, table: pd.DataFrame) -> list[str]:
-    """Return one line for each metric and baseline: in how many cells (dataset, N) the candidate is what."""
-    lines = []
-    for (metric, baseline), part in table.groupby(["metric", "baseline"], sort=False):
-        counts = Counter(part["verdict"])
-        words = [f"{word} in {counts[word]} of {len(part)} cells" for word in counts]
-        stale = " (stale baseline †)" if (part["stale"] != "").any() else ""
-        lines.append(f"- {JUDGED[metric].name} against {_label(suite, baseline)}{stale}: {', '.join(words)}.")
-    return lines + [
-        f"- **A smaller gap is no merit** against {_label(suite, baseline)} in {count} cells: test PSNR is worse there, "
-        "which can be underfitting."
-        for baseline, count in underfitted(table).items()
+def page(found: Comparison, cells: Table, costs: Table) -> str:
+    """Return the whole page in Markdown: first the pooled answers, then what they are made of."""
+    evidence = found.evidence
+    parts = [
+        f"# {evidence.candidate} against the baselines of suite {evidence.suite.suite}",
+        *_words(evidence),
+        *(f"**{note}**" for note in found.notes),
+        f"## Verdicts\n\nOver all datasets and N together: {_count(found.pooled)} (dataset, shuffle) pairs.",
+        "\n".join(summary(found)),
+        "## Cost and budget",
+        costs.markdown(),
+        "## Cells",
+        cells.markdown(),
     ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def underfitted(table: pd.DataFrame) -> dict[str, int]:
-    """Return baseline -> number of cells in which the gap is better and the test PSNR worse."""
-    words = table.pivot(index=["dataset", "train_size", "baseline"], columns="metric", values="verdict")
-    if not {"psnr_gap", "test_psnr"} <= set(words.columns):
-        return {}
-    found = words[(words["psnr_gap"] == "better") & (words["test_psnr"] == "worse")]
-    return found.groupby("baseline", sort=False).size().to_dict()
+def tables(found: Comparison) -> tuple[Table, Table]:
+    """Return the table of all cells, and that of what the networks cost."""
+    return _cells(found), _costs(found)
 
 
-def _readable(suite: Plan, table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
+def _words(evidence: Evidence) -> Iterator[str]:
+    """Yield what the candidate's runs are called: settled, still learning, overfitted, not fitted."""
+    for (dataset, model, size), word in evidence.words.items():
+        if model == evidence.candidate:
+            yield f"- {evidence.title(dataset)}, N = {size:,}: {evidence.candidate} is **{word}**."
+
+
+def summary(found: Comparison) -> list[str]:
+    """Return one line for each measure and baseline: the pooled answer, and in how many cells it is the same."""
+    evidence, lines = found.evidence, []
+    for measure in evidence.measures:
+        for row in found.pooled[found.pooled["metric"] == measure.key].itertuples():
+            cells = found.cells[
+                (found.cells["metric"] == row.metric) & (found.cells["baseline"] == row.baseline)
+            ]
+            counts = ", ".join(f"{word} in {n}" for word, n in cells["verdict"].value_counts().items())
+            name = evidence.label(row.baseline) + (" †" if row.stale else "")
+            lines.append(
+                f"- {measure.name} against {name}: **{row.verdict}**, {_interval(measure, row)}"
+                f"{_shown(measure, row)}; of {len(cells)} cells {counts}."
+            )
+    return lines
+
+
+def _interval(measure: Measure, row: tuple) -> str:
+    """Return a difference with its interval."""
+    mean = measure.text(row.difference)
+    return mean if math.isnan(row.low) else f"{mean} [{measure.text(row.low)}, {measure.text(row.high)}]"
+
+
+def _shown(measure: Measure, row: tuple) -> str:
+    """Return how small a difference could have been shown, where none was."""
+    known = row.verdict == NO_DIFFERENCE and not math.isnan(row.shown)
+    return f" (one of {measure.text(row.shown, '')} could have been)" if known else ""
+
+
+def _count(table: pd.DataFrame) -> str:
+    low, high = int(table["count"].min()), int(table["count"].max())
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _cells(found: Comparison) -> Table:
+    evidence, table = found.evidence, found.cells
+    known = {measure.key: measure for measure in evidence.measures}
+    rows = [
         {
-            "Dataset": [suite.all_datasets[d].title or d for d in table["dataset"]],
-            "Against": [
-                _label(suite, m) + (" †" if s else "") for m, s in zip(table["baseline"], table["stale"])
-            ],
-            "N": [f"{n:,}" for n in table["train_size"]],
-            "Metric": [JUDGED[m].name for m in table["metric"]],
-            "Candidate": [f"{v:.4g}" for v in table["candidate"]],
-            "Baseline": [f"{v:.4g}" for v in table["stored"]],
-            "Difference": [_signed(v) for v in table["difference"]],
-            "95 % over shuffles": [_interval(r.low, r.high) for r in table.itertuples()],
-            "95 % over images": [_interval(r.image_low, r.image_high) for r in table.itertuples()],
-            "Verdict": table["verdict"],
+            "Dataset": evidence.title(row.dataset),
+            "Against": evidence.label(row.baseline) + (" †" if row.stale else ""),
+            "N": f"{row.train_size:,}",
+            "Measure": known[row.metric].name,
+            "Candidate": f"{row.candidate:.4g}",
+            "Baseline": f"{row.stored:.4g}",
+            "Difference [95 %]": _interval(known[row.metric], row),
+            "Over images": "–"
+            if math.isnan(row.image_low)
+            else f"{known[row.metric].text(row.image_low)} to {known[row.metric].text(row.image_high)}",
+            "Verdict": row.verdict + _shown(known[row.metric], row),
         }
+        for row in table.itertuples()
+    ]
+    return Table(pd.DataFrame(rows), table, _caption(found), columns="lllrlrrlll"[: len(rows[0])])
+
+
+def _caption(found: Comparison) -> str:
+    evidence, cells = found.evidence, found.cells
+    margins = "; ".join(
+        f"{measure.name} {measure.margin.size:.0%}"
+        if measure.is_ratio
+        else f"{measure.name} {measure.margin.size:g}"
+        for measure in evidence.measures
+    )
+    return (
+        f"{evidence.candidate} minus each stored baseline of suite {evidence.suite.suite}, paired over {_count(cells)} "
+        "shuffles of each dataset and N; PSNR gaps and distances as a percentage of the baseline's. Intervals are 95 % "
+        "moderated t intervals: the variance of a cell is averaged with what is usual among the stored baselines, weighing "
+        "as much as two shuffles at most. Verdicts are at 5 % after Holm's correction within a measure, for networks and "
+        f"controls apart. 'Equal': shown to differ by less than a margin ({margins}); 'no difference shown' is not 'equal'. "
+        f"'{UNPROVEN.capitalize()}': a smaller gap is no merit where a network may only fit less. The interval over images "
+        "is for these very networks and says nothing of other seeds."
     )
 
 
-def _costs(suite: Plan) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the budget table as readers see it, and its numbers."""
-    budget = budget_table(suite)
+def _costs(found: Comparison) -> Table:
+    costs = found.costs
     shown = pd.DataFrame(
         {
-            "Model": [_label(suite, m) for m in budget["model"]],
-            "Parameters (M)": [f"{v / 1e6:.3f}" for v in budget["parameters"]],
-            "Multiply-adds (M)": [f"{v / 1e6:.2f}" for v in budget["macs"]],
-            "Steps": [f"{v:,}" for v in budget["steps"]],
-            "Batch": [f"{v:,}" for v in budget["batch"]],
-            "Learning rate": [f"{v:g}" for v in budget["learning_rate"]],
-            "Images/s": ["–" if math.isnan(v) else f"{v:,.0f}" for v in budget["images_per_second"]],
-            "Device": budget["device"],
+            "Model": [found.evidence.label(m) for m in costs["model"]],
+            "Parameters (M)": [f"{v / 1e6:.3f}" for v in costs["parameters"]],
+            "Multiply-adds (M)": [f"{v / 1e6:.2f}" for v in costs["macs"]],
+            "Steps": [f"{v:,}" for v in costs["steps"]],
+            "Batch": [f"{v:,}" for v in costs["batch"]],
+            "Learning rate": [f"{v:g}" for v in costs["learning_rate"]],
+            "Images/s": ["–" if math.isnan(v) else f"{v:,.0f}" for v in costs["images_per_second"]],
+            "Device": costs["device"],
         }
     )
-    return shown, budget
-
-
-def _label(suite: Plan, model: str) -> str:
-    return suite.models[model].label if model in suite.models else model
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3g}".replace("-", "−")
-
-
-def _interval(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{_signed(low)} to {_signed(high)}"
-
-
-def _caption(suite: Plan, table: pd.DataFrame, notes: list[str]) -> str:
-    low, high = table["count"].min(), table["count"].max()
-    shuffles = f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"
-    sizes = sum(note.startswith("Not matched") for note in notes)
-    rest = [note for note in notes if not note.startswith("Not matched")]
-    if sizes:
-        rest.append(f"Size or budget is not matched with {sizes} of the baselines.")
-    return (
-        f"{suite.candidate} against the stored baselines of suite {suite.suite}: paired differences, candidate minus "
-        f"baseline, over {shuffles}; paired t intervals, verdicts at 5 % after Holm's correction over "
-        f"{int(table['p'].notna().sum())} comparisons. The interval over images (of the signed gap, for the gap) is for "
-        "these very networks and says nothing of other seeds. "
-        f"A smaller gap with a smaller test PSNR can be underfitting. {' '.join(rest)}"
-    ).strip()
+    return Table(shown, costs, "What the networks cost, and how they were trained.", columns="lrrrrrrl")

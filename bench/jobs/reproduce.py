@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.results import baselines
+from bench.results import baselines, staleness
 from bench.results.tidy import KEY, METRICS, read_tidy
 from bench.suite import config
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
+from bench.support.files import read_json
 from bench.support.paths import ROOT
-from bench.support.provenance import environment
 
 # Of the clock and the machine, not of the network
 TIMED = ("images_per_second", "peak_memory")
@@ -50,42 +50,38 @@ class Agreement:
         return f"{self.run}: {word}, {self.differing} of {self.rows} rows differ, the most: {self.worst} ({where})"
 
 
-def sample(suite: Plan, count: int, seed: int) -> list[str]:
-    """Draw baseline runs all of whose measurements the present code should give again.
+def sample(suite: Plan, count: int, seed: int, changed: bool = False) -> list[str]:
+    """Draw stored runs at random: those that are current, or, for ``changed``, those that are not.
 
     Raises BenchError where there is none.
     """
-    status = baselines.status(suite, local_data=False)
-    runs = list(baselines.stored(suite.suite)["runs"])
-    fresh = [
-        r for r in runs if all(word == baselines.CURRENT for (run, _), word in status.items() if run == r)
-    ]
-    if not fresh:
+    status = staleness.status(suite, local_data=False)
+    stale = {run for (run, _), why in status.items() if why}
+    known = [run for run in baselines.stored(suite.suite)["runs"] if run in suite.runs]
+    wanted = [run for run in known if (run in stale) == changed]
+    if not wanted:
+        how = "current" if changed else "out of date; run the suite and promote it again"
         raise BenchError(
-            f"All stored baselines of suite {suite.suite!r} are stale; run the suite and promote it again "
-            f"(`bench baselines verify --suite {suite.suite}` says why)."
+            f"All stored baselines of suite {suite.suite!r} are {how} (`bench baselines verify --suite {suite.suite}`)."
         )
-    if len(fresh) < len(runs):
-        say(f"{len(runs) - len(fresh)} of {len(runs)} runs are stale and are left out")
-    return sorted(random.Random(seed).sample(fresh, min(count, len(fresh))))
+    if len(wanted) < len(known):
+        left = "current" if changed else "out of date"
+        say(f"{len(known) - len(wanted)} of {len(known)} runs are {left} and are left out")
+    return sorted(random.Random(seed).sample(wanted, min(count, len(wanted))))
 
 
 def reproduce(suite: Plan, runs: list[str], device: str | None = None) -> list[Agreement]:
-    """Run these baseline runs again in a temporary folder and compare every row; raises BenchError where one fails."""
+    """Run these stored runs again in a temporary folder and compare every row; raises BenchError where one fails."""
     record, old = baselines.stored(suite.suite), read_tidy(paths.baseline_table(suite.suite))
+    names, found = baselines.run_names(old), []
     with tempfile.TemporaryDirectory(prefix="bench-reproduce-") as folder:
         place = _Place(Path(folder), device)
-        found = []
         for run in runs:
             place.make(suite, run)
-            new = place.measured(suite, run)
-            spec = suite.run(run)
-            same = old[
-                (old["dataset"] == spec.dataset) & (old["model"] == spec.model.name)
-                & (old["train_size"] == spec.train_size) & (old["shuffle"] == spec.shuffle) & (old["recipe"] == spec.recipe)
-            ]  # fmt: skip
-            here = environment(_device_of(place.run_folder(suite, run)))
-            found.append(agreement(run, same, new, _same_kind(record, run, here)))
+            new = read_tidy(place.folder / paths.measured_files(suite.suite, run)[0])
+            made = record["environments"][record["runs"][run]["train"]["environment"]]
+            same_kind = all(made.get(key) == value for key, value in place.kind(suite, run).items())
+            found.append(agreement(run, old[names == run], new, same_kind))
             say(str(found[-1]))
     return found
 
@@ -130,23 +126,10 @@ class _Place:
         self.bench("train", run, "--suite", suite.suite, *on)
         self.bench("measure", "all", run, "--suite", suite.suite, *on)
 
-    def run_folder(self, suite: Plan, run: str) -> Path:
-        return self.folder / paths.run_folder(suite.suite, run)
-
-    def measured(self, suite: Plan, run: str) -> pd.DataFrame:
-        """Return the run's rows."""
-        return read_tidy(self.folder / paths.measured_files(suite.suite, run)[0])
-
-
-def _device_of(folder: Path) -> str:
-    from bench.support.files import read_json
-
-    return "cpu" if read_json(folder / "run.json")["provenance"]["device"] == "cpu" else "cuda"
-
-
-def _same_kind(record: dict, run: str, here: dict) -> bool:
-    made = record["environments"][record["runs"][run]["train"]["environment"]]
-    return all(made.get(key) == here[key] for key in SAME_KIND)
+    def kind(self, suite: Plan, run: str) -> dict:
+        """Return what makes the machine that trained a run here one of its kind."""
+        record = read_json(self.folder / paths.run_folder(suite.suite, run) / "run.json")
+        return {key: record["provenance"][key] for key in SAME_KIND}
 
 
 def agreement(run: str, old: pd.DataFrame, new: pd.DataFrame, same_kind: bool) -> Agreement:

@@ -224,6 +224,15 @@ class Context:
         found = rows.loc[same & (rows["recipe"] == recipe), "value"]
         return float(found.iloc[0]) if len(found) else math.nan
 
+    def stale(self, measures: tuple[str, ...]) -> str:
+        """Return a sentence for the caption where stored measurements are out of date; '' for those made here."""
+        if not self.from_baseline or not measures:
+            return ""
+        from bench.results import staleness
+
+        shown = {run["name"] for run in self.plan["runs"] if self.wanted(run)}
+        return staleness.note(self.suite, shown, measures)
+
     @property
     def scope(self) -> str:
         """Return one sentence on the runs: steps, shuffles, EMA."""

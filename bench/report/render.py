@@ -8,7 +8,6 @@ from pathlib import Path
 from bench.report.context import Context
 from bench.report.html import restructured
 from bench.report.items import ITEMS
-from bench.report.staleness import stale_note
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
@@ -39,7 +38,7 @@ def render(name: str, suite: str, kind: str) -> Path:
         caption += f" The paper's own shows {item.counterpart}."
     if item.measures:
         caption += context.missing(item.measures[0])
-    caption += stale_note(context, item)
+    caption += context.stale(item.measures)
     if kind == "table":
         table.caption = caption
         table.write(str(stem))

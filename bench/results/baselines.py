@@ -1,101 +1,153 @@
 """Stored baselines: the measurements of a suite that are committed, with the provenance of every row. Torch-free.
 
-``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv.gz``, ``provenance.json`` and, for the pictures,
-``arrays/RUN/METRIC.npz``.  Of a dataset that may not be passed on, numbers and attention maps are kept, and nothing
-that shows its images.
+``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv.gz``, ``provenance.json``, ``priors.json`` (of the variances
+of differences) and, for the pictures, ``arrays/RUN/METRIC.npz``.  Of a dataset that may not be passed on, numbers and
+attention maps are kept, and nothing that shows its images.
 """
 
 from __future__ import annotations
 
+import gzip
+import itertools
+import shutil
 import tempfile
-from collections.abc import Container, Iterable
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from bench.results.measures import controls, measures
+from bench.results.statistics import Prior, fit_prior
 from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import trained_spec
 from bench.suite.plan import Plan
-from bench.support import paths
+from bench.support import git, paths
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, read_json, write_json
-from bench.support.options import to_dict
-from bench.support.provenance import environment
 from bench.training.options import recipe
 
-PICTURES = (
-    "images",
-    "noisy",
-    "eigenvectors",
-    "samples",
-    "nearest",
-)  # arrays that show images, by the start of a key
+# Arrays that show images, by the start of their name
+PICTURES = ("images", "noisy", "eigenvectors", "samples", "nearest")
 SAMPLES = 16  # generated images that are kept of a run
 
 
-def promote(suite: Plan) -> Path:
-    """Copy the measurements of a whole suite into its baselines; return their folder.
+def promote(suite: Plan) -> list[str]:
+    """Store the measurements of the suite's finished runs as baselines; return the runs that are not stored yet.
 
-    Raises BenchError where a measurement is missing, was made by uncommitted code, or does not say what made it;
-    the baselines that were there stay as they were.
+    Runs that are stored already and are not finished here stay as they are.  Raises BenchError where no run is finished,
+    or one was made by uncommitted code, with other options than the suite's, or of other data than what stays; the
+    baselines that were there are then untouched.
     """
     target = paths.baselines_folder(suite.suite)
+    finished = [run for run in suite.runs if all(file.exists() for file in _files(suite.suite, run))]
+    before = (
+        stored(suite.suite) if (target / "provenance.json").exists() else {"runs": {}, "environments": []}
+    )
+    kept = {run: made for run, made in before["runs"].items() if run in suite.runs and run not in finished}
+    if not finished:
+        raise BenchError(
+            f"No run of suite {suite.suite!r} is finished in this folder; `bench runs` says how far they are."
+        )
+    places = _Places(before["environments"] if kept else [])
+    records, tables = dict(kept), _kept_rows(suite.suite, kept)
+    for run in finished:
+        records[run], tables[run] = _record(suite, run, places)
+    _check_data(suite, records)
+    order = [run for run in suite.runs if run in records]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{suite.suite}.") as name:
         new = Path(name) / suite.suite
-        records, tables, places = {}, [], _Places()
-        for run in suite.runs:
-            records[run], table = _record(suite, run, places)
-            tables.append(table)
-            _keep_arrays(suite, run, new / "arrays" / run)
-        table = pd.concat(tables, ignore_index=True)
-        file = new / paths.baseline_table(suite.suite).name
-        with atomic(file) as temporary:  # no time stamp: the same numbers are the same bytes
-            table.to_csv(temporary, index=False, compression={"method": "gzip", "mtime": 0})
-        read_tidy(file)
-        write_json(new / "plan.json", suite.summary())
-        write_json(new / "provenance.json", {"environments": places.environments, "runs": records})
+        for run in order:
+            if run in finished:
+                _keep_arrays(suite, run, new / "arrays" / run)
+            elif (arrays := paths.baseline_arrays(suite.suite, run)).exists():
+                shutil.copytree(arrays, new / "arrays" / run)
+        table = pd.concat([tables[run] for run in order], ignore_index=True)
+        _write_table(table, new / paths.baseline_table(suite.suite).name)
+        summary = suite.summary()
+        write_json(
+            new / "plan.json", summary | {"runs": [r for r in summary["runs"] if r["name"] in records]}
+        )
+        accepted = {"accepted": before["accepted"]} if kept and "accepted" in before else {}
+        record = {
+            "environments": places.environments,
+            "runs": {run: records[run] for run in order},
+        } | accepted
+        write_json(new / "provenance.json", record)
+        write_json(new / "priors.json", _fit_priors(table))
         if target.exists():
             target.rename(Path(name) / "before")
         new.rename(target)
-    return target
+    return [run for run in suite.runs if run not in records]
+
+
+def _files(suite: str, run: str) -> tuple[Path, ...]:
+    return paths.run_folder(suite, run) / "run.json", *paths.measured_files(suite, run)
+
+
+def _kept_rows(suite: str, kept: dict) -> dict[str, pd.DataFrame]:
+    """Return the stored rows of each run that stays."""
+    if not kept:
+        return {}
+    table = read_tidy(paths.baseline_table(suite))
+    names = run_names(table)
+    return {run: table[names == run] for run in kept}
+
+
+def run_names(table: pd.DataFrame) -> pd.Series:
+    """Return the run of each row of a tidy table."""
+    size, shuffle, recipe = table["train_size"].astype(str), table["shuffle"].astype(str), table["recipe"]
+    name = table["dataset"] + "." + table["model"] + ".n" + size + ".s" + shuffle
+    return name.where(recipe == "", name + "." + recipe)
+
+
+def _check_data(suite: Plan, records: dict) -> None:
+    """Refuse runs of one dataset that were made of several versions of it."""
+    versions: dict[str, str] = {}
+    for run, made in records.items():
+        dataset = suite.run(run).dataset
+        if versions.setdefault(dataset, made["data"]) != made["data"]:
+            raise BenchError(
+                f"Stored runs of {dataset} are of another version of it than those finished here ({run}); finish all runs "
+                f"of {dataset}, or delete {paths.baselines_folder(suite.suite)}, and promote again."
+            )
 
 
 def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]:
     """Return the provenance of one run, and its rows."""
-    folder = paths.run_folder(suite.suite, run)
-    trained = read_json(folder / "run.json")
+    trained_file, table_file, made_file = _files(suite.suite, run)
+    trained, table, made = read_json(trained_file), read_tidy(table_file), read_json(made_file)
+    again = f"run it again with `bench train {run} --suite {suite.suite}`"
     if digest(recipe(trained_spec(trained))) != suite.recipe(run):
         raise BenchError(
-            f"{folder / 'run.json'} was trained with other options than suite {suite.suite!r} has now; run the suite again."
+            f"{trained_file} was trained with other options than suite {suite.suite!r} has now; {again}."
         )
+    if unknown := git.uncommitted(filter(None, [suite.run(run).model.file])):
+        raise BenchError(
+            f"{run}: the model's file {unknown[0]} is not committed in this project; commit it, and {again}."
+        )
+    code = trained["code"]["fingerprint"]
     record = {
         "recipe": suite.recipe(run),
         "data": trained["data"]["sha256"],
         "seconds": trained["result"]["seconds"],
-        "train": {
-            "code": trained["code"]["fingerprint"],
-            **places.add(
-                folder / "run.json", trained, trained["code"]["fingerprint"] == suite.code("train", run)
-            ),
-        },
+        "train": {"code": code, **places.add(trained_file, trained, code == suite.code("train", run))},
         "metrics": {},
     }
-    file, made = paths.measured_files(suite.suite, run)
-    table, records = read_tidy(file), read_json(made)
     for metric in suite.metrics(run):
-        if metric not in records:
-            raise BenchError(f"{made} lacks {metric}; measure it with `bench measure all {run}`.")
-        depends = records[metric]["depends"]
-        place = places.add(made, records[metric], depends["code"] == suite.codes(metric, run))
+        if metric not in made:
+            raise BenchError(
+                f"{made_file} lacks {metric}; `bench measure all {run} --suite {suite.suite}` adds it."
+            )
+        depends = made[metric]["depends"]
+        place = places.add(made_file, made[metric], depends["code"] == suite.codes(metric, run))
         record["metrics"][metric] = {"code": depends["code"], "options": depends["options"], **place}
-    known = {digest(made["code"]) for made in record["metrics"].values()}
-    if not set(table["code"]) <= known:
+    if not set(table["code"]) <= {digest(one["code"]) for one in record["metrics"].values()}:
         raise BenchError(
-            f"{file} was not made by what {made} says; measure again with `bench measure all {run}`."
+            f"{table_file} was not made by what {made_file.name} says; measure again with "
+            f"`bench measure all {run} --suite {suite.suite}`."
         )
     return record, table[COLUMNS]
 
@@ -103,26 +155,33 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
 class _Places:
     """Where and when measurements were made; each environment is kept once."""
 
-    def __init__(self) -> None:
-        self.environments: list[dict] = []
+    def __init__(self, environments: list[dict]) -> None:
+        self.environments = list(environments)
+        self._known: dict[str, bool] = {}
 
     @cached_property
     def _here(self) -> dict:
-        return environment()["git"]
+        return git.state()
 
     def add(self, file: Path, made: dict, same_code: bool) -> dict:
         """Return date and environment (an index) of a record.
 
         A machine without git knows no commit: the code was committed where its fingerprint is that of the commit here.
-        Raises BenchError where the code was not committed.
+        Raises BenchError where no commit of this repository holds the code.
         """
         found = dict(made.get("provenance") or {})
-        git = found.get("git") or {}
-        if git and git.get("commit") is None and same_code:
-            found["git"] = git = self._here | {"found_by": "fingerprint"}
-        if not git.get("commit") or git.get("dirty") is not False:
+        place = found.get("git") or {}
+        if place and place.get("commit") is None and same_code:
+            found["git"] = place = self._here | {"found_by": "fingerprint"}
+        if not place.get("commit") or place.get("dirty") is not False:
+            reason = f" ({place['reason']})" if place.get("reason") else ""
             raise BenchError(
-                f"{file} was made by uncommitted code; commit bench/, delete the file and run the suite again."
+                f"{file} was made by uncommitted code{reason}; commit bench/, delete the file and run the suite again."
+            )
+        if not self._known.setdefault(place["commit"], git.holds(place["commit"])):
+            raise BenchError(
+                f"{file} was made by commit {place['commit'][:9]}, which this repository does not have; fetch it, or run "
+                "the suite again."
             )
         date = found.pop("date")
         for private in ("host", "slurm", "job"):
@@ -136,22 +195,64 @@ def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
     folder, spec = paths.arrays_folder(suite.suite, run), suite.run(run)
     free = suite.all_datasets[spec.dataset].redistribute
     first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
-    for metric in suite.metrics(run):
-        if not (folder / f"{metric}.npz").exists() or (metric != "psnr" and spec.shuffle != first):
+    for file in sorted(folder.glob("*.npz")):
+        if file.stem != "psnr" and spec.shuffle != first:
             continue  # pictures show the first shuffle; intervals need the images of all
-        with np.load(folder / f"{metric}.npz", allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file if free or not _shows_images(key, file[key])}
+        with np.load(file, allow_pickle=False) as opened:
+            arrays = {key: opened[key] for key in opened if free or not _shows_images(key, opened[key])}
         if "samples" in arrays:
             arrays["samples"] = arrays["samples"][:SAMPLES]
         if "maps" in arrays:  # the largest arrays; shown as colours, for which half precision is plenty
             arrays["maps"] = arrays["maps"].astype(np.float16)
         if arrays:
-            save_arrays(out / f"{metric}.npz", **arrays)
+            save_arrays(out / file.name, **arrays)
 
 
 def _shows_images(key: str, array: np.ndarray) -> bool:
     """Whether an array shows images: by its name, or as it is stored as pixels."""
     return key.startswith(PICTURES) or array.dtype == np.uint8
+
+
+def _write_table(table: pd.DataFrame, file: Path) -> None:
+    # without time and name of the file: the same numbers are the same bytes
+    with atomic(file) as temporary:
+        temporary.write_bytes(gzip.compress(table.to_csv(index=False).encode(), mtime=0))
+    read_tidy(file)
+
+
+def _fit_priors(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
+    """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
+    untrained, found = controls(table), {}
+    for measure in measures(table):
+        values = measure.values(table)
+        values = values[~values["model"].isin(untrained)]
+        for size, part in values.groupby("train_size"):
+            spread = [pair for _, one in part.groupby("dataset") for pair in _variances(measure, one)]
+            if prior := fit_prior(*zip(*spread)) if spread else None:
+                numbers = {"freedom": min(float(prior.freedom), 1e6), "variance": float(prior.variance)}
+                found.setdefault(measure.key, {})[str(size)] = numbers | {"variances": len(spread)}
+    return found
+
+
+def _variances(measure, values: pd.DataFrame) -> list[tuple[float, int]]:
+    """Return (variance, degrees of freedom) of the differences of each two networks over shuffles, where it is not 0."""
+    wide = values.pivot_table(index="shuffle", columns="model", values="value")
+    wide = measure.scale(wide.loc[:, wide.mean() >= measure.margin.floor])
+    pairs = ((wide[one] - wide[two]).dropna() for one, two in itertools.combinations(wide, 2))
+    return [(pair.var(), len(pair) - 1) for pair in pairs if len(pair) > 1 and pair.var() > 0]
+
+
+def priors(suite: str) -> dict[str, dict[int, Prior]]:
+    """Return the stored priors, measure -> N -> prior; raises BenchError where there are none."""
+    file = paths.baselines_folder(suite) / "priors.json"
+    if not file.exists():
+        raise BenchError(
+            f"{file} does not exist; restore it, or store the baselines again with `bench baselines promote`."
+        )
+    return {
+        measure: {int(size): Prior(prior["freedom"], prior["variance"]) for size, prior in sizes.items()}
+        for measure, sizes in read_json(file).items()
+    }
 
 
 def stored(suite: str) -> dict:
@@ -167,73 +268,23 @@ def stored(suite: str) -> dict:
     return read_json(file)
 
 
-CURRENT = "current"
-
-
-def status(
-    suite: Plan, local_data: bool = True, runs: Container[str] | None = None
-) -> dict[tuple[str, str], str]:
-    """Return (run, metric) -> 'current', or 'stale: WHY' where code, options or data would now give another number.
-
-    ``local_data=False`` leaves out whether the datasets built in this folder are of another version; ``runs`` are those
-    asked for, all by default.
-    """
-    found = {}
-    for run, record in stored(suite.suite)["runs"].items():
-        if runs is not None and run not in runs:
-            continue
-        for metric, made in record["metrics"].items():
-            why = (
-                _reasons(suite, run, metric, record, made, local_data)
-                if run in suite.runs
-                else ["not in the suite"]
-            )
-            found[run, metric] = f"stale: {', '.join(why)}" if why else CURRENT
-    return found
-
-
-def reasons(status: dict[tuple[str, str], str], runs: Iterable[str], metric: str) -> str:
-    """Return why the first stale one of these runs' measurements is stale, or an empty string."""
-    found = (status.get((run, metric), CURRENT) for run in runs)
-    return next((word.removeprefix("stale: ") for word in found if word != CURRENT), "")
-
-
-def _reasons(suite: Plan, run: str, metric: str, record: dict, made: dict, local_data: bool) -> list[str]:
-    spec = suite.run(run)
-    found = []
-    if record["recipe"] != suite.recipe(run):
-        found.append("training options changed")
-    wanted = getattr(spec.measure, metric, None)
-    if digest(to_dict(wanted) if wanted else None) != digest(made["options"]):
-        found.append(f"{metric} options changed" if wanted else "no longer measured")
-    now = suite.codes(metric, run)
-    changed = [rule for rule in now if now[rule] != made["code"].get(rule)]
-    found += [f"code of {rule} changed" for rule in changed]
-    manifest = paths.dataset_folder(spec.dataset) / "manifest.json"
-    if local_data and manifest.exists() and read_json(manifest)["sha256"] != record["data"]:
-        found.append(f"{spec.dataset} is another version here")
-    return found
-
-
 def difference(suite: str) -> pd.DataFrame:
     """Compare ``results/SUITE/tidy.csv`` with the baselines: per metric the rows on either side and the largest change."""
     stored(suite)
     old, new = (read_tidy(f) for f in (paths.baseline_table(suite), paths.tidy_file(suite)))
     both = old.merge(new, on=KEY, how="outer", suffixes=("_old", "_new"), indicator=True)
-    both["change"] = (both["value_new"] - both["value_old"]).abs()
-    rows = [
-        {
-            "metric": metric,
-            "both": int((part["_merge"] == "both").sum()),
-            "baseline_only": int((part["_merge"] == "left_only").sum()),
-            "results_only": int((part["_merge"] == "right_only").sum()),
-            "largest_change": part["change"].max(),
-            "where": _where(part.loc[part["change"].idxmax()]) if part["change"].notna().any() else "",
-        }
-        for metric, part in both.groupby("metric", sort=False)
-    ]
+    both = both.assign(change=(both["value_new"] - both["value_old"]).abs(), run=run_names(both))
+    rows = []
+    for metric, part in both.groupby("metric", sort=False):
+        sides = part["_merge"].value_counts()
+        largest = part["change"].idxmax() if part["change"].notna().any() else None
+        rows.append(
+            {
+                "metric": metric,
+                **{name: int(sides[side]) for name, side in (("both", "both"), ("baseline_only", "left_only"),
+                                                             ("results_only", "right_only"))},
+                "largest_change": part["change"].max(),
+                "where": "" if largest is None else part.loc[largest, "run"],
+            }
+        )  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _where(row: pd.Series) -> str:
-    return f"{row['dataset']}.{row['model']}.n{row['train_size']}.s{row['shuffle']}"

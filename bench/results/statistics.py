@@ -144,24 +144,16 @@ def replicates(table: pd.DataFrame) -> np.ndarray:
     return table.groupby(["dataset", "shuffle"], sort=True)["value"].mean().to_numpy()
 
 
-def by_image(values: np.ndarray, size: int) -> np.ndarray:
-    """Return one value for each image, (min(N, K),), of K ``values`` on ``size`` = N images that repeat with fresh noise."""
-    return np.array([values[first::size].mean() for first in range(min(size, len(values)))])
+def nested_interval(parts: Sequence[np.ndarray]) -> Interval:
+    """Return the mean over shuffles of means over images, with the t interval from the spread inside each shuffle.
 
-
-def nested_interval(parts: Sequence[Sequence[np.ndarray]]) -> Interval:
-    """Return the mean of sums of independent means, with the t interval from the spread inside each sample.
-
-    ``parts`` holds one entry for each shuffle: the samples (one difference per image) whose means add up to that
-    shuffle's difference.  The interval says how far other images could move the mean with these very networks; it
-    says nothing of other seeds.  The degrees of freedom are those of the smallest sample.
+    ``parts`` holds one difference per image for each shuffle.  The interval says how far other images could move the mean
+    with these very networks; it says nothing of other seeds.
     """
-    mean = float(np.mean([sum(float(s.mean()) for s in samples) for samples in parts]))
-    everything = [np.asarray(s, dtype=float) for samples in parts for s in samples]
-    smallest = min(len(s) for s in everything)
+    mean, smallest = float(np.mean([part.mean() for part in parts])), min(map(len, parts))
     if smallest < 2:
         return Interval(mean, math.nan, math.nan, smallest)
-    error = math.sqrt(sum(float(s.var(ddof=1)) / len(s) for s in everything)) / len(parts)
+    error = math.sqrt(sum(float(part.var(ddof=1)) / len(part) for part in parts)) / len(parts)
     return Interval(mean, error, smallest - 1.0, smallest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -13,11 +14,13 @@ from stored import MODEL, candidate, finish
 
 from bench.cli import main
 from bench.compare import pages
-from bench.compare.compare import candidate_runs, compare
+from bench.compare.compare import UNPROVEN, compare
+from bench.compare.gather import candidate_runs, gather
+from bench.compare.picture import draw
 from bench.report.context import Context
 from bench.report.items import ITEMS
-from bench.report.staleness import stale_note
 from bench.results import baselines
+from bench.results.measures import GAP, TEST
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -40,20 +43,33 @@ def test_candidate_runs_are_the_grid_of_the_suite(suite, monkeypatch, tmp_path):
     assert run.model.file == "my_model.py" and run.model.options == {"width": 4}
 
 
-def test_paired_differences_and_verdicts(suite, monkeypatch, tmp_path):
-    table, notes = compare(compared(suite, monkeypatch, tmp_path))
-    cell = table[(table["baseline"] == "unet-t16") & (table["train_size"] == 10)].set_index("metric")
-    gap = cell.loc["psnr_gap"]
-    assert gap["difference"] == pytest.approx(-1.5 + 0.01)
-    assert gap["low"] < -1.49 < gap["high"] < 0 and gap["image_low"] < -1.48 and gap["image_high"] < 0
-    assert gap["verdict"] == "better" and gap["count"] == 3
-    assert cell.loc["test_psnr", "verdict"] == "no difference shown"
-    assert math.isnan(cell.loc["frechet", "image_low"]) and cell.loc["frechet", "verdict"] == "better"
+def test_first_the_pooled_answer_then_the_cells(suite, monkeypatch, tmp_path):
+    found = compare(gather(compared(suite, monkeypatch, tmp_path)))
+    pooled = found.pooled.set_index(["metric", "baseline"])
+    gap = pooled.loc[GAP, "unet-t16"]
+    assert gap["count"] == 3 and gap["verdict"] == "better"  # three shuffles of one dataset, N averaged
+    ratios = [math.log((0.5 + 0.02 * s) / (2 + 0.01 * s)) for s in range(3)]
+    assert gap["difference"] == pytest.approx(sum(ratios) / 3)
+    assert pooled.loc[TEST, "unet-t16"]["verdict"] == "equal"
+    cells = found.cells[(found.cells["baseline"] == "unet-t16") & (found.cells["train_size"] == 10)]
+    cells = cells.set_index("metric")
+    assert cells.loc[GAP, "difference"] == pytest.approx(sum(ratios) / 3)
+    assert cells.loc[GAP, "low"] < cells.loc[GAP, "difference"] < cells.loc[GAP, "high"] < 0
+    assert cells.loc[GAP, "verdict"] == "better" and math.isnan(cells.loc[GAP, "image_low"])
+    assert cells.loc[TEST, "image_low"] <= 0 <= cells.loc[TEST, "image_high"]
     # the features' share ties, the pixels' differs; they are never averaged
-    assert cell.loc["copies_pixels", "difference"] == pytest.approx(-0.149)
-    assert cell.loc["copies_features", "verdict"] == "no difference shown"
-    assert cell.loc["locality", "verdict"] == "more local"
-    assert len(table) == 2 * 2 * 6 and notes == [] and set(table["stale"]) == {""}
+    assert cells.loc["memorized_share:pixels", "difference"] == pytest.approx(-0.149)
+    assert cells.loc["memorized_share:random-conv", "verdict"] == "equal"
+    assert cells.loc["attention_distance", "verdict"] == "lower"
+    assert found.notes == [] and set(found.cells["stale"]) == {""}
+
+
+def test_a_gap_near_zero_is_not_judged(suite, monkeypatch, tmp_path):
+    for name, run in suite.runs.items():
+        finish(suite, name, gap=0.01 if run.model.name == "unet-t16" else 1.0)
+    found = compare(gather(compared(suite, monkeypatch, tmp_path)))
+    words = found.cells[found.cells["metric"] == GAP].groupby("baseline")["verdict"].unique()
+    assert words["unet-t16"] == ["not judged"] and words["dit-t16"] == ["better"]
 
 
 def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypatch, tmp_path):
@@ -61,70 +77,110 @@ def test_one_shuffle_has_an_interval_over_images_and_no_verdict(suite, monkeypat
     for name in [n for n in with_candidate.runs if n.endswith(("s1", "s2"))]:
         if ".mine." in name:
             del with_candidate.runs[name]
-    table, _ = compare(with_candidate)
-    gaps = table[table["metric"] == "psnr_gap"]
-    assert set(gaps["verdict"]) == {"too few shuffles"} and gaps["low"].isna().all()
-    assert (gaps["image_low"] <= gaps["difference"] + 1e-9).all()
+    cells = compare(gather(with_candidate)).cells
+    assert set(cells["verdict"]) == {"too few shuffles"} and cells["low"].isna().all()
+    tests = cells[cells["metric"] == TEST]
+    assert (tests["image_low"] <= tests["difference"] + 1e-9).all()
+    assert "too few shuffles" in pages.write(with_candidate).with_suffix(".md").read_text()
 
 
 def test_notes_on_what_is_not_matched(suite, monkeypatch, tmp_path):
-    _, notes = compare(compared(suite, monkeypatch, tmp_path, training={"steps": 50}))
-    assert "Not matched with dit-t16: mine has 0.5 times the training images." in notes
+    found = compare(gather(compared(suite, monkeypatch, tmp_path, training={"steps": 50})))
+    assert "Not matched with dit-t16: mine has 0.5 times the training images." in found.notes
 
 
-def test_a_smaller_gap_of_an_underfitted_network_is_no_merit(suite, monkeypatch, tmp_path):
+def test_a_smaller_gap_is_no_merit_where_test_psnr_may_be_lower(suite, monkeypatch, tmp_path):
     found = compared(suite, monkeypatch, tmp_path)
     for name in candidate_runs(found):
-        finish(found, name, 0.1, test=15.0 + 0.01 * found.run(name).shuffle)
-    table, _ = compare(found)
-    assert pages.underfitted(table) == {"dit-t16": 2, "unet-t16": 2}
-    assert "- **A smaller gap is no merit** against UNet in 2 cells" in "\n".join(pages.summary(found, table))
+        finish(found, name, 0.1, test=19.85 + 0.15 * (found.run(name).shuffle - 1))  # not shown to be worse
+    comparison = compare(gather(found))
+    assert set(comparison.pooled.loc[comparison.pooled["metric"] == GAP, "verdict"]) == {UNPROVEN}
+    assert set(comparison.pooled.loc[comparison.pooled["metric"] == TEST, "verdict"]) == {
+        "no difference shown"
+    }
+    assert f"- PSNR gap (dB) against UNet: **{UNPROVEN}**, −9" in "\n".join(pages.summary(comparison))
+
+
+@pytest.mark.parametrize("word", ["not fitted", "still learning"])
+def test_what_is_not_fitted_or_still_learning_stands_on_no_better_side(suite, monkeypatch, tmp_path, word):
+    evidence = gather(compared(suite, monkeypatch, tmp_path))
+    mine = dataclasses.replace(evidence, words={("disks-8", "mine", 10): word})
+    found = compare(mine)
+    gaps = found.cells[found.cells["metric"] == GAP].set_index(["baseline", "train_size"])["verdict"]
+    assert gaps["unet-t16", 10] == f"not ranked: {word}" and gaps["unet-t16", 100] == "better"
+    assert f"mine is **{word}**" in pages.page(found, *pages.tables(found))
+    theirs = dataclasses.replace(evidence, words={("disks-8", "unet-t16", 10): word})
+    gaps = compare(theirs).cells.query(f"metric == '{GAP}'").set_index(["baseline", "train_size"])["verdict"]
+    assert gaps["unet-t16", 10] == "better"  # that side is the candidate's
+    assert "left out: the better side is not fitted" in drawn(found)
+
+
+def drawn(found) -> str:
+    return draw(found).get_supxlabel()
+
+
+def test_the_picture_says_who_is_compared_and_which_interval_is_drawn(suite, monkeypatch, tmp_path):
+    figure = draw(compare(gather(compared(suite, monkeypatch, tmp_path))))
+    assert figure.get_suptitle() == "mine minus each baseline, 95 % moderated t interval over shuffles"
+    assert figure.get_supxlabel() == "filled: decided after correction"
+    assert [ax.get_xlabel() for ax in figure.axes[:3]] == ["better →", "← better", "← lower"]
 
 
 def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):
     found = compared(suite, monkeypatch, tmp_path)
-    file = paths.baselines_folder("grid") / "provenance.json"
-    record = json.loads(file.read_text())
-    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["psnr"]["code"]["train"] = "older"
-    file.write_text(json.dumps(record))
-    table, notes = compare(found)
-    stale = table[table["stale"] != ""]
-    assert len(stale) == 2 and set(stale["metric"]) == {"psnr_gap", "test_psnr"}
+    make_stale("disks-8.unet-t16.n10.s1", "psnr")
+    comparison = compare(gather(found))
+    stale = comparison.cells[comparison.cells["stale"] != ""]
+    assert len(stale) == 2 and set(stale["metric"]) == {GAP, TEST}
     assert set(stale["baseline"]) == {"unet-t16"} and set(stale["train_size"]) == {10}
-    assert notes[0].startswith("† 2 of 24 cells meet a stale baseline")
+    assert comparison.notes[0].startswith("† 2 of 24 cells meet a baseline that is out of date")
     text = pages.write(found).with_suffix(".md").read_text()
     assert "| Disks | UNet † | 10 | PSNR gap (dB)" in text
-    assert "- PSNR gap (dB) against UNet (stale baseline †): better in 2 of 2 cells." in text
+    assert "- PSNR gap (dB) against UNet †: **better**, −74.1 % [" in text
+
+
+def make_stale(run: str, *metrics: str) -> None:
+    file = paths.baselines_folder("grid") / "provenance.json"
+    record = json.loads(file.read_text())
+    for metric in metrics:
+        record["runs"][run]["metrics"][metric]["code"]["train"] = "older"
+    file.write_text(json.dumps(record))
 
 
 def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path, capsys):
     baselines.promote(suite)
     shutil.rmtree(paths.suite_folder("grid"))
-    context, item = Context("grid", "fig2"), ITEMS["fig2"]
-    assert context.from_baseline and stale_note(context, item) == ""
-    file = paths.baselines_folder("grid") / "provenance.json"
-    record = json.loads(file.read_text())
-    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["psnr"]["code"]["train"] = "older"
-    record["runs"]["disks-8.unet-t16.n10.s1"]["metrics"]["cost"]["code"]["train"] = (
-        "older"  # not shown in fig2
-    )
-    file.write_text(json.dumps(record))
-    assert "STALE: 1 of 12 stored measurements" in stale_note(context, item)
+    context, measures = Context("grid", "fig2"), ITEMS["fig2"].measures
+    assert context.from_baseline and context.stale(measures) == ""
+    make_stale("disks-8.unet-t16.n10.s1", "psnr", "cost")  # cost is not shown in fig2
+    assert "STALE: 1 of 12 stored measurements" in context.stale(measures)
     assert main(["claims", "--suite", "grid"]) == 0
     assert "STALE: 2 of 60 stored measurements" in capsys.readouterr().err
-    file.unlink()
-    assert "cannot be said: Suite 'grid' has no stored baselines" in stale_note(context, item)
+    (paths.baselines_folder("grid") / "provenance.json").unlink()
+    assert "is unknown: Suite 'grid' has no stored baselines" in context.stale(measures)
 
 
 def test_command_writes_tables_and_figure(suite, monkeypatch, tmp_path, capsys):
     compared(suite, monkeypatch, tmp_path)
     assert main(["compare", "--suite", "grid"]) == 0
     text = capsys.readouterr().out
-    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −1.49 |" in text
-    assert "- PSNR gap (dB) against UNet: better in 2 of 2 cells." in text and "## Cost and budget" in text
+    assert "Over all datasets and N together: 3 (dataset, shuffle) pairs." in text
+    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −74.1 % [" in text
+    assert "; of 2 cells better in 2." in text and "## Cost and budget" in text
     for name in ("mine.csv", "mine.md", "mine.tex"):
         assert (tmp_path / "results/grid/compare" / name).stat().st_size > 0
     assert (tmp_path / "figures/grid/compare-mine.pdf").exists()
+
+
+def test_a_candidate_that_is_not_measured_is_told_how_long_it_takes(suite, monkeypatch, tmp_path, capsys):
+    compared(suite, monkeypatch, tmp_path)
+    paths.measured_files("grid", "disks-8.mine.n10.s0")[0].unlink()
+    assert main(["compare", "--suite", "grid"]) == 1
+    said = capsys.readouterr().err
+    assert "1 of 6 runs of mine are not measured, the first: disks-8.mine.n10.s0." in said
+    assert (
+        "6 runs, which took the stored networks" in said and "minutes, one after the other, on a cpu" in said
+    )
 
 
 def test_other_data_and_other_protocol_are_refused(suite, monkeypatch, tmp_path):
@@ -132,7 +188,7 @@ def test_other_data_and_other_protocol_are_refused(suite, monkeypatch, tmp_path)
     for name in candidate_runs(found):
         finish(found, name, 1.0, data="e" * 64)
     with pytest.raises(BenchError, match="another version of disks-8"):
-        compare(found)
+        gather(found)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ from synthetic import make
 from bench.cli import main
 from bench.report.context import Context
 from bench.report.items import EVERY, ITEMS
-from bench.report.staleness import stale_note
-from bench.results import baselines
+from bench.results import staleness
 from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -79,21 +78,19 @@ def test_pictures_that_may_not_be_passed_on_are_left_out(stored):
 
 def test_the_notice_is_of_what_an_item_draws(stored, monkeypatch):
     run = json.loads((stored / "plan.json").read_text())["runs"][0]["name"]
-    status = {(run, measure): baselines.CURRENT for measure in EVERY}
+    status = dict.fromkeys(((run, measure) for measure in EVERY), "")
 
     def note(item, **stale):
         monkeypatch.setattr(
-            baselines, "status", lambda suite, runs: status | {(run, m): w for m, w in stale.items()}
+            staleness, "status", lambda suite, runs: status | {(run, m): w for m, w in stale.items()}
         )
-        return stale_note(Context(SUITE, item), ITEMS[item])
+        return Context(SUITE, item).stale(ITEMS[item].measures)
 
-    frechet, jacobian = ({m: f"stale: code of {m} changed"} for m in ("frechet", "jacobian"))
+    frechet, jacobian = ({m: f"code of {m} changed"} for m in ("frechet", "jacobian"))
     assert all("STALE: 1 of" in note(item, **frechet) for item in ("tabA1", "tabA5", "tabA7", "tab1"))
     assert note("tabA4", **frechet) == "" == note("fig2", **frechet)
     assert note("figA12", **jacobian) == "" and "STALE" in note("tabClaims", **jacobian)
-    assert "training of" in note(
-        "figA12", jacobian="stale: training options changed, code of jacobian changed"
-    )
+    assert "training of" in note("figA12", jacobian="training options changed, code of jacobian changed")
     assert note("tabProtocol", **jacobian) == "" == note("fig5", **jacobian)  # nothing measured is drawn
 
 

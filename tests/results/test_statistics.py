@@ -148,14 +148,12 @@ def test_claims_of_one_paper_are_corrected_for_their_number():
     assert judge_claims(stack([paired_interval([1.0])]), [">"]) == ["too few shuffles"]
 
 
-def test_nested_interval_adds_the_spread_of_independent_samples():
-    test, train = np.array([1.0, 2.0, 3.0, 4.0]), np.array([10.0, 12.0, 14.0, 16.0])
-    one = nested_interval([[test, train]])
-    error = np.sqrt(test.var(ddof=1) / 4 + train.var(ddof=1) / 4)
-    assert one.mean == 15.5 and one.high - one.mean == pytest.approx(stats.t.ppf(0.975, 3) * error)
-    two = nested_interval([[test, train], [test, train]])
-    assert two.high - two.mean == pytest.approx((one.high - one.mean) / np.sqrt(2))
-    assert np.isnan(nested_interval([[test, train[:1]]]).low)
+def test_nested_interval_is_of_the_images_of_every_shuffle():
+    part = np.array([1.0, 2.0, 3.0, 4.0])
+    one, two = nested_interval([part]), nested_interval([part, part + 1])
+    assert one.mean == 2.5 and one.high - 2.5 == pytest.approx(stats.t.ppf(0.975, 3) * part.std(ddof=1) / 2)
+    assert two.mean == 3 and two.high - two.mean == pytest.approx((one.high - one.mean) / np.sqrt(2))
+    assert np.isnan(nested_interval([part, part[:1]]).low)
 
 
 MEASURED = [("psnr_mean", "test", False), ("psnr_gap_mean", "train-test", True), ("frechet", "", True)]

@@ -165,15 +165,13 @@ def item_options(wildcards):
 
 @functools.cache
 def stale_rows():
-    from bench.results import baselines
+    from bench.results import staleness
 
     try:
-        status = baselines.status(PLAN)
+        status = staleness.status(PLAN)
     except BenchError:  # a baseline without provenance; the caption says so
         return ()
-    return tuple(
-        (*key, word) for key, word in status.items() if word != baselines.CURRENT
-    )
+    return tuple((*key, why) for key, why in status.items() if why)
 
 
 def item_code(wildcards):

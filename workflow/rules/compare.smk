@@ -1,3 +1,11 @@
+onstart:
+    if PLAN.candidate:
+        from bench.compare.duration import duration
+        from bench.support.console import say
+
+        say(f"{PLAN.candidate}: {duration(PLAN)}.")
+
+
 # A model of a user's file is checked before it is trained; its module is not imported here.
 rule conformance:
     output:
@@ -25,7 +33,11 @@ rule compare:
     input:
         measured(candidate_runs()),
         paths.baseline_table(PLAN.suite) if PLAN.candidate else [],
-        f"results/baselines/{PLAN.suite}/provenance.json" if PLAN.candidate else [],
+        [
+            paths.baselines_folder(PLAN.suite) / name
+            for name in ("provenance.json", "priors.json")
+            if PLAN.candidate
+        ],
     output:
         report(
             f"figures/{PLAN.suite}/compare-{PLAN.candidate}.png",

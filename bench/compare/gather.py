@@ -1,0 +1,118 @@
+"""What a comparison is made of, read once: the candidate's rows, the stored rows, words, priors, recipes. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.compare.duration import duration
+from bench.results import baselines, staleness
+from bench.results.measures import Measure, controls, measures
+from bench.results.statistics import Prior
+from bench.results.tidy import read_tidy
+from bench.suite.plan import Plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import read_json
+
+UNRANKED = ("not fitted", "still learning")  # words of runs that stand on no better side
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The candidate's rows (``new``) and the stored ones (``old``) of a suite, and what is known of both.
+
+    ``images`` holds the test PSNR of single images, (K,), by run; ``trained`` the training options by model; ``status``
+    why stored measurements are out of date; ``priors`` those of the stored baselines; ``words`` the word of each
+    (dataset, model, train_size).
+    """
+
+    suite: Plan
+    new: pd.DataFrame
+    old: pd.DataFrame
+    images: dict[str, np.ndarray]
+    trained: dict[str, dict]
+    status: staleness.Status
+    priors: dict[str, dict[int, Prior]]
+    words: dict[tuple[str, str, int], str]
+
+    @property
+    def candidate(self) -> str:
+        """The candidate's name."""
+        return self.suite.candidate
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """What both sides were measured on."""
+        return [one for one in measures(self.old) if len(one.rows(self.new))]
+
+    @cached_property
+    def controls(self) -> set[str]:
+        """The baselines that are not trained."""
+        return controls(self.old)
+
+    def label(self, model: str) -> str:
+        """Return a model's name for readers."""
+        return self.suite.models[model].label if model in self.suite.models else model
+
+    def title(self, dataset: str) -> str:
+        """Return a dataset's name for readers."""
+        return self.suite.all_datasets[dataset].title or dataset
+
+
+def gather(suite: Plan) -> Evidence:
+    """Read everything.
+
+    Raises BenchError where no candidate is named, the suite has no baselines, the candidate is not measured (with the
+    time that it will take), or the baselines are of other data.
+    """
+    runs = candidate_runs(suite)
+    record = baselines.stored(suite.suite)  # names the suites that have some, where this one has none
+    missing = [run for run in runs if not paths.measured_files(suite.suite, run)[0].exists()]
+    if missing:
+        raise BenchError(
+            f"{len(missing)} of {len(runs)} runs of {suite.candidate} are not measured, the first: {missing[0]}. "
+            f"`snakemake --cores 2 compare --config model=... suite={suite.suite}` does it: {duration(suite)}."
+        )
+    new = pd.concat([read_tidy(paths.measured_files(suite.suite, run)[0]) for run in runs], ignore_index=True)
+    old = read_tidy(paths.baseline_table(suite.suite))
+    old = old[old["model"] != suite.candidate]
+    _check_data(suite, new, old)
+    folders = {run: paths.arrays_folder(suite.suite, run) for run in runs}
+    folders |= {run: paths.baseline_arrays(suite.suite, run) for run in record["runs"] if run not in folders}
+    stored_plan = read_json(paths.baselines_folder(suite.suite) / "plan.json")
+    trained = {run["model"]["name"]: run["training"] for run in stored_plan["runs"] if not run["recipe"]}
+    own = suite.run(runs[0]).training
+    trained[suite.candidate] = {key: getattr(own, key) for key in ("steps", "batch", "learning_rate")}
+    images = {run: found for run, folder in folders.items() if (found := _images(folder)) is not None}
+    status = staleness.status(suite)
+    return Evidence(suite, new, old, images, trained, status, baselines.priors(suite.suite), {})
+
+
+def candidate_runs(suite: Plan) -> list[str]:
+    """Return the runs of the candidate; raises BenchError where none is named."""
+    if suite.candidate is None:
+        raise BenchError("No model to compare: give `--config model=my_model.py:name`.")
+    return [name for name, run in suite.runs.items() if run.model.name == suite.candidate]
+
+
+def _check_data(suite: Plan, new: pd.DataFrame, old: pd.DataFrame) -> None:
+    for dataset, part in new.groupby("dataset"):
+        stored, here = (set(rows["data_hash"]) for rows in (old[old["dataset"] == dataset], part))
+        if stored and here != stored:
+            raise BenchError(
+                f"The baselines of suite {suite.suite!r} are of another version of {dataset} ({min(stored)[:12]}, "
+                f"here {min(here)[:12]}); build the same one, or run the suite and promote it again."
+            )
+
+
+def _images(folder: Path) -> np.ndarray | None:
+    """Return the mean test PSNR of each image of a run, (K,), where it is stored."""
+    if not (folder / "psnr.npz").exists():
+        return None
+    with np.load(folder / "psnr.npz", allow_pickle=False) as arrays:
+        return arrays["test"].mean(1)

@@ -1,0 +1,114 @@
+"""What architectures are judged on: each metric whose declaration has a margin. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bench.metrics.declare import Margin, Row, measurements, metrics
+
+SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
+TEST, GAP = "psnr_mean", "psnr_gap_mean"
+SMALLEST = 1e-6  # stands for 0 where ratios are taken
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric that verdicts are given on; ``space`` tells apart rows of one metric in several feature spaces."""
+
+    metric: str
+    split: str
+    space: str
+    measured: str  # the measurement that gives it
+    row: Row
+
+    @property
+    def key(self) -> str:
+        """Its name in files."""
+        return f"{self.metric}:{self.space}" if self.space else self.metric
+
+    @property
+    def name(self) -> str:
+        """Its name for readers, with the unit."""
+        return self._with(self.row.unit)
+
+    @property
+    def change(self) -> str:
+        """Its name for readers, with the unit of differences."""
+        return self._with("%" if self.is_ratio else self.row.unit)
+
+    def _with(self, unit: str) -> str:
+        name = self.row.name or self.metric.replace("_", " ")
+        return name + (f", {self.space}" if self.space else "") + (f" ({unit})" if unit else "")
+
+    @property
+    def margin(self) -> Margin:
+        """The difference up to which values count as equal."""
+        return self.row.margin
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether differences are logarithms of ratios."""
+        return self.margin.scale == "log-ratio"
+
+    @property
+    def bound(self) -> float:
+        """The margin on the scale of differences."""
+        return math.log1p(self.margin.size) if self.is_ratio else self.margin.size
+
+    def scale(self, values: pd.Series) -> pd.Series:
+        """Return values on the scale on which differences are taken; a value below the floor counts as the floor."""
+        return np.log(values.clip(lower=self.margin.floor or SMALLEST)) if self.is_ratio else values
+
+    def shown(self, difference: float) -> float:
+        """Return a difference as readers see it: in the metric's unit, or in percent."""
+        return 100 * math.expm1(difference) if self.is_ratio else difference
+
+    def text(self, difference: float, sign: str = "+") -> str:
+        """Return a difference as text."""
+        unit = " %" if self.is_ratio else f" {self.row.unit}".rstrip()
+        return f"{self.shown(difference):{sign}.3g}{unit}".replace("-", "−")
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return its rows of a tidy table, plain recipes only: others have no counterpart."""
+        same = (table["metric"] == self.metric) & (table["split"] == self.split) & (table["recipe"] == "")
+        return table[same & (space_of(table["protocol"]) == self.space)]
+
+    def values(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers where there are some."""
+        keys = ["dataset", "train_size", "model", "shuffle"]
+        return self.rows(table).groupby(keys, sort=False, as_index=False)["value"].mean()
+
+
+def space_of(protocol: pd.Series) -> pd.Series:
+    """Return the ``space`` that protocols name, '' where they name none."""
+    return protocol.str.extract(r"(?:^|;)space=([^;]*)", expand=False).fillna("")
+
+
+def measures(table: pd.DataFrame) -> list[Measure]:
+    """Return what can be judged of a table, PSNR first."""
+    found = []
+    for one in sorted(measurements().values(), key=lambda one: one.name != "psnr"):
+        for metric, row in one.rows.items():
+            part = table[(table["metric"] == metric) & (table["recipe"] == "")] if row.margin else table[:0]
+            split = next((split for split in SPLITS if (part["split"] == split).any()), None)
+            spaces = space_of(part.loc[part["split"] == split, "protocol"]).unique()
+            found += [Measure(metric, split, space, one.name, row) for space in spaces]
+    return found
+
+
+def controls(table: pd.DataFrame) -> set[str]:
+    """Return the models without trainable parameters."""
+    counts = table[table["metric"] == "parameters"].groupby("model")["value"].max()
+    return set(counts[counts == 0].index)
+
+
+def test_holds(low: float) -> bool:
+    """Return whether test PSNR that differs by ``low`` dB or more is no worse within its margin.
+
+    Without it a smaller gap is no merit: a network that fits less has one too.
+    """
+    return low > -metrics()[TEST].margin.size

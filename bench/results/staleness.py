@@ -1,0 +1,114 @@
+"""Which stored measurements are out of date with the current code, options or data. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+
+from bench.results.baselines import stored
+from bench.suite import plan
+from bench.suite.plan import Plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import digest, read_json, write_json
+from bench.support.options import to_dict
+
+Status = dict[tuple[str, str], str]
+# Reasons that concern the training itself
+_OF_TRAINING = (
+    "training options changed",
+    "code of train changed",
+    "is another version here",
+    "not in the suite",
+)
+
+
+def status(suite: Plan, local_data: bool = True, runs: Container[str] | None = None) -> Status:
+    """Return (run, metric) -> why the stored measurement is out of date, '' where it is current.
+
+    ``local_data=False`` leaves out whether the datasets built in this folder are of another version; ``runs`` are those
+    asked for, all by default.
+    """
+    record = stored(suite.suite)
+    accepted = record.get("accepted", {})
+    found = {}
+    for run, made in record["runs"].items():
+        if runs is None or run in runs:
+            for metric in made["metrics"]:
+                known = run in suite.runs
+                why = (
+                    _reasons(suite, run, metric, made, accepted, local_data)
+                    if known
+                    else ["not in the suite"]
+                )
+                found[run, metric] = ", ".join(why)
+    return found
+
+
+def _reasons(
+    suite: Plan, run: str, metric: str, made: dict, accepted: dict, local_data: bool
+) -> Iterator[str]:
+    for what, old, new in changes(suite, run, metric, made):
+        if old != new and new not in accepted.get(old, []):
+            yield what
+    manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
+    if local_data and manifest.exists() and read_json(manifest)["sha256"] != made["data"]:
+        yield f"{suite.run(run).dataset} is another version here"
+
+
+def changes(suite: Plan, run: str, metric: str, made: dict) -> Iterator[tuple[str, str, str]]:
+    """Yield (what may have changed, digest when it was stored, digest now) of a stored measurement: options and code."""
+    yield "training options changed", made["recipe"], suite.recipe(run)
+    before, wanted = made["metrics"][metric], getattr(suite.run(run).measure, metric, None)
+    if wanted is None and before["options"] is not None:
+        yield "no longer measured", "stored", ""
+        return
+    yield f"{metric} options changed", digest(before["options"]), digest(to_dict(wanted) if wanted else None)
+    for rule, code in suite.codes(metric, run).items():
+        yield f"code of {rule} changed", before["code"].get(rule, ""), code
+
+
+def accept(suite: Plan) -> int:
+    """Record the current digests of code and options beside those that the baselines were stored with; return how many.
+
+    To be done where the numbers are shown to be the same: code that moved, an option that was added.
+    """
+    record = stored(suite.suite)
+    accepted: dict[str, list[str]] = record.setdefault("accepted", {})
+    added = 0
+    for run, made in record["runs"].items():
+        for metric in made["metrics"] if run in suite.runs else ():
+            for _, old, new in changes(suite, run, metric, made):
+                if new not in ("", old, *accepted.get(old, [])):
+                    accepted.setdefault(old, []).append(new)
+                    added += 1
+    write_json(paths.baselines_folder(suite.suite) / "provenance.json", record)
+    return added
+
+
+def first_reason(status: Status, runs: Iterable[str], metric: str) -> str:
+    """Return why the first out-of-date one of these runs' measurements is so, or an empty string."""
+    return next(filter(None, (status.get((run, metric), "") for run in runs)), "")
+
+
+def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
+    """Return a sentence for the caption of what shows these runs' measurements; empty where all are current.
+
+    The measurement ``training`` is the run itself.
+    """
+    try:
+        found = status(plan.load(suite), runs=runs)
+    except BenchError as error:
+        return f" Whether the stored rows are out of date is unknown: {error}"
+    if "training" in measures:
+        for (run, _), why in list(found.items()):
+            own = ", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING))
+            found[run, "training"] = found.get((run, "training")) or own
+    shown = {key: why for key, why in found.items() if key[1] in measures}
+    stale = {key: why for key, why in shown.items() if why}
+    if not stale:
+        return ""
+    (run, metric), why = next(iter(stale.items()))
+    return (
+        f" STALE: {len(stale)} of {len(shown)} stored measurements behind it are out of date with the current code, "
+        f"options or data, the first: {metric} of {run} ({why})."
+    )
