@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.compare.gather import UNRANKED, Evidence
-from bench.results.measures import GAP, TEST, Measure, test_holds
+from bench.compare.gather import Evidence
+from bench.results.measures import AT_EQUAL, GAPS, TEST, Measure, test_holds
 from bench.results.staleness import first_reason
 from bench.results.statistics import (
     BETTER,
@@ -28,6 +28,7 @@ from bench.results.statistics import (
     replicates,
     verdicts,
 )
+from bench.results.words import is_ranked
 from bench.support.errors import BenchError
 
 MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
@@ -84,18 +85,26 @@ def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
     keys = ["dataset", "train_size", "shuffle"]
     mine = measure.values(evidence.new).drop(columns="model").rename(columns={"value": "candidate"})
     theirs = measure.values(evidence.old).rename(columns={"value": "stored", "model": "baseline"})
+    if measure.index_name == AT_EQUAL:
+        keys.append("index")
     both = theirs.merge(mine, on=keys).assign(metric=measure.key)
+    if measure.index_name == AT_EQUAL:
+        both = _at_largest(both)
     both["value"] = measure.scale(both["candidate"]) - measure.scale(both["stored"])
     # a ratio to next to nothing says nothing
     floor = measure.margin.floor
     both["judged"] = both.groupby(CELL)["stored"].transform("mean") >= floor if floor else True
-    words = evidence.words
     for column, model in (("word", evidence.candidate), ("baseline_word", None)):
         places = zip(both["dataset"], both["baseline"], both["train_size"])
-        both[column] = [
-            words.get((dataset, model or baseline, size), "") for dataset, baseline, size in places
-        ]
+        both[column] = [evidence.word(dataset, model or baseline, size) for dataset, baseline, size in places]
     return both
+
+
+def _at_largest(both: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows at the largest index of each cell that most of its shuffles have."""
+    shuffles = both.groupby([*CELL, "index"])["shuffle"].transform("nunique")
+    both = both[shuffles == shuffles.groupby([both[key] for key in CELL]).transform("max")]
+    return both[both["index"] == both.groupby(CELL)["index"].transform("max")].drop(columns="index")
 
 
 def _check_protocol(evidence: Evidence, measure: Measure) -> None:
@@ -129,10 +138,12 @@ def _cells(evidence: Evidence, pairs: pd.DataFrame) -> Iterator[dict]:
 
 
 def _pooled(pairs: pd.DataFrame) -> Iterator[dict]:
+    """Yield the pooled answers; their words are the first, if any, that keeps a side from being called better."""
     for key, part in pairs.groupby(["metric", "baseline"], sort=False):
         judged = part[part["judged"]] if part["judged"].any() else part
         words = {
-            name: min(set(judged[name]) & set(UNRANKED), default="") for name in ("word", "baseline_word")
+            name: next((word for word in judged[name] if not is_ranked(word)), "")
+            for name in ("word", "baseline_word")
         }
         yield dict(zip(CELL[:2], key)) | _row(judged, paired_interval(replicates(judged))) | words
 
@@ -174,14 +185,17 @@ def _judge(evidence: Evidence, table: pd.DataFrame) -> None:
 
 def _hold_back(table: pd.DataFrame, place: list[str]) -> None:
     """Take "better" from a gap whose test PSNR may be lower, and from a side that is not fitted or still learning."""
-    lows = table[table["metric"] == TEST].set_index(place)["low"].to_dict()
+    lows = {
+        metric: table[table["metric"] == metric].set_index(place)["low"].to_dict() for metric in GAPS.values()
+    }
     for index, row in table.iterrows():
         words = {BETTER: row["word"], WORSE: row["baseline_word"]}
         unfit = words.get(row["verdict"], "")
         key = tuple(row[place]) if len(place) > 1 else row[place[0]]
-        if unfit in UNRANKED:
+        beside = lows.get(GAPS.get(row["metric"], ""))
+        if not is_ranked(unfit):
             table.loc[index, "verdict"] = f"{NOT_RANKED}: {unfit}"
-        elif (row["metric"], row["verdict"]) == (GAP, BETTER) and not test_holds(lows.get(key, -math.inf)):
+        elif beside is not None and row["verdict"] == BETTER and not test_holds(beside.get(key, -math.inf)):
             table.loc[index, "verdict"] = UNPROVEN
 
 

@@ -14,12 +14,11 @@ from bench.results import baselines, staleness
 from bench.results.measures import Measure, controls, measures
 from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
+from bench.results.words import Word, by_cell
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import read_json
-
-UNRANKED = ("not fitted", "still learning")  # words of runs that stand on no better side
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Evidence:
     trained: dict[str, dict]
     status: staleness.Status
     priors: dict[str, dict[int, Prior]]
-    words: dict[tuple[str, str, int], str]
+    words: dict[tuple[str, str, int], Word]
 
     @property
     def candidate(self) -> str:
@@ -54,6 +53,11 @@ class Evidence:
     def controls(self) -> set[str]:
         """The baselines that are not trained."""
         return controls(self.old)
+
+    def word(self, dataset: str, model: str, size: int) -> str:
+        """Return the word of a model's runs, '' where it has none."""
+        found = self.words.get((dataset, model, size))
+        return found.word if found else ""
 
     def label(self, model: str) -> str:
         """Return a model's name for readers."""
@@ -90,7 +94,8 @@ def gather(suite: Plan) -> Evidence:
     trained[suite.candidate] = {key: getattr(own, key) for key in ("steps", "batch", "learning_rate")}
     images = {run: found for run, folder in folders.items() if (found := _images(folder)) is not None}
     status = staleness.status(suite)
-    return Evidence(suite, new, old, images, trained, status, baselines.priors(suite.suite), {})
+    priors, words = baselines.priors(suite.suite), by_cell(pd.concat([old, new]))
+    return Evidence(suite, new, old, images, trained, status, priors, words)
 
 
 def candidate_runs(suite: Plan) -> list[str]:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.compare.gather import UNRANKED
 from bench.results import baselines, staleness
-from bench.results.measures import GAP, Measure, controls, measures, test_holds
+from bench.results.measures import AT_EQUAL, GAPS, Measure, controls, measures, test_holds
 from bench.results.statistics import (
     BETTER,
     TOO_FEW,
@@ -25,6 +24,7 @@ from bench.results.statistics import (
     verdicts,
 )
 from bench.results.tidy import read_tidy
+from bench.results.words import Word, by_cell, is_ranked
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -85,8 +85,13 @@ class _Board:
         return controls(self.table)
 
     @cached_property
-    def words(self) -> dict[tuple[str, str, int], str]:
-        return {}
+    def measures(self) -> dict[str, Measure]:
+        """What is ranked; what is compared at an equal index has no one value."""
+        return {one.key: one for one in measures(self.table) if one.index_name != AT_EQUAL}
+
+    @cached_property
+    def words(self) -> dict[tuple[str, str, int], Word]:
+        return by_cell(self.table)
 
     @cached_property
     def status(self) -> staleness.Status:
@@ -99,7 +104,7 @@ class _Board:
 
     def text(self) -> str:
         lines = [f"\n## {self.suite}: {self.plan['title']}", "", self._origin()]
-        for measure in measures(self.table):
+        for measure in self.measures.values():
             lines += ["", *self._measure(measure)]
         return "\n".join([*lines, "", *self._costs()])
 
@@ -126,9 +131,9 @@ class _Board:
         columns = sorted(
             set(zip(values["dataset"], values["train_size"])), key=lambda c: (known.index(c[0]), c[1])
         )
-        tests = measures(self.table)[0].values(self.table)
-        ranks, order = _ranks(measure, self._contestants(values), tests)
-        tests = tests if measure.metric == GAP else None
+        beside = self.measures.get(GAPS.get(measure.metric, ""))
+        tests = beside.values(self.table) if beside else None
+        ranks, order = _ranks(measure, self._contestants(values), None if tests is None else _wide(tests))
         models = list(order)
         models += sorted(set(values["model"]) - set(models), key=lambda m: (m in self.controls, m))
         arrow = {"higher": " ↑", "lower": " ↓", "": ""}[measure.row.better]
@@ -162,8 +167,8 @@ class _Board:
 
     def _word(self, model: str) -> str:
         """Return the word of a model that keeps it from being ranked, or nothing."""
-        found = {word for (_, name, _), word in self.words.items() if name == model}
-        return next((word for word in UNRANKED if word in found), "")
+        found = (word.word for (_, name, _), word in self.words.items() if name == model)
+        return next((word for word in found if not is_ranked(word)), "")
 
     def _cell(
         self,
@@ -205,11 +210,13 @@ def _at(values: pd.DataFrame, model: str, dataset: str, size: int) -> pd.DataFra
     return values[same]
 
 
-def _ranks(measure: Measure, values: pd.DataFrame, tests: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+def _ranks(
+    measure: Measure, values: pd.DataFrame, tests: pd.DataFrame | None
+) -> tuple[dict[str, str], list[str]]:
     """Return the rank of each model, a range where it is open, and the models in order of their mean.
 
     Ranks come from the paired differences of each two models; none where neither way is better or shuffles are too few.
-    A smaller gap is better only where the test PSNR is shown to hold.
+    A smaller gap is better only where the test PSNR is shown to hold: ``tests`` has it by model.
     """
     wide = _wide(values.assign(value=measure.scale(values["value"])))
     models = wide.mean().sort_values(ascending=measure.row.better != "higher").index.to_list()
@@ -220,13 +227,11 @@ def _ranks(measure: Measure, values: pd.DataFrame, tests: pd.DataFrame) -> tuple
     words = verdicts(found, measure.row.better)
     if (words == TOO_FEW).all():
         return {}, models
-    tests = _wide(tests)
     below, above = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
     for pair, word in zip(pairs, words):
         winner, loser = pair if word == BETTER else pair[::-1]
-        if word in (BETTER, WORSE) and (
-            measure.metric != GAP or test_holds(_difference(tests, winner, loser).low)
-        ):
+        held = tests is None or test_holds(_difference(tests, winner, loser).low)
+        if word in (BETTER, WORSE) and held:
             above[loser] += 1
             below[winner] += 1
     ends = {m: (1 + above[m], len(models) - below[m]) for m in models}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +38,7 @@ def page(found: Comparison, cells: Table, costs: Table) -> str:
     evidence = found.evidence
     parts = [
         f"# {evidence.candidate} against the baselines of suite {evidence.suite.suite}",
-        *_words(evidence),
+        _words(evidence),
         *(f"**{note}**" for note in found.notes),
         f"## Verdicts\n\nOver all datasets and N together: {_count(found.pooled)} (dataset, shuffle) pairs.",
         "\n".join(summary(found)),
@@ -56,11 +55,14 @@ def tables(found: Comparison) -> tuple[Table, Table]:
     return _cells(found), _costs(found)
 
 
-def _words(evidence: Evidence) -> Iterator[str]:
-    """Yield what the candidate's runs are called: settled, still learning, overfitted, not fitted."""
-    for (dataset, model, size), word in evidence.words.items():
-        if model == evidence.candidate:
-            yield f"- {evidence.title(dataset)}, N = {size:,}: {evidence.candidate} is **{word}**."
+def _words(evidence: Evidence) -> str:
+    """Return what the candidate's runs are: settled, still learning, overfitted, not fitted, with the numbers behind it."""
+    lines = [
+        f"- {evidence.title(dataset)}, N = {size:,}: **{found.word or 'no word'}** ({found.why})"
+        for (dataset, model, size), found in evidence.words.items()
+        if model == evidence.candidate
+    ]
+    return "\n".join([f"## What the runs of {evidence.candidate} are", "", *lines])
 
 
 def summary(found: Comparison) -> list[str]:

@@ -71,14 +71,24 @@ MEASUREMENT = Measurement(
     }
     | {
         "best_step": Row("", "", "training step of the best checkpoint, of the highest validation PSNR"),
-        "best_psnr_mean": Row("dB", "higher", "psnr_mean of the best checkpoint", psnr.DECIBELS),
-        "best_psnr_gap_mean": Row("dB", "lower", "psnr_gap_mean of the best checkpoint", psnr.GAP),
+        "best_psnr_mean": Row(
+            "dB",
+            "higher",
+            "psnr_mean of the best checkpoint",
+            psnr.DECIBELS,
+            "test PSNR of the best checkpoint",
+        ),
+        "best_psnr_gap_mean": Row(
+            "dB", "lower", "psnr_gap_mean of the best checkpoint", psnr.GAP, "PSNR gap of the best checkpoint"
+        ),
         "best_lead": Row("dB", "lower", "validation PSNR of the best checkpoint minus that of the end"),
         "best_lead_error": Row("dB", "", "standard error of best_lead, paired over validation images"),
         "gap_at_train_psnr": Row(
             "dB",
             "lower",
             "psnr_gap_signed_mean where psnr_mean on train images reaches a whole dB, between checkpoints",
+            psnr.GAP,
+            "PSNR gap at equal train PSNR",
         ),
     },
     passes=lambda options, run, pixels: _passes(options, run),

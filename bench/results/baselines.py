@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.results.measures import controls, measures
+from bench.results.measures import AT_EQUAL, Measure, controls, measures
 from bench.results.statistics import Prior, fit_prior
 from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import trained_spec
@@ -223,7 +223,7 @@ def _write_table(table: pd.DataFrame, file: Path) -> None:
 def _fit_priors(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
     untrained, found = controls(table), {}
-    for measure in measures(table):
+    for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
         values = measure.values(table)
         values = values[~values["model"].isin(untrained)]
         for size, part in values.groupby("train_size"):
@@ -234,7 +234,7 @@ def _fit_priors(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     return found
 
 
-def _variances(measure, values: pd.DataFrame) -> list[tuple[float, int]]:
+def _variances(measure: Measure, values: pd.DataFrame) -> list[tuple[float, int]]:
     """Return (variance, degrees of freedom) of the differences of each two networks over shuffles, where it is not 0."""
     wide = values.pivot_table(index="shuffle", columns="model", values="value")
     wide = measure.scale(wide.loc[:, wide.mean() >= measure.margin.floor])

@@ -12,6 +12,9 @@ from bench.metrics.declare import Margin, Row, measurements, metrics
 
 SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
+# A smaller gap is no merit where the test PSNR beside it may be lower: a network that fits less has one too
+GAPS = {GAP: TEST, "best_psnr_gap_mean": "best_psnr_mean"}
+AT_EQUAL = "train_psnr"  # index of rows that are compared at the largest index that both sides have
 SMALLEST = 1e-6  # stands for 0 where ratios are taken
 
 
@@ -24,6 +27,7 @@ class Measure:
     space: str
     measured: str  # the measurement that gives it
     row: Row
+    index_name: str = ""
 
     @property
     def key(self) -> str:
@@ -78,8 +82,17 @@ class Measure:
         return table[same & (space_of(table["protocol"]) == self.space)]
 
     def values(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers where there are some."""
-        keys = ["dataset", "train_size", "model", "shuffle"]
+        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers where there are some.
+
+        What is compared at an equal ``index`` keeps it.
+        """
+        keys = [
+            "dataset",
+            "train_size",
+            "model",
+            "shuffle",
+            *(["index"] if self.index_name == AT_EQUAL else []),
+        ]
         return self.rows(table).groupby(keys, sort=False, as_index=False)["value"].mean()
 
 
@@ -95,8 +108,10 @@ def measures(table: pd.DataFrame) -> list[Measure]:
         for metric, row in one.rows.items():
             part = table[(table["metric"] == metric) & (table["recipe"] == "")] if row.margin else table[:0]
             split = next((split for split in SPLITS if (part["split"] == split).any()), None)
-            spaces = space_of(part.loc[part["split"] == split, "protocol"]).unique()
-            found += [Measure(metric, split, space, one.name, row) for space in spaces]
+            part = part[part["split"] == split]
+            index = part["index_name"].max() if len(part) else ""
+            spaces = space_of(part["protocol"]).unique()
+            found += [Measure(metric, split, space, one.name, row, index) for space in spaces]
     return found
 
 
@@ -107,8 +122,5 @@ def controls(table: pd.DataFrame) -> set[str]:
 
 
 def test_holds(low: float) -> bool:
-    """Return whether test PSNR that differs by ``low`` dB or more is no worse within its margin.
-
-    Without it a smaller gap is no merit: a network that fits less has one too.
-    """
+    """Return whether test PSNR that differs by ``low`` dB or more is no worse within its margin."""
     return low > -metrics()[TEST].margin.size

@@ -58,6 +58,22 @@ def words(table: pd.DataFrame) -> dict[tuple, Word]:
     return found
 
 
+def by_cell(table: pd.DataFrame) -> dict[tuple[str, str, int], Word]:
+    """Return the worst word of the plain runs of each (dataset, model, train_size), over shuffles."""
+    worst = (NOT_FITTED, STILL_LEARNING, "", OVERFITTED, SETTLED)
+    found: dict[tuple, Word] = {}
+    for (dataset, model, size, _, recipe), word in words(table).items():
+        if not recipe:
+            place = (dataset, model, size)
+            found[place] = min(found.get(place, word), word, key=lambda one: worst.index(one.word))
+    return found
+
+
+def is_ranked(word: str) -> bool:
+    """Return whether what has this word may be called better: not what is known to be not fitted or still learning."""
+    return word in ("", *RANKED)
+
+
 def _is_half(run: _Run) -> bool:
     return run.recipe.endswith(HALF)
 

@@ -21,6 +21,7 @@ from bench.report.context import Context
 from bench.report.items import ITEMS
 from bench.results import baselines
 from bench.results.measures import GAP, TEST
+from bench.results.words import Word
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -104,12 +105,12 @@ def test_a_smaller_gap_is_no_merit_where_test_psnr_may_be_lower(suite, monkeypat
 @pytest.mark.parametrize("word", ["not fitted", "still learning"])
 def test_what_is_not_fitted_or_still_learning_stands_on_no_better_side(suite, monkeypatch, tmp_path, word):
     evidence = gather(compared(suite, monkeypatch, tmp_path))
-    mine = dataclasses.replace(evidence, words={("disks-8", "mine", 10): word})
+    mine = dataclasses.replace(evidence, words={("disks-8", "mine", 10): Word(word, "so")})
     found = compare(mine)
     gaps = found.cells[found.cells["metric"] == GAP].set_index(["baseline", "train_size"])["verdict"]
     assert gaps["unet-t16", 10] == f"not ranked: {word}" and gaps["unet-t16", 100] == "better"
-    assert f"mine is **{word}**" in pages.page(found, *pages.tables(found))
-    theirs = dataclasses.replace(evidence, words={("disks-8", "unet-t16", 10): word})
+    assert f"- Disks, N = 10: **{word}** (so)" in pages.page(found, *pages.tables(found))
+    theirs = dataclasses.replace(evidence, words={("disks-8", "unet-t16", 10): Word(word, "so")})
     gaps = compare(theirs).cells.query(f"metric == '{GAP}'").set_index(["baseline", "train_size"])["verdict"]
     assert gaps["unet-t16", 10] == "better"  # that side is the candidate's
     assert "left out: the better side is not fitted" in drawn(found)

@@ -11,6 +11,7 @@ from stored import finish
 from bench.cli import main
 from bench.compare import leaderboard
 from bench.results import baselines
+from bench.results.words import Word
 from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -77,7 +78,7 @@ def test_controls_are_not_ranked_and_rows_out_of_date_are_marked(suite):
 @pytest.mark.parametrize("word", ["not fitted", "still learning"])
 def test_what_is_not_fitted_or_still_learning_is_not_ranked(suite, monkeypatch, word):
     finish_all(suite)
-    words = {("disks-8", "dit-t16", 10): word, ("disks-8", "unet-t16", 10): "settled"}
+    words = {("disks-8", "dit-t16", 10): Word(word, ""), ("disks-8", "unet-t16", 10): Word("settled", "")}
     monkeypatch.setattr(leaderboard._Board, "words", words)
     rows = rows_of("PSNR gap")
     assert rows[0].startswith("| UNet (`unet-t16`) | – |")
