@@ -271,6 +271,8 @@ def prepare(model: nn.Module, image_size: int, channels: int, fresh: bool = Fals
         images = np.random.default_rng(0).integers(
             0, 256, (8, image_size, image_size, channels), dtype=np.uint8
         )
+        if image_size == 1:  # vectors
+            images = (images[:, 0, 0] / 127.5 - 1).astype(np.float32)
         model.fit(images, linear(1000))
     return model.eval() if fresh else perturb(model).eval()
 

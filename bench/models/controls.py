@@ -1,8 +1,9 @@
 """Controls: denoisers in closed form that bound what a network can do. They are fitted, not trained.
 
 With y = x_t / sqrt(abar) = x0 + sigma z, sigma^2 = (1 - abar) / abar: ``identity`` returns y itself (the floor),
-``wiener`` the best linear estimate from the mean and covariance of the N images, ``memoriser`` the posterior mean
-over the N images as the only ones there are (the training PSNR's ceiling).  ``local-score`` is in a file of its own.
+``wiener`` the best linear estimate from the mean and covariance of the N images, ``wiener-pool`` that of the whole
+train pool whatever N, ``memoriser`` the posterior mean over the N images as the only ones there are (the training
+PSNR's ceiling).  ``local-score`` is in a file of its own.  Vectors (N, d) float32 are images of one pixel.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Control(nn.Module):
     """
 
     trains = False
+    fits = "subset"  # or "pool": which images `fit` is to be given
     alphas_cumprod: Tensor
 
     def __init__(self, image_size: int, channels: int) -> None:
@@ -39,17 +41,23 @@ class Control(nn.Module):
         self.register_load_state_dict_pre_hook(_take_lengths)
 
     def fit(self, images: np.ndarray, schedule: Schedule) -> None:
-        """Take what the control needs of uint8 images (N, H, W, C) and of all steps of the schedule.
+        """Take what the control needs of uint8 images (N, H, W, C) or float32 vectors (N, d), and of all steps.
 
         Raises BenchError for images of another shape or type than the control was built for.
         """
-        expected = (self.image_size, self.image_size, self.channels)
-        if images.dtype != np.uint8 or images.shape[1:] != expected or not len(images):
+        shape, kind = self._expected()
+        if images.dtype != kind or images.shape[1:] != shape or not len(images):
             raise BenchError(
-                f"A control for uint8 images (N, {', '.join(map(str, expected))}) cannot be fitted to "
+                f"A control for {np.dtype(kind)} images (N, {', '.join(map(str, shape))}) cannot be fitted to "
                 f"{images.dtype} {images.shape}; build it for these images."
             )
         self.fit_schedule(schedule)
+
+    def _expected(self) -> tuple[tuple[int, ...], type]:
+        """Return shape and type of one image as it is stored; one pixel is a vector."""
+        if self.image_size == 1:
+            return (self.channels,), np.float32
+        return (self.image_size, self.image_size, self.channels), np.uint8
 
     def fit_schedule(self, schedule: Schedule) -> None:
         """Take abar of every step of the full process."""
@@ -77,6 +85,7 @@ def _take_lengths(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: 
             setattr(module, name, buffer.new_zeros(stored.shape))
 
 
+@register_model("identity")
 class Identity(Control):
     """No denoising: the noise is predicted as zero, so that the estimate of x0 is y."""
 
@@ -85,6 +94,7 @@ class Identity(Control):
         return torch.zeros_like(x)
 
 
+@register_model("wiener")
 class Wiener(Control):
     """The best linear estimate: mu + sum_k a l_k / (a^2 l_k + 1 - a^2) v_k v_k' (x - a mu), a = sqrt(abar).
 
@@ -104,18 +114,18 @@ class Wiener(Control):
         self.register_buffer("basis", torch.zeros(0, size))
 
     def fit(self, images: np.ndarray, schedule: Schedule) -> None:
-        """Fit the N images' own mean and covariance."""
+        """Fit the images' own mean and covariance."""
         super().fit(images, schedule)
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.mean.device)
-        mean = sum(block.double().sum(0) for block in _blocks(pixels)) / len(pixels)
-        if len(pixels) > mean.numel():
-            covariance = sum(_products(block, mean) for block in _blocks(pixels)) / len(pixels)
-            values, vectors = torch.linalg.eigh(covariance)
+        values = torch.from_numpy(np.ascontiguousarray(images)).to(self.mean.device)
+        mean = sum(_rows(block).sum(0) for block in _blocks(values)) / len(values)
+        if len(values) > mean.numel():
+            covariance = sum(_products(block, mean) for block in _blocks(values)) / len(values)
+            variances, vectors = torch.linalg.eigh(covariance)
         else:  # of rank N - 1 at most: from the N x N products
-            centred = _network(pixels).double() - _network(mean[None])
-            values, weights = torch.linalg.eigh(centred @ centred.T / len(pixels))
-            vectors = centred.T @ weights / (values.clamp(min=1e-30) * len(pixels)).sqrt()
-        self._set(_network(mean[None]), values, vectors)
+            centred = _rows(values) - mean
+            variances, weights = torch.linalg.eigh(centred @ centred.T / len(values))
+            vectors = centred.T @ weights / (variances.clamp(min=1e-30) * len(values)).sqrt()
+        self._set(mean[None], variances, vectors)
 
     def fit_moments(self, mean: Tensor, covariance: Tensor, schedule: Schedule) -> None:
         """Take a known mean (d,) and covariance (d, d), range [-1, 1], in place of those of images."""
@@ -137,15 +147,22 @@ class Wiener(Control):
         return (mean + (centred @ basis.T * self.gains(abar).to(x)) @ basis).view_as(x)
 
 
-def _network(pixels: Tensor) -> Tensor:
-    """Return pixels (n, H, W, C) in [0, 255] as (n, C H W) in [-1, 1]."""
-    return pixels.permute(0, 3, 1, 2).flatten(1) / 127.5 - 1
+@register_model("wiener-pool")
+class PoolWiener(Wiener):
+    """The linear optimum of the whole train pool: what a network has to beat to have learned more than covariances."""
+
+    fits = "pool"
+
+
+def _rows(images: Tensor) -> Tensor:
+    """Return images or vectors as float64 rows (n, d) in [-1, 1], d = C H W in this order."""
+    return to_network(images).double().flatten(1)
 
 
 def _products(block: Tensor, mean: Tensor) -> Tensor:
-    """Return the sum of outer products of centred pixels (n, H, W, C), (d, d) float64, range [-1, 1]."""
+    """Return the sum of outer products of centred rows, (d, d) float64."""
     # centred before it is rounded, so that single precision is enough for the products of one block
-    centred = ((block.double() - mean) / 127.5).permute(0, 3, 1, 2).flatten(1).float()
+    centred = (_rows(block) - mean).float()
     return (centred.T @ centred).double()
 
 
@@ -179,6 +196,7 @@ class SoftmaxMean:
         return self.total / self.weight
 
 
+@register_model("memoriser")
 class Memoriser(Control):
     """The posterior mean over the N training images: sum_i s_i x_i, s = softmax(-|x - a x_i|^2 / (2 (1 - a^2))).
 
@@ -191,8 +209,8 @@ class Memoriser(Control):
 
     def __init__(self, image_size: int, channels: int) -> None:
         super().__init__(image_size, channels)
-        shape = (0, image_size, image_size, channels)
-        self.register_buffer("images", torch.zeros(shape, dtype=torch.uint8))
+        shape, kind = self._expected()
+        self.register_buffer("images", torch.from_numpy(np.zeros((0, *shape), kind)))
 
     def fit(self, images: np.ndarray, schedule: Schedule) -> None:
         """Keep the images."""
@@ -203,25 +221,7 @@ class Memoriser(Control):
         noisy, abar = x.double().flatten(1), abar.flatten(1)
         posterior = SoftmaxMean()
         for block in _blocks(self.images):
-            known = to_network(block).double().flatten(1)
+            known = _rows(block)
             products = abar.sqrt() * (noisy @ known.T) - abar / 2 * known.square().sum(1)
             posterior.add(products / (1 - abar), known)
         return posterior.mean().view_as(x).to(x)
-
-
-@register_model("identity")
-def identity(image_size: int, channels: int) -> Identity:
-    """Build the control that does not denoise."""
-    return Identity(image_size, channels)
-
-
-@register_model("wiener")
-def wiener(image_size: int, channels: int) -> Wiener:
-    """Build the linear optimum of the N training images."""
-    return Wiener(image_size, channels)
-
-
-@register_model("memoriser")
-def memoriser(image_size: int, channels: int) -> Memoriser:
-    """Build the posterior mean over the N training images."""
-    return Memoriser(image_size, channels)

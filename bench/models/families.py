@@ -10,11 +10,16 @@ FAMILIES = {
     "u-vit": "bench.models.vit",
     "iu-vit": "bench.models.vit",
     "ascend": "bench.models.vit",
+    "u-dit": "bench.models.u_dit",
     "bf-unet": "bench.models.bias_free",
     "bf-cnn": "bench.models.bias_free",
-    "u-dit": "bench.models.u_dit",
+    "nf-unet": "bench.models.norm_free",
+    "nf-resnet": "bench.models.norm_free",
+    "mlp": "bench.models.mlp",
     "identity": "bench.models.controls",
     "wiener": "bench.models.controls",
+    "wiener-pool": "bench.models.controls",
     "memoriser": "bench.models.controls",
     "local-score": "bench.models.local_score",
 }
+VECTORS = ("mlp", "identity", "wiener", "wiener-pool", "memoriser")  # the others are for images

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.models.families import FAMILIES
+from bench.models.families import FAMILIES, VECTORS
 from bench.models.options import problem
 from bench.models.spec import ModelSpec
 from bench.models.windows import windows_of
@@ -109,7 +109,7 @@ def factory_of(spec: ModelSpec) -> Factory:
 
 
 def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
-    """Build the network of a preset for square images (side in pixels, number of channels).
+    """Build the network of a preset for square images (side in pixels, number of channels); vectors have a side of 1.
 
     Under ``torch.device("meta")`` nothing is allocated. Raises BenchError for an unknown family, an unknown,
     missing or ill-typed option, for values that do not go together, and for a user's factory that fails.
@@ -117,6 +117,11 @@ def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
     factory = factory_of(spec)
     check_options(spec, factory)
     image = f"{image_size}x{image_size}x{channels}"
+    if image_size == 1 and spec.file is None and spec.family not in VECTORS:
+        raise BenchError(
+            f"Model {spec.name!r}: the family {spec.family!r} is for images, not for vectors; "
+            f"vectors (one pixel of {channels} channels) are for {', '.join(VECTORS)}."
+        )
     try:
         model = factory(image_size, channels, **spec.options)
     except ValueError as error:

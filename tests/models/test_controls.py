@@ -11,7 +11,7 @@ from bench.data import optima, procedural
 from bench.data.options import DatasetOptions
 from bench.data.pixels import to_network
 from bench.diffusion.schedule import Schedule, make_schedule
-from bench.metrics.psnr import psnr_by_step
+from bench.metrics.numerics.denoising import psnr_by_step
 from bench.models import conformance, controls
 from bench.models.local_score import location_groups
 from bench.models.registry import build
@@ -23,7 +23,7 @@ SCHEDULE = make_schedule("linear", 1000)
 CONTROLS = {
     name: preset
     for name, preset in load_models().items()
-    if preset.family in ("identity", "wiener", "memoriser", "local-score")
+    if preset.family in ("identity", "wiener", "wiener-pool", "memoriser", "local-score")
 }
 
 
@@ -146,9 +146,37 @@ def test_wiener_of_images_is_the_linear_optimum_of_their_moments(count, channels
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+def test_which_images_a_control_is_fitted_to():
+    fits = {name: build(ModelSpec(name, p.family, p.options), 8, 1).fits for name, p in CONTROLS.items()}
+    assert fits.pop("wiener-pool") == "pool" and set(fits.values()) == {"subset"}
+    images = pool(30, side=4)
+    x, t, _ = noisy(images, 350)
+    assert torch.equal(fitted("wiener-pool", images)(x, t), fitted("wiener", images)(x, t))
+
+
+def test_controls_of_vectors():
+    """A mixture of two points in three dimensions: the memoriser's posterior mean, and the line through them."""
+    points = np.array([[0.5, -0.5, 0.25], [-0.5, 0.5, 0.75]], np.float32)
+    x = torch.tensor([[0.3, 0.1, 0.4]], dtype=torch.float64)[:, :, None, None]
+    t, abar = torch.tensor([600]), float(SCHEDULE.alphas_cumprod[600])
+    known = torch.from_numpy(points).double()
+    model = build(ModelSpec("memoriser", "memoriser", {}), 1, 3)
+    model.fit(points, SCHEDULE)
+    weights = (-(x.flatten() - abar**0.5 * known).square().sum(1) / (2 * (1 - abar))).softmax(0)
+    assert torch.allclose(x0_of(model, x, t).flatten(), weights @ known, atol=1e-6)
+    line = build(ModelSpec("wiener", "wiener", {}), 1, 3)
+    line.fit(points, SCHEDULE)
+    mean, half = known.mean(0), (known[0] - known[1]) / 2
+    along = abar**0.5 * (half @ (x.flatten() - abar**0.5 * mean)) / (abar * half @ half + 1 - abar)
+    assert torch.allclose(x0_of(line, x, t).flatten(), mean + along * half, atol=1e-6)
+    with pytest.raises(BenchError, match=r"A control for float32 images \(N, 3\) cannot be fitted to uint8"):
+        line.fit(pool(2, side=1, channels=3), SCHEDULE)
+
+
 def test_memoriser_of_two_points():
-    images = np.array([51, 204], np.uint8).reshape(2, 1, 1, 1)  # -0.6 and 0.6
-    model = fitted("memoriser", images)
+    images = np.array([[-0.6], [0.6]], np.float32)
+    model = build(ModelSpec("memoriser", "memoriser", {}), 1, 1)
+    model.fit(images, SCHEDULE)
     t = torch.tensor([600, 600, 200])
     x = torch.tensor([0.3, 0.0, -0.1], dtype=torch.float64).view(3, 1, 1, 1)
     abar = torch.from_numpy(SCHEDULE.alphas_cumprod)[t].view(3, 1, 1, 1)
@@ -169,7 +197,7 @@ def test_memoriser_in_blocks_is_the_memoriser_at_once(monkeypatch):
 
 def test_memoriser_has_the_ceiling_on_its_own_images():
     images = pool(5, side=8)
-    found = psnr_by_step(fitted("memoriser", images), SCHEDULE.respace(50), to_network(images))[0]
+    found = psnr_by_step([fitted("memoriser", images)], SCHEDULE.respace(50), [to_network(images)])[0, 0, 0]
     ceiling = 10 * np.log10(12 * 255**2)
     assert np.abs(found[:, 0] - ceiling).max() < 1e-6 and np.isfinite(found).all()
 
