@@ -13,13 +13,17 @@ from bench.diffusion.schedule import Schedule
 Noise = Callable[[int], Tensor]
 
 
+def _no_noise(index: int) -> Tensor:
+    raise ValueError(f"this sampler needs the noise of step {index}")
+
+
 @torch.no_grad()
 def sample(
     model: nn.Module,
     schedule: Schedule,
     x: Tensor,
     sampler: str,
-    noise: Noise | None = None,
+    noise: Noise = _no_noise,
     clip: bool = True,
     eta: float = 0.0,
     variance: str = "small",

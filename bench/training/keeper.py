@@ -72,7 +72,7 @@ def watchdog(seconds: float) -> Iterator[Callable[[], None]]:
         return
 
     def alive() -> None:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
 
     alive()
     try:

@@ -137,7 +137,7 @@ def recipe_changes(old: RunSpec, new: RunSpec) -> list[str]:
 
 
 def _flat(value: dict, prefix: str = "") -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for key, item in value.items():
         found |= _flat(item, f"{prefix}{key}.") if isinstance(item, dict) else {prefix + key: item}
     return found
