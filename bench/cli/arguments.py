@@ -54,10 +54,6 @@ Dataset = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="Dataset of config/datasets.yaml.", autocompletion=dataset_names),
 ]
-ExpectCode = Annotated[
-    str | None,
-    typer.Option("--expect-code", metavar="HASH", help="Stop unless the code here has this fingerprint."),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.arguments import Device, ExpectCode, Suite
+from bench.cli.arguments import Device, Suite
 from bench.support.console import say
-from bench.support.expected_code import check as check_code
 
 PANEL = "Comparison"
 verbs = typer.Typer()
@@ -76,13 +75,13 @@ def diff(suite: Suite = "demo") -> None:
 
 
 @command()
-def compare(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+def compare(suite: Suite = "demo") -> None:
     """Compare a measured architecture with a suite's baselines."""
     from bench.compare import pages
     from bench.suite import plan
-    from bench.support.fingerprint import fingerprint
+    from bench.suite.submitted import check_code
 
-    check_code(expect_code, fingerprint("bench.compare.pages"))
+    check_code("bench.compare.pages")
     stem = pages.write(plan.load(suite))
     print(stem.with_suffix(".md").read_text(encoding="utf-8"))
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Dataset, ExpectCode, dataset_names
+from bench.cli.arguments import Dataset, dataset_names
 from bench.data.options import POOLS
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError, nearest
-from bench.support.expected_code import check as check_code
 
 if TYPE_CHECKING:
     from bench.data.options import DatasetOptions
@@ -43,9 +42,10 @@ def _text(help: str) -> Any:
 
 
 def _row(name: str) -> DatasetOptions:
-    from bench.suite.config import load_datasets
+    from bench.suite import config, plan, submitted
 
-    rows = load_datasets()
+    file = submitted.plan_file()
+    rows = plan.read(file).all_datasets if file else config.load_datasets()
     if name not in rows:
         raise BenchError(f"There is no dataset {name!r} in config/datasets.yaml{nearest(name, rows)}.")
     return rows[name]
@@ -54,13 +54,6 @@ def _row(name: str) -> DatasetOptions:
 def _folder(name: str) -> Path:
     """Return the folder of a built dataset, given by name or as a folder."""
     return Path(name) if "/" in name or Path(name, "manifest.json").is_file() else paths.dataset_folder(name)
-
-
-def _check_code(expect_code: str | None, rule: str) -> None:
-    from bench.suite import plan
-    from bench.support.fingerprint import fingerprint
-
-    check_code(expect_code, fingerprint(*plan.entries(rule)))
 
 
 def _make(
@@ -105,15 +98,12 @@ def show_list() -> None:
 
 
 @app.command()
-def build(
-    dataset: Dataset,
-    out: Out = None,
-    sources: Sources = None,
-    workers: Workers = None,
-    expect_code: ExpectCode = None,
-) -> None:
+def build(dataset: Dataset, out: Out = None, sources: Sources = None, workers: Workers = None) -> None:
     """Build a dataset of config/datasets.yaml."""
-    _check_code(expect_code, "dataset")
+    from bench.suite.plan import ENTRIES
+    from bench.suite.submitted import check_code
+
+    check_code(*ENTRIES["dataset"])
     _make(dataset, _row(dataset), out, sources, workers)
 
 
@@ -253,10 +243,11 @@ def subset(
     balanced: Annotated[
         bool, typer.Option("--balanced", help="Take the images of all classes in turn.")
     ] = False,
-    expect_code: ExpectCode = None,
 ) -> None:
     """Draw the order in which a shuffle takes images."""
     from bench.data.subset import write_subset
+    from bench.suite.plan import ENTRIES
+    from bench.suite.submitted import check_code
 
-    _check_code(expect_code, "subset")
+    check_code(*ENTRIES["subset"])
     write_subset(_folder(dataset), shuffle, out, balanced)

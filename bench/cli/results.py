@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.arguments import ExpectCode, Json, Suite, suite_names
+from bench.cli.arguments import Json, Suite, suite_names
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.expected_code import check as check_code
 
 verbs = typer.Typer()
 command = functools.partial(verbs.command, rich_help_panel="Results")
@@ -30,23 +29,24 @@ ItemName = Annotated[
 
 
 @command()
-def figure(item: ItemName, suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+def figure(item: ItemName, suite: Suite = "demo") -> None:
     """Draw one figure from stored measurements."""
-    _render("figure", item, suite, expect_code)
+    _render("figure", item, suite)
 
 
 @command()
-def table(item: ItemName, suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+def table(item: ItemName, suite: Suite = "demo") -> None:
     """Write one table from stored measurements."""
-    _render("table", item, suite, expect_code)
+    _render("table", item, suite)
 
 
-def _render(kind: str, item: str, suite: str, expect_code: str | None) -> None:
+def _render(kind: str, item: str, suite: str) -> None:
     from bench.report.items import ITEMS, code_of
     from bench.report.render import render
+    from bench.suite.submitted import check_code
 
     if item in ITEMS:  # render names the nearest where it is not
-        check_code(expect_code, code_of(item))
+        check_code(*code_of(item))
     stem = render(item, suite, kind)
     say(f"{stem}{'.pdf and .png' if kind == 'figure' else '.csv, .md, .tex and .html'}")
 

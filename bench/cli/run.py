@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.arguments import Dataset, Device, ExpectCode, Run, Suite
+from bench.cli.arguments import Dataset, Device, Run, Suite
 from bench.support import paths
 from bench.support.console import say
 from bench.support.devices import torch_device
 from bench.support.errors import BenchError, nearest
-from bench.support.expected_code import check as check_code
 
 verbs = typer.Typer()
 command = functools.partial(verbs.command, rich_help_panel="Runs")
@@ -31,23 +30,21 @@ def train(
     stall_seconds: Annotated[
         float, typer.Option(help="End where one step takes longer, to be tried again; 0: never.")
     ] = 1800,
-    expect_code: ExpectCode = None,
 ) -> int:
     """Train a run, or resume it."""
     from bench.suite import plan
+    from bench.suite.submitted import check_code
     from bench.support.fingerprint import definitions
 
     loaded = plan.load(suite)
     spec = loaded.run(run)
+    entries = plan.entries("train", spec.model)
+    check_code(*entries)
     device = torch_device(device, spec.training.threads)
     from bench.training.train import INTERRUPTED, Interrupted
     from bench.training.train import train as train_run
 
-    code = {
-        "fingerprint": loaded.code("train", run),
-        "definitions": definitions(*plan.entries("train", spec.model)),
-    }
-    check_code(expect_code, code["fingerprint"])
+    code = {"fingerprint": loaded.code("train", run), "definitions": definitions(*entries)}
     try:
         train_run(
             spec,
@@ -73,17 +70,18 @@ def measure(
     run: Run,
     suite: Suite = "demo",
     device: Device = None,
-    expect_code: ExpectCode = None,
 ) -> None:
     """Measure a run, one metric alone or all in one process."""
     from bench.metrics.declare import measurements
     from bench.suite import plan
+    from bench.suite.submitted import check_code
 
     known = (*measurements(), "all")
     if metric not in known:
         raise BenchError(f"There is no metric {metric!r}{nearest(metric, known)}; known: {', '.join(known)}.")
     loaded = plan.load(suite)
-    check_code(expect_code, loaded.measured_by(run))
+    for name in loaded.metrics(run) if metric == "all" else [metric]:
+        check_code(*plan.entries(name, loaded.run(run).model))
     from bench.jobs import measure
 
     device = torch_device(device, loaded.run(run).training.threads)
@@ -101,7 +99,7 @@ def sample(
     device: Device = None,
     count: Annotated[int, typer.Option(help="Number of images.", min=1)] = 64,
     sampler: Literal["ddpm", "ddim"] = "ddpm",
-    steps: Annotated[int, typer.Option(help="Sampling steps.", min=2)] = 50,
+    steps: Annotated[int, typer.Option(help="Sampling steps.", min=1)] = 50,
     out: Annotated[Path | None, typer.Option(help="File stem.", show_default="RUN_FOLDER/sample")] = None,
 ) -> None:
     """Draw images from a trained run into an array and a picture."""
@@ -128,27 +126,27 @@ def reference(
     dataset: Dataset,
     name: Annotated[str, typer.Argument(help="wiener, classifier, or statistics SPACE.POOL.COUNT.")],
     device: Device = None,
-    expect_code: ExpectCode = None,
 ) -> None:
     """Compute what measurements need of a dataset: statistics, a classifier."""
     from bench.metrics.declare import Reference
-    from bench.suite.plan import reference_code
+    from bench.suite.plan import reference_entries
+    from bench.suite.submitted import check_code
 
     wanted = Reference(dataset, name)
-    check_code(expect_code, reference_code(wanted))
+    check_code(*reference_entries(wanted))
     from bench.jobs.references import open_reference
 
     open_reference(wanted, torch_device(device, 1))
 
 
 @command()
-def tidy(suite: Suite = "demo", expect_code: ExpectCode = None) -> None:
+def tidy(suite: Suite = "demo") -> None:
     """Collect the measurements of a suite's runs into one table."""
     from bench.results.tidy import combine
     from bench.suite import plan
-    from bench.support.fingerprint import fingerprint
+    from bench.suite.submitted import check_code
 
-    check_code(expect_code, fingerprint("bench.results.tidy"))
+    check_code("bench.results.tidy")
     loaded = plan.load(suite)
     files = [paths.measured_files(suite, name)[0] for name in loaded.runs]
     combine(files, paths.tidy_file(suite))
@@ -168,4 +166,6 @@ def pieces(
     from bench.jobs.pieces import run_pieces
     from bench.suite import plan
 
-    return run_pieces(plan.read(suite), torch_device(device, 1), minutes, side_by_side, small)
+    return run_pieces(
+        plan.read(paths.plan_file(suite)), torch_device(device, 1), minutes, side_by_side, small
+    )

@@ -348,7 +348,9 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rates", type=json.loads, help=argparse.SUPPRESS)
     given = vars(parser.parse_args(words))
     try:
-        return run_pieces(read(given.pop("suite")), torch_device(given.pop("device"), 1), **given)
+        return run_pieces(
+            read(paths.plan_file(given.pop("suite"))), torch_device(given.pop("device"), 1), **given
+        )
     except BenchError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return 1

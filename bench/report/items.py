@@ -11,8 +11,12 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bench.support.fingerprint import fingerprint
+from bench.support.errors import BenchError, nearest
+
+if TYPE_CHECKING:
+    from bench.suite.plan import Plan
 
 ROOT = Path(__file__).parent
 EVERY = ("psnr", "jacobian", "attention", "frechet", "memorization", "halves", "along", "cost")
@@ -88,6 +92,13 @@ def category(name: str) -> str:
     return item.group or f"{'Paper' if item.paper else 'Appendix'} {item.kind}s"
 
 
-def code_of(name: str) -> str:
-    """Return the fingerprint of the code that an item depends on."""
-    return fingerprint("bench.report.render", ITEMS[name].module)
+def check_listed(plan: Plan) -> None:
+    """Raise BenchError where a suite lists an item that there is not, naming the nearest."""
+    for name in plan.items:
+        if name not in ITEMS:
+            raise BenchError(f"Suite {plan.suite!r}: items: there is no {name!r}{nearest(name, ITEMS)}.")
+
+
+def code_of(name: str) -> tuple[str, str]:
+    """Return the modules whose code an item depends on."""
+    return "bench.report.render", ITEMS[name].module

@@ -10,19 +10,18 @@ import ast
 import dataclasses
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.models.spec import ModelSpec
 from bench.suite import config
+from bench.suite.grid import Known, run_of
 from bench.suite.options import RunSpec, measured
 from bench.suite.strict import parse, validate
 from bench.support.errors import BenchError, nearest
 from bench.support.options import to_dict
 from bench.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    from bench.suite.plan import Plan
 
 VARIABLE = "BENCH_MODEL"
 KEYS = ("model", "options", "training")
@@ -77,29 +76,36 @@ def from_environment() -> dict[str, Any] | None:
     return value
 
 
-def add(suite: Plan, wanted: dict[str, Any], models: dict[str, config.ModelPreset]) -> Plan:
-    """Return the suite with the candidate's runs: one for each dataset, N and shuffle that the suite trains.
+def runs_of(
+    wanted: dict[str, Any],
+    suite: str,
+    options: config.SuiteOptions,
+    runs: Mapping[str, RunSpec],
+    known: Known,
+) -> tuple[str, config.ModelPreset, dict[str, RunSpec]]:
+    """Return the candidate's name, preset and runs: one for each dataset, N and shuffle that the suite trains.
 
     Raises BenchError for a file without such a model, a name that the suite has already, or wrong training options.
     """
-    name, preset = find_preset(wanted["model"], models)
-    if name in {run.model.name for run in suite.runs.values()}:
-        raise BenchError(f"Suite {suite.suite!r} has a model {name!r} already; give yours another name.")
+    name, preset = find_preset(wanted["model"], known.models)
+    if name in {run.model.name for run in runs.values()}:
+        raise BenchError(f"Suite {suite!r} has a model {name!r} already; give yours another name.")
     preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
-    options = validate(
-        TrainingOptions, {**to_dict(suite.options.training), **wanted["training"]}, "the model's training"
+    training = validate(
+        TrainingOptions, {**to_dict(options.training), **wanted["training"]}, "the model's training"
     )
-    spec = ModelSpec(name, preset.family, preset.options, preset.file)
-    cells = dict.fromkeys((r.dataset, r.train_size, r.shuffle) for r in suite.runs.values() if not r.recipe)
-    runs = dict(suite.runs)
-    for dataset, size, shuffle in cells:
-        run = f"{dataset}.{name}.n{size}.s{shuffle}"
-        new = RunSpec(suite.suite, run, dataset, spec, size, shuffle, "", options, suite.options.measure)
-        runs[run] = measured(new, None, suite.all_datasets, where=None)
-    return dataclasses.replace(suite, runs=runs, models={**suite.models, name: preset}, candidate=name)
+    spec = ModelSpec(name, str(preset.family), preset.options, preset.file)
+    cells = dict.fromkeys(
+        (run.dataset, run.train_size, run.shuffle) for run in runs.values() if not run.recipe
+    )
+    new = [
+        run_of(suite, dataset, spec, size, shuffle, "", training=training, measure=options.measure)
+        for dataset, size, shuffle in cells
+    ]
+    return name, preset, {run.name: measured(run, None, known.datasets, where=None) for run in new}
 
 
-def find_preset(text: str, models: dict[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
+def find_preset(text: str, models: Mapping[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
     """Return name and preset of ``PRESET``, ``FILE.py`` or ``FILE.py:NAME``; raises BenchError where there is none."""
     path, _, name = text.partition(":")
     if not path.endswith(".py"):

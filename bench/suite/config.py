@@ -70,7 +70,10 @@ class GridOptions:
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "train_sizes", "shuffles"):
-            check(len(getattr(self, name)) > 0, f"{name} must not be empty")
+            values = getattr(self, name)
+            check(len(values) > 0, f"{name} must not be empty")
+            twice = [value for value in values if values.count(value) > 1]
+            check(not twice, f"{name} lists {twice[0] if twice else ''} twice")
         check(all(n >= 1 for n in self.train_sizes), "train_sizes must be positive")
         for metric in self.measure or []:
             check(metric in METRICS, f"measure has no metric {metric!r}{nearest(metric, METRICS)}")
@@ -87,6 +90,10 @@ class SuiteOptions:
     training: TrainingOptions = option(None, "how all runs are trained")
     measure: MeasureOptions = option(None, "what is measured of each run")
     items: dict[str, ItemOptions] = option({}, "figures and tables, each with what it shows")
+    half_budget: bool = option(
+        False,
+        "train one shuffle of each dataset, model and N for half the steps too: who gains nothing more has settled",
+    )
 
     def __post_init__(self) -> None:
         check(len(self.runs) > 0, "runs must not be empty")

@@ -159,7 +159,7 @@ class Forecast:
         for _ in references | {one.classifier for one in references} - {None}:
             self._row("reference").add([UNKNOWN])
         self._plain("tidy", 1)
-        for item in suite.options.items:
+        for item in suite.items:
             self._plain("figure" if item.startswith("fig") else "table", 1)
 
     def _plain(self, rule: str, jobs: int) -> None:

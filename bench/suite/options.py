@@ -33,6 +33,8 @@ else:
         frozen=True,
     )
 
+HALF_BUDGET = "half-budget"  # recipe of a run that is trained for half the steps
+
 METRICS = tuple(f.name for f in dataclasses.fields(MeasureOptions))
 
 

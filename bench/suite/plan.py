@@ -6,18 +6,20 @@ Snakemake parses this module's answers in every job, so it must stay quick.
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from bench.data.options import DatasetOptions
 from bench.metrics.declare import Reference, measurements
 from bench.models import registry
 from bench.models.spec import ModelSpec
-from bench.suite import candidate, config, options
+from bench.suite import candidate, config, submitted
+from bench.suite.grid import Known, counted, expand
 from bench.suite.options import RunSpec
-from bench.suite.strict import validate
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest, read_json, write_json
@@ -36,13 +38,14 @@ ENTRIES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """A suite, resolved: its options, its runs by name, and the fingerprints of what it needs."""
+    """A suite, resolved: what it shows, its runs by name, and the fingerprints of what it needs."""
 
     suite: str
-    options: config.SuiteOptions
+    title: str
+    items: dict[str, config.ItemOptions]
     runs: dict[str, RunSpec]
     models: dict[str, config.ModelPreset]
-    all_datasets: dict[str, Any]
+    all_datasets: dict[str, DatasetOptions]
     candidate: str | None = None  # the architecture that is compared with the suite's models
 
     @cached_property
@@ -69,14 +72,11 @@ class Plan:
 
     def code(self, rule: str, run: str | None = None) -> str:
         """Return the code fingerprint of a rule, for a run with its model's own files."""
-        found = tuple(entries(rule, self.run(run).model if run else None))
-        if found not in self._codes:
-            self._codes[found] = fingerprint(*found)
-        return self._codes[found]
+        return self._code(*entries(rule, self.run(run).model if run else None))
 
     @cached_property
-    def _codes(self) -> dict[tuple[str, ...], str]:
-        return {}
+    def _code(self) -> Callable[..., str]:
+        return functools.cache(submitted.code)
 
     def codes(self, metric: str, run: str) -> dict[str, str]:
         """Return the fingerprint of every rule behind a number of a run, by rule."""
@@ -101,30 +101,48 @@ class Plan:
 
     def item_digest(self, item: str) -> str:
         """Return the digest of what an item shows: its options, and the labels of models and datasets."""
-        return digest(
-            [self.summary()["items"].get(item), self.summary()["models"], self.summary()["datasets"]]
-        )
+        summary = self.summary()
+        return digest([summary["items"].get(item), summary["models"], summary["datasets"]])
 
     def summary(self) -> dict:
         """Return the plan as JSON values: what the report needs to know beside the tidy table."""
+        return dict(self._summary)
+
+    @cached_property
+    def _summary(self) -> dict:
         names = dict.fromkeys(run.model.name for run in self.runs.values())
         return {
             "suite": self.suite,
-            "title": self.options.title,
-            "items": {item: to_dict(value) for item, value in self.options.items.items()},
+            "title": self.title,
+            "candidate": self.candidate,
+            "items": {item: to_dict(value) for item, value in self.items.items()},
             "models": {name: to_dict(self.models[name]) for name in names},
             "datasets": {name: _describe(row) for name, row in self.datasets.items()},
             "runs": [to_dict(run) for run in self.runs.values()],
         }
 
-    def write(self, costs: dict | None = None) -> None:
-        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds.
-
-        ``sources`` are the datasets' whole options, so that :func:`read` needs no YAML.
-        """
+    def whole(self) -> dict:
+        """Return :meth:`summary` with the datasets' whole options as ``sources``, so that :func:`read` needs no YAML."""
         bases = {row.base: self.all_datasets[row.base] for row in self.datasets.values() if row.base}
-        sources = {name: to_dict(row) for name, row in (bases | self.datasets).items()}
-        write_json(paths.plan_file(self.suite), self.summary() | {"costs": costs or {}, "sources": sources})
+        return self.summary() | {
+            "sources": {name: to_dict(row) for name, row in (bases | self.datasets).items()}
+        }
+
+    def write(self, costs: dict | None = None) -> None:
+        """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds."""
+        write_json(paths.plan_file(self.suite), self.whole() | {"costs": costs or {}})
+
+    def submit(self, *more: tuple[str, ...]) -> Path:
+        """Write the plan with all its fingerprints, and those of ``more`` entry points, for jobs; return the file."""
+        rules = [entries(rule) for rule in ENTRIES]
+        networks = {run.model.name: run.model for run in self.runs.values()}.values()
+        rules += [entries(rule, model) for model in networks for rule in ("train", *measurements())]
+        codes = {submitted.key(*rule): fingerprint(*rule) for rule in (*rules, *more)}
+        whole = self.whole() | {"codes": codes}
+        file = paths.submitted_plan(self.suite, digest(whole))
+        if not file.exists():
+            write_json(file, whole)
+        return file
 
 
 def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
@@ -139,12 +157,17 @@ def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
 
 def reference_code(reference: Reference) -> str:
     """Return the code fingerprint of what measurements need of a dataset; raises BenchError for an unknown name."""
+    return submitted.code(*reference_entries(reference))
+
+
+def reference_entries(reference: Reference) -> list[str]:
+    """Return the entry points of what measurements need of a dataset; raises BenchError for an unknown name."""
     if reference.kind not in KINDS:
         raise BenchError(
             f"There is no reference {reference.name!r}; say wiener, classifier or SPACE.POOL.COUNT, "
             "for instance random-conv.train.all."
         )
-    return fingerprint(*entries(reference.kind))
+    return entries(reference.kind)
 
 
 def _describe(row: Any) -> dict:
@@ -153,78 +176,56 @@ def _describe(row: Any) -> dict:
 
 
 def load(suite: str) -> Plan:
-    """Resolve a suite, with the candidate that ``BENCH_MODEL`` names.
+    """Resolve a suite, with the candidate that ``BENCH_MODEL`` names; or take it as it was planned for this job.
 
-    Raises BenchError for an unknown dataset, model or option, and for runs that clash.
+    Raises BenchError for an unknown dataset, model or option, pools that are too small, and runs that clash.
     """
-    models, datasets = config.load_models(), config.load_datasets()
-    suite_options = config.load_suite(suite)
-    where = str(config.suite_path(suite))
-    runs: dict[str, RunSpec] = {}
-    for number, grid in enumerate(suite_options.runs):
-        for run in _grid(suite, suite_options, grid, models, datasets, f"{where}: runs.{number}"):
-            if runs.setdefault(run.name, run) != run:
-                raise BenchError(
-                    f"{where}: runs.{number}: {run.name} stands twice with different options; give one block a `recipe`."
-                )
-    plan = Plan(suite, suite_options, runs, models, datasets)
-    wanted = candidate.from_environment()
-    plan = candidate.add(plan, wanted, models) if wanted else plan
-    for run in plan.runs.values():
-        _check_partner(run, plan.runs, where)
-    return plan
+    if file := submitted.plan_file(suite):
+        return read(file)
+    known = Known(config.load_models(), counted(config.load_datasets()))
+    options, where = config.load_suite(suite), str(config.suite_path(suite))
+    runs = expand(suite, options, known, where)
+    wanted, models, name = candidate.from_environment(), dict(known.models), None
+    if wanted is not None:
+        name, models[name], new = candidate.runs_of(wanted, suite, options, runs, known)
+        runs |= new
+    check_items(options.items, runs, where)
+    return Plan(suite, options.title, options.items, runs, models, config.load_datasets(), name)
 
 
-def _check_partner(run: RunSpec, runs: dict[str, RunSpec], where: str) -> None:
-    """Refuse a half b that is to be compared with a half a that the suite has not, or trains otherwise."""
-    if run.measure.halves is None:
-        return
-    partner = runs.get(run.partner)
-    if partner is None:
-        raise BenchError(
-            f"{where}: {run.name} is compared with {run.partner}, which the suite does not train."
-        )
-    if run.training != partner.training:
-        raise BenchError(f"{where}: {run.name} and {run.partner} must be trained with the same options.")
+def check_items(items: dict[str, config.ItemOptions], runs: dict[str, RunSpec], where: str) -> None:
+    """Refuse an item that is to show a dataset, model or N that the suite does not train; raises BenchError."""
+    trained = {
+        "datasets": {run.dataset for run in runs.values()},
+        "models": {run.model.name for run in runs.values()},
+        "train_sizes": {run.train_size for run in runs.values()},
+    }
+    for item, shown in items.items():
+        for key, names in trained.items():
+            for name in getattr(shown, key) or []:
+                if name not in names:
+                    raise BenchError(
+                        f"{where}: items.{item}.{key}: the suite trains no {name!r}{nearest(str(name), map(str, names))}."
+                    )
 
 
-def _grid(suite, suite_options, grid, models, datasets, where) -> list[RunSpec]:
-    training = validate(
-        TrainingOptions, {**to_dict(suite_options.training), **grid.training}, f"{where}: training"
-    )
-    for key, known in (("datasets", datasets), ("models", models)):
-        for name in getattr(grid, key):
-            if name not in known:
-                raise BenchError(
-                    f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, known)}."
-                )
-    product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
-    wanted = suite_options.measure
-    runs = [_run(suite, d, models[m], m, n, s, grid, training, wanted) for d, m, n, s in product]
-    return [options.measured(run, grid.measure, datasets, where) for run in runs]
-
-
-def _run(suite, dataset, preset, model, size, shuffle, grid, training, measure) -> RunSpec:
-    recipe = "-".join(part for part in (grid.recipe, "half-b" if grid.half == "b" else "") if part)
-    name = f"{dataset}.{model}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
-    spec = ModelSpec(model, preset.family, preset.options, preset.file)
-    return RunSpec(suite, name, dataset, spec, size, shuffle, recipe, training, measure, grid.half)
-
-
-def read(suite: str) -> Plan:
-    """Return the plan that ``bench check`` wrote, with its runs and datasets: for machines without pydantic.
-
-    ``options`` and ``models``, which are for readers, are left out.  Raises BenchError where there is none.
-    """
-    file = paths.plan_file(suite)
+def read(file: Path) -> Plan:
+    """Read a plan that was written; pydantic is not needed.  Raises BenchError where there is none."""
     if not file.exists():
         raise BenchError(
-            f"{file} does not exist; write it with `bench check --suite {suite}`, or copy it here."
+            f"{file} does not exist; write it with `bench check --suite {file.parent.name}`, or copy it here."
         )
     written = read_json(file)
+    tables = {
+        "items": config.ItemOptions,
+        "models": config.ModelPreset,
+        "sources": DatasetOptions,
+    }
+    items, models, rows = (
+        {name: from_dict(kind, value) for name, value in written[key].items()} for key, kind in tables.items()
+    )
     runs = {run["name"]: from_dict(RunSpec, run) for run in written["runs"]}
-    rows = {name: from_dict(DatasetOptions, row) for name, row in written["sources"].items()}
-    return Plan(suite, None, runs, {}, rows)
+    return Plan(written["suite"], written["title"], items, runs, models, rows, written["candidate"])
 
 
 def option_table() -> list[tuple[str, str, Any, str, str]]:

@@ -10,6 +10,7 @@ could not be read), ``ours``.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from dataclasses import field
@@ -51,10 +52,14 @@ def from_dict(kind: Any, value: Any) -> Any:
         return None if value is None else from_dict(inner[0], value)
     if not dataclasses.is_dataclass(kind):
         return value
-    hints = typing.get_type_hints(kind)
-    known = {f.name for f in dataclasses.fields(kind)}
-    if unknown := set(value) - known:
+    hints = _hints(kind)
+    if unknown := set(value) - {f.name for f in dataclasses.fields(kind)}:
         raise BenchError(
             f"{kind.__name__} has no option {sorted(unknown)[0]!r}; it was written by another version."
         )
     return kind(**{key: from_dict(hints[key], item) for key, item in value.items()})
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -35,6 +35,11 @@ def plan_file(suite: str) -> Path:
     return suite_folder(suite) / "plan.json"
 
 
+def submitted_plan(suite: str, digest: str) -> Path:
+    """Return the plan with which jobs of a suite were submitted."""
+    return STATE / suite / f"plan-{digest}.json"
+
+
 def tidy_file(suite: str) -> Path:
     """Return the tidy table of a suite."""
     return suite_folder(suite) / "tidy.csv"

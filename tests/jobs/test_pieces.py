@@ -97,7 +97,7 @@ def small_files_count_as_finished_elsewhere(tiny: Path) -> None:
     assert not list(Path("small").rglob("*.safetensors"))
     shutil.rmtree("results/tiny/runs")
     shutil.copytree("small/tiny/runs", "results/tiny/runs")
-    suite = plan.read("tiny")
+    suite = plan.read(paths.plan_file("tiny"))
     assert not [run for run in RUNS if pieces.lacking(suite, run)]
     assert pieces.estimate(suite, RUNS[0]) > 0
     shutil.rmtree(Path("results/tiny/runs") / RUNS[1])
@@ -112,7 +112,7 @@ def small_files_count_as_finished_elsewhere(tiny: Path) -> None:
 def test_a_run_that_another_process_does_is_left_alone(tiny):
     from bench.training.lock import lock
 
-    suite = plan.read("tiny")
+    suite = plan.read(paths.plan_file("tiny"))
     session = pieces.Session(suite, 1e18, "cpu")
     with lock(pieces._claim_folder("tiny", RUNS[0])):
         assert session._next() == RUNS[1]
@@ -122,7 +122,7 @@ def test_a_run_that_another_process_does_is_left_alone(tiny):
 def test_what_does_not_fit_waits(tiny, monkeypatch):
     seconds = {RUNS[0]: 100.0, RUNS[1]: 5.0}
     monkeypatch.setattr(pieces, "estimate", lambda suite, run: seconds[run])
-    session = pieces.Session(plan.read("tiny"), time.time() + 50, "cpu")
+    session = pieces.Session(plan.read(paths.plan_file("tiny")), time.time() + 50, "cpu")
     assert session._next() == RUNS[1], "the next whole run that fits"
     session.failed.append(RUNS[1])
     assert session._next() == RUNS[0], "nothing was done yet: it stops in between, saved"
@@ -144,7 +144,9 @@ def test_the_alarm_waits_until_a_training_listens(monkeypatch):
 def test_helpers_share_deadline_rates_and_folder(tiny, monkeypatch):
     started = []
     monkeypatch.setattr(subprocess, "Popen", started.append)
-    session = pieces.Session(plan.read("tiny"), 1e18, "cpu", Path("small"), 3, {"float32": 2e9})
+    session = pieces.Session(
+        plan.read(paths.plan_file("tiny")), 1e18, "cpu", Path("small"), 3, {"float32": 2e9}
+    )
     pieces.helpers(session, 2)
     assert len(started) == 2
     words = [

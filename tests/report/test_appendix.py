@@ -186,7 +186,7 @@ def test_the_protocol_marks_what_is_assumed_and_gives_all_values():
     assert "Wiener" not in line  # controls are not trained
     assert "| frechet | reference | all | all |" in text and "| frechet | classifier | not used |" in text
     assert "null |" not in text and "{" not in text
-    steps = plan.load("families").options.training.steps
+    steps = next(iter(plan.load("families").runs.values())).training.steps
     assert f"| training | steps | {steps} | 400000 | paper |" in text
     table("tabProtocol", "demo")
     assert (

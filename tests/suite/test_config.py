@@ -44,6 +44,28 @@ def edit(path: Path, old: str, new: str) -> None:
         ("dit-t16-local,", "dit-t16-locale,", ["'dit-t16-locale'", "did you mean"]),
         ("train_sizes: [10, 100]", "train_sizes: [0]", ["train_sizes must be positive"]),
         ("train_sizes: [10, 100]", "train_sizes: []", ["train_sizes must not be empty"]),
+        ("train_sizes: [10, 100]", "train_sizes: [10, 10]", ["train_sizes lists 10 twice"]),
+        (
+            "train_sizes: [10, 100]",
+            "train_sizes: [10, 1000]",
+            ["runs.0", "1000", "disks-8 has 200", "lower N"],
+        ),
+        (
+            "train_sizes: [10, 100]",
+            "train_sizes: [150]\n    half: b",
+            ["300 training images", "disks-8 has 200"],
+        ),
+        ("psnr: {images: 8", "psnr: {images: 80", ["psnr.images", "80", "disks-8 has 64"]),
+        (
+            "fig2: {models: [unet-t16,",
+            "fig2: {models: [unet-t61,",
+            ["items.fig2.models", "did you mean 'unet-t16'?"],
+        ),
+        (
+            "fig4: {models: [dit-t16]}",
+            "fig4: {train_sizes: [11]}",
+            ["items.fig4.train_sizes", "trains no 11"],
+        ),
         ("batch: 16", "steps: 16", ["duplicate key 'steps'"]),
         ("title:", "titel:", ["smoke.yaml", "'titel'", "did you mean 'title'?"]),
         ("[disks-8]", "[NO]", ["datasets.0", "YAML reads false as true or false; put text in quotes"]),
@@ -84,7 +106,7 @@ def test_clashing_blocks_are_refused(settings):
     value = yaml.safe_load(path.read_text())
     value["runs"].append({**value["runs"][0], "training": {"batch": 4}})
     path.write_text(yaml.safe_dump(value))
-    with pytest.raises(BenchError, match="stands twice with different options"):
+    with pytest.raises(BenchError, match="is listed twice with different options"):
         plan.load("smoke")
 
 

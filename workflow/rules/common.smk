@@ -2,45 +2,112 @@
 
 import functools
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
 
+from snakemake.io import IOFile
+
 from bench.metrics.declare import Reference
-from bench.suite import candidate, plan
+from bench.results import records
+from bench.suite import candidate, plan, submitted
 from bench.support import paths, root
-from bench.support.errors import BenchError, nearest
+from bench.support.errors import BenchError
 from bench.support.files import digest
 from bench.support.options import to_dict
-from bench.support.fingerprint import fingerprint
-from bench.report.items import ITEMS, category
+from bench.report.items import ITEMS, category, check_listed
 from bench.report.items import code_of as code_of_item
 
-# The commands of the rules are those of the environment that runs Snakemake, and know the model of
-# `--config model=my_model.py:name`; braces are doubled for Snakemake's formatting.
+
 def literal(text):
+    """Quote a text for the shell, with its braces doubled for Snakemake's formatting."""
     return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
+
+
+def refuse(sentence):
+    sys.exit(f"bench: error: {sentence}")
 
 
 try:
     root.check()
-    model = candidate.to_environment(config)
     shell.prefix(
-        f"set -euo pipefail; export PATH={literal(Path(sys.executable).parent)}:\"$PATH\"; "
-        f"export BENCH_MODEL={literal(model)}; "
+        f'set -euo pipefail; export PATH={literal(Path(sys.executable).parent)}:"$PATH"; '
     )
+    candidate.to_environment(config)
     PLAN = plan.load(config.get("suite", "demo"))
-    for item in PLAN.options.items:
-        if item not in ITEMS:
-            raise BenchError(
-                f"config/suites/{PLAN.suite}.yaml: items: there is no {item!r}{nearest(item, ITEMS)}."
-            )
+    check_listed(PLAN)
     if PLAN.candidate:
         from bench.results import baselines
 
         baselines.stored(PLAN.suite)
 except BenchError as error:
-    sys.exit(f"bench: error: {error}")
+    refuse(error)
+# Jobs take their options from the plan that is written before the first of them, whatever the files say when they start.
+os.environ.setdefault(submitted.VARIABLE, "")
+os.environ.setdefault(candidate.VARIABLE, "")
+
+
+envvars:
+    submitted.VARIABLE,
+    candidate.VARIABLE,
+
+
+onstart:
+    if workflow.is_main_process and not submitted.plan_file():
+        others = [("bench.results.tidy",), ("bench.compare.pages",)]
+        file = PLAN.submit(*map(code_of_item, ITEMS), *others)
+        os.environ[submitted.VARIABLE] = str(file)
+
+
+def has_record(file):
+    return workflow.persistence.metadata(IOFile(file)) is not None
+
+
+def asked(kind):
+    """Return an input function without files: it has a job run again whose output says that it was made otherwise.
+
+    Snakemake itself trusts what it has no record of, made by hand or copied along.
+    """
+
+    def ask(wildcards):
+        if workflow.is_main_process:
+            # outputs are moved into place whole: what a killed job left unmarked is made again without a question
+            workflow.dag_settings.force_incomplete = True
+            files, agrees = RECORDED[kind](wildcards)
+            here = [file for file in files if Path(file).exists()]
+            if here and not (agrees() if agrees else all(map(has_record, here))):
+                workflow.dag.forcefiles.update(map(str, here))
+        return []
+
+    return ask
+
+
+# The first output of a rule, and whether its record agrees with the plan (None: it has no record but Snakemake's)
+RECORDED = {
+    "dataset": lambda w: (
+        [paths.dataset_folder(w.dataset) / "manifest.json"],
+        lambda: records.dataset(PLAN, w.dataset),
+    ),
+    "subset": lambda w: (
+        [paths.subset_file(w.dataset, int(w.shuffle))],
+        None,
+    ),
+    "check": lambda w: (
+        [paths.plan_file(PLAN.suite)],
+        lambda: records.planned(PLAN),
+    ),
+    "train": lambda w: (
+        [paths.run_folder(PLAN.suite, w.run) / "run.json"],
+        lambda: records.trained(PLAN, w.run),
+    ),
+    "measure": lambda w: (
+        paths.measured_files(PLAN.suite, w.run)[:1],
+        lambda: records.measured(PLAN, w.run),
+    ),
+    "tidy": lambda w: ([paths.tidy_file(PLAN.suite)], None),
+    "item": lambda w: (files_of(w.item), None),
+}
 
 
 wildcard_constraints:
@@ -67,7 +134,9 @@ def dataset_of(wildcards):
 def references_of(wildcards):
     """Return the files of datasets that a run's measurements read."""
     run = wildcards.run
-    found = [ref for metric in PLAN.metrics(run) for ref in PLAN.references(metric, run)]
+    found = [
+        ref for metric in PLAN.metrics(run) for ref in PLAN.references(metric, run)
+    ]
     return [paths.reference_file(*ref) for ref in dict.fromkeys(found)]
 
 
@@ -175,7 +244,7 @@ def stale_rows():
 
 
 def item_code(wildcards):
-    return code_of_item(wildcards.item)
+    return submitted.code(*code_of_item(wildcards.item))
 
 
 def items_of(kind):
@@ -214,11 +283,20 @@ def labels_of(wildcards):
 
 
 def item_files():
-    return [file for item in PLAN.options.items for file in files_of(item)]
+    return [file for item in PLAN.items for file in files_of(item)]
 
 
 def candidate_runs():
     return [run for run in PLAN.runs if PLAN.runs[run].model.name == PLAN.candidate]
+
+
+def compared(wildcards):
+    """Return what a comparison reads: the candidate's measurements and the stored baselines."""
+    if PLAN.candidate is None:
+        refuse("Nothing to compare; add --config model=FILE.py:NAME, or model=PRESET.")
+    folder = paths.baselines_folder(PLAN.suite)
+    stored = [paths.baseline_table(PLAN.suite), folder / "provenance.json"]
+    return [*measured(candidate_runs()), *stored]
 
 
 def checked(wildcards):

@@ -31,6 +31,7 @@ rule conformance:
 
 rule compare:
     input:
+<<<<<<< HEAD
         measured(candidate_runs()),
         paths.baseline_table(PLAN.suite) if PLAN.candidate else [],
         [
@@ -38,6 +39,9 @@ rule compare:
             for name in ("provenance.json", "priors.json")
             if PLAN.candidate
         ],
+=======
+        compared,
+>>>>>>> 4ff3c1a (A job runs the plan with which it was submitted; outputs say themselves whether they are as planned)
     output:
         report(
             f"figures/{PLAN.suite}/compare-{PLAN.candidate}.png",
@@ -60,6 +64,6 @@ rule compare:
         "../envs/project.yml"
     params:
         suite=PLAN.suite,
-        code=fingerprint("bench.compare.pages"),
+        code=submitted.code("bench.compare.pages"),
     shell:
-        "bench compare --suite {params.suite} --expect-code {params.code} 2>&1 | tee {log:q}"
+        "bench compare --suite {params.suite} 2>&1 | tee {log:q}"

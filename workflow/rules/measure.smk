@@ -16,13 +16,14 @@ rule reference:
             Reference(wildcards.dataset, wildcards.reference)
         ),
     shell:
-        "bench reference {wildcards.dataset:q} {wildcards.reference:q} --expect-code {params.code} > {log:q} 2>&1"
+        "bench reference {wildcards.dataset:q} {wildcards.reference:q} > {log:q} 2>&1"
 
 
 # All measurements of a run in one process. Each result is kept in .runs/ with what it depends on, and only what is out
 # of date is taken again: after a change of one measurement's code the other results are put together as they are.
 rule measure:
     input:
+        asked("measure"),
         "results/{suite}/runs/{run}/weights.safetensors",
         "results/{suite}/runs/{run}/history.csv",
         "results/{suite}/runs/{run}/run.json",
@@ -44,4 +45,4 @@ rule measure:
     params:
         code=lambda wildcards: PLAN.measured_by(wildcards.run),
     shell:
-        "bench measure all {wildcards.run:q} --suite {wildcards.suite} --expect-code {params.code} > {log:q} 2>&1"
+        "bench measure all {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"

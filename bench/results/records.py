@@ -1,0 +1,69 @@
+"""Whether what lies here was made as it is planned now, by its own record: the question of ``bench why``.
+
+Snakemake asks its own records, and trusts an output that it has none of: made by hand, or copied along.  The workflow
+asks here too.  Every function returns True where the output does not exist, since nothing has to be doubted then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.suite.options import trained_spec
+from bench.suite.plan import Plan
+from bench.support import paths
+from bench.support.errors import BenchError
+from bench.support.files import digest, read_json
+from bench.support.options import to_dict
+from bench.training.options import recipe
+
+
+def dataset(plan: Plan, name: str) -> bool:
+    """Whether a dataset was built from its row as it is, by the code as it is."""
+    made = _read(paths.dataset_folder(name) / "manifest.json")
+    same_code = made is None or made.get("code", plan.code("dataset")) == plan.code("dataset")
+    return made is None or (same_code and made.get("made") == to_dict(plan.all_datasets[name]))
+
+
+def planned(plan: Plan) -> bool:
+    """Whether ``plan.json`` is this plan."""
+    made, whole = _read(paths.plan_file(plan.suite)), plan.whole()
+    return made is None or digest({key: made.get(key) for key in whole}) == digest(whole)
+
+
+def trained(plan: Plan, run: str) -> bool:
+    """Whether a run was trained with these options and this code, on the data that lie here."""
+    made = _read(paths.run_folder(plan.suite, run) / "run.json")
+    if made is None:
+        return True
+    manifest = _read(paths.dataset_folder(plan.run(run).dataset) / "manifest.json")
+    try:
+        same_options = digest(recipe(trained_spec(made))) == plan.recipe(run)
+        same_code = made["code"]["fingerprint"] == plan.code("train", run)
+        return same_options and same_code and (not manifest or made["data"]["sha256"] == manifest["sha256"])
+    except (BenchError, KeyError, TypeError):
+        return False
+
+
+def measured(plan: Plan, run: str) -> bool:
+    """Whether each measurement of a run was taken with these options and this code."""
+    records = _read(paths.measured_files(plan.suite, run)[1])
+    if records is None:
+        return True
+    spec = plan.run(run)
+    for metric in plan.metrics(run):
+        options, codes = getattr(spec.measure, metric, None), plan.codes(metric, run)
+        made = records.get(metric, {}).get("depends", {})
+        same_code = {key: value for key, value in made.get("code", {}).items() if key != "train"}
+        if same_code != {key: value for key, value in codes.items() if key != "train"}:
+            return False
+        if digest(made.get("options")) != digest(to_dict(options) if options else None):
+            return False
+    return True
+
+
+def _read(file: Path) -> dict | None:
+    """Return a record; {} where it is damaged, None where there is none."""
+    try:
+        return read_json(file) if file.exists() else None
+    except BenchError:
+        return {}

@@ -1,0 +1,131 @@
+"""From the blocks of a suite to its runs, with all that is wrong with them said before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from bench.data.options import POOLS, DatasetOptions
+from bench.models.families import CONTROLS
+from bench.models.spec import ModelSpec
+from bench.suite.config import GridOptions, ModelPreset, SuiteOptions
+from bench.suite.options import HALF_BUDGET, MeasureOptions, RunSpec, measured
+from bench.suite.strict import validate
+from bench.support import paths
+from bench.support.errors import BenchError, nearest
+from bench.support.files import read_json
+from bench.support.options import to_dict
+from bench.training.options import TrainingOptions
+
+
+class Known(NamedTuple):
+    """What blocks may name: model presets, and datasets with the sizes of their pools."""
+
+    models: Mapping[str, ModelPreset]
+    datasets: Mapping[str, DatasetOptions]
+
+
+def expand(suite: str, options: SuiteOptions, known: Known, where: str) -> dict[str, RunSpec]:
+    """Return the runs of a suite by name.
+
+    Raises BenchError, which begins with ``where`` and the block, for an unknown dataset or model, a pool that is too
+    small, measurements that cannot be taken, and runs that clash.
+    """
+    runs: dict[str, RunSpec] = {}
+    for number, grid in enumerate(options.runs):
+        for run in _block(suite, options, grid, known, f"{where}: runs.{number}"):
+            if runs.setdefault(run.name, run) != run:
+                raise BenchError(
+                    f"{where}: runs.{number}: {run.name} is listed twice with different options; "
+                    "give one block a `recipe`."
+                )
+    if options.half_budget:
+        runs |= {run.name: run for run in _half_budgets(list(runs.values()))}
+    for run in runs.values():
+        _check_partner(run, runs, where)
+    return runs
+
+
+def run_of(
+    suite: str, dataset: str, model: ModelSpec, size: int, shuffle: int, recipe: str, **more: object
+) -> RunSpec:
+    """Return one run under the name that its parts give it; ``more`` are training, measure and half."""
+    name = f"{dataset}.{model.name}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
+    return RunSpec(suite, name, dataset, model, size, shuffle, recipe, **more)  # type: ignore[arg-type]
+
+
+def counted(datasets: Mapping[str, DatasetOptions]) -> dict[str, DatasetOptions]:
+    """Return datasets with the sizes of their pools as they were built here, where they were."""
+    return {name: _counted(name, row) for name, row in datasets.items()}
+
+
+def _counted(name: str, row: DatasetOptions) -> DatasetOptions:
+    file = paths.dataset_folder(name) / "manifest.json"
+    built = read_json(file) if file.exists() else {}
+    if built.get("made") != to_dict(row):
+        return row
+    return dataclasses.replace(row, **{pool: built[pool] for pool in POOLS})
+
+
+def _block(
+    suite: str, options: SuiteOptions, grid: GridOptions, known: Known, where: str
+) -> Iterator[RunSpec]:
+    training = validate(TrainingOptions, {**to_dict(options.training), **grid.training}, f"{where}: training")
+    for key in ("datasets", "models"):
+        for name in getattr(grid, key):
+            if name not in (table := getattr(known, key)):
+                raise BenchError(
+                    f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, table)}."
+                )
+    recipe = "-".join(part for part in (grid.recipe, "half-b" if grid.half == "b" else "") if part)
+    product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
+    for dataset, model, size, shuffle in product:
+        _check_pool(dataset, size * (2 if grid.half == "b" else 1), known.datasets[dataset], where)
+        preset = known.models[model]
+        spec = ModelSpec(model, str(preset.family), preset.options, preset.file)
+        run = run_of(
+            suite, dataset, spec, size, shuffle, recipe,
+            training=training, measure=options.measure, half=grid.half,
+        )  # fmt: skip
+        yield measured(run, grid.measure, known.datasets, where)
+
+
+def _check_pool(dataset: str, needed: int, row: DatasetOptions, where: str) -> None:
+    if row.train is not None and needed > row.train:
+        raise BenchError(
+            f"{where}: train_sizes: {needed} training images are needed, but {dataset} has {row.train}; "
+            "lower N, or raise `train` of the dataset."
+        )
+
+
+def _half_budgets(runs: list[RunSpec]) -> Iterator[RunSpec]:
+    """Yield, for one shuffle of each dataset, model and N, the run of half the steps that tells what has settled."""
+    seen = set()
+    for run in runs:
+        cell = run.dataset, run.model.name, run.train_size, run.recipe
+        if cell in seen or run.half == "b" or run.model.family in CONTROLS or run.measure.psnr is None:
+            continue
+        seen.add(cell)
+        steps = max(run.training.steps // 2, 1)
+        warmup = min(run.training.warmup, steps - 1)
+        training = dataclasses.replace(run.training, steps=steps, warmup=warmup, snapshots=[], checkpoints=0)
+        yield run_of(
+            run.suite, run.dataset, run.model, run.train_size, run.shuffle,
+            f"{run.recipe}-{HALF_BUDGET}".lstrip("-"),
+            training=training, measure=MeasureOptions(psnr=run.measure.psnr),
+        )  # fmt: skip
+
+
+def _check_partner(run: RunSpec, runs: Mapping[str, RunSpec], where: str) -> None:
+    """Refuse a half b that is to be compared with a half a that the suite has not, or trains otherwise."""
+    if run.measure.halves is None:
+        return
+    partner = runs.get(run.partner)
+    if partner is None:
+        raise BenchError(
+            f"{where}: {run.name} is compared with {run.partner}, which the suite does not train."
+        )
+    if run.training != partner.training:
+        raise BenchError(f"{where}: {run.name} and {run.partner} must be trained with the same options.")

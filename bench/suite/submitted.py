@@ -1,0 +1,51 @@
+"""With which options and code a job was submitted: it may wait for days, and files change meanwhile.
+
+The workflow writes its plan, and the fingerprints of all code in it, before its first job, and names the file in
+``BENCH_PLAN``.  Every command of the workflow, and Snakemake on a node, take the options from there; code that has
+changed since is refused.  By hand the variable is not set, and the plan is that of the files as they are.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from bench.support.errors import BenchError
+from bench.support.files import read_json
+from bench.support.fingerprint import fingerprint
+
+VARIABLE = "BENCH_PLAN"
+
+
+def plan_file(suite: str | None = None) -> Path | None:
+    """Return the file of the submitted plan, if there is one; None where it is of another suite than ``suite``."""
+    name = os.environ.get(VARIABLE)
+    if not name or suite not in (None, Path(name).parent.name):
+        return None
+    return Path(name)
+
+
+def code(*entries: str) -> str:
+    """Return the fingerprint of the code behind these modules: as submitted, or by hand as it is."""
+    return _codes(plan_file()).get(key(*entries)) or fingerprint(*entries)
+
+
+def key(*entries: str) -> str:
+    """Return the name under which a plan keeps the fingerprint of these modules."""
+    return " ".join(entries)
+
+
+@functools.cache
+def _codes(file: Path | None) -> dict[str, str]:
+    return read_json(file)["codes"] if file else {}
+
+
+def check_code(*entries: str) -> None:
+    """Raise BenchError where the code behind these modules is no longer what the job was submitted with."""
+    planned, actual = code(*entries), fingerprint(*entries)
+    if planned != actual:
+        raise BenchError(
+            f"The code changed after this job was submitted (fingerprint {planned} then, {actual} now): nothing was run. "
+            "Start the same `snakemake` command again to queue it with the code as it is, or restore the previous code."
+        )
