@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -79,8 +80,8 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A project whose suite `small` has run whole."""
-    project = Project(tmp_path_factory.mktemp("project"))
+    """A project whose suite `small` has run whole, in a folder whose name needs quoting everywhere."""
+    project = Project(tmp_path_factory.mktemp("it's {a} $project"))
     project.snakemake("all")
     return project
 
@@ -136,6 +137,44 @@ def test_a_changed_measurement_option_measures_again_and_trains_nothing(project)
         project.edit("config/suites/small.yaml", "psnr: {images: 5", "psnr: {images: 4")
 
 
+def test_what_was_made_by_hand_is_asked_how_it_was_made(project):
+    """Snakemake has no record of it, or one that is no longer true."""
+
+    def bench(*words: str) -> None:
+        command = [sys.executable, "-m", "bench", *words]
+        subprocess.run(command, cwd=project.folder, env=project.environment, check=True, capture_output=True)
+
+    rows, suite = "config/datasets.yaml", "config/suites/small.yaml"
+    records, away = project.folder / ".snakemake/metadata", project.folder / ".snakemake/away"
+    records.rename(away)
+    try:
+        assert not {"dataset", "check"} & project.planned("all"), (
+            "they say themselves that they are as planned"
+        )
+        project.edit(rows, "validation: 64, test: 64", "validation: 64, test: 32")
+        assert {"dataset", "train", "measure"} <= project.planned("all")
+        project.edit(rows, "validation: 64, test: 32", "validation: 64, test: 64")
+    finally:
+        away.rename(records)
+    assert project.planned("all") == set()
+    project.edit(suite, "title: Two tiny runs", "title: Three tiny runs")
+    bench("check", "--suite", "small")
+    project.edit(suite, "title: Three tiny runs", "title: Two tiny runs")
+    assert "check" in project.planned("all")
+    bench("check", "--suite", "small")
+    project.snakemake("all")
+
+
+def test_after_an_interruption_the_next_start_goes_on(project):
+    """What a killed job left marked as incomplete is made again, without thirty lines of advice."""
+    encoded = base64.urlsafe_b64encode(b"figures/small/fig6.png").decode()
+    mark = project.folder / ".snakemake/incomplete" / encoded
+    mark.parent.mkdir(exist_ok=True)
+    mark.write_text('{"external_jobid": null}')
+    assert "figure" in project.planned("all")
+    project.snakemake("all", cores="1")
+
+
 def test_a_deleted_figure_is_redrawn_alone(project):
     (project.folder / "figures/small/fig6.png").unlink()
     assert project.planned("fig6") - {"fig6"} == {"figure"}
@@ -172,7 +211,11 @@ def test_a_changed_dataset_file_is_found(project):
 
 
 def test_the_paper_suite_can_be_planned(project):
-    text = project.snakemake("-n", "--quiet", "all", "--profile", "slurm", suite="")
+    began = os.times()
+    text = project.snakemake("-n", "--profile", "slurm", "all", suite="")
+    ended = os.times()
+    assert ended.children_user - began.children_user < 8, "about 4 s on a free core"
+    assert len(text) < 1_000_000
     stats = dict(re.findall(r"^(\w+)\s+(\d+)$", text, re.M))
     assert int(stats["train"]) > 150 and int(stats["total"]) <= 500, text[-2000:]
 

@@ -31,9 +31,6 @@ def refuse(sentence):
 
 try:
     root.check()
-    shell.prefix(
-        f'set -euo pipefail; export PATH={literal(Path(sys.executable).parent)}:"$PATH"; '
-    )
     candidate.to_environment(config)
     PLAN = plan.load(config.get("suite", "demo"))
     check_listed(PLAN)
@@ -43,9 +40,20 @@ try:
         baselines.stored(PLAN.suite)
 except BenchError as error:
     refuse(error)
-# Jobs take their options from the plan that is written before the first of them, whatever the files say when they start.
-os.environ.setdefault(submitted.VARIABLE, "")
-os.environ.setdefault(candidate.VARIABLE, "")
+
+
+def set_prefix():
+    """Give all commands the environment that runs Snakemake, and the plan with which they were submitted."""
+    folder, file = literal(Path(sys.executable).parent), submitted.plan_file()
+    name = literal(file or "")
+    shell.prefix(
+        f'set -euo pipefail; export PATH={folder}:"$PATH" {submitted.VARIABLE}={name}; '
+    )
+
+
+for variable in (submitted.VARIABLE, candidate.VARIABLE):
+    os.environ.setdefault(variable, "")
+set_prefix()
 
 
 envvars:
@@ -53,11 +61,13 @@ envvars:
     candidate.VARIABLE,
 
 
+# Jobs take options and code from the plan that is written before the first of them, whatever the files say by then.
 onstart:
     if workflow.is_main_process and not submitted.plan_file():
         others = [("bench.results.tidy",), ("bench.compare.pages",)]
         file = PLAN.submit(*map(code_of_item, ITEMS), *others)
         os.environ[submitted.VARIABLE] = str(file)
+        set_prefix()
 
 
 def has_record(file):
