@@ -81,7 +81,7 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A project whose suite `small` has run whole, in a folder whose name needs quoting everywhere."""
-    project = Project(tmp_path_factory.mktemp("it's {a} $project"))
+    project = Project(tmp_path_factory.mktemp("it's a $project & more"))
     project.snakemake("all")
     return project
 
