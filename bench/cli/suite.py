@@ -41,11 +41,15 @@ def doctor(suite: Suite = "demo") -> int:
 @command()
 def check(suite: Suite = "demo") -> None:
     """Check a suite before its first job, and write its plan."""
-    from bench.jobs.check import check
+    from bench.jobs.check import check, trained_twice
+    from bench.report.items import check_listed
     from bench.suite import plan
 
     loaded = plan.load(suite)
+    check_listed(loaded)
     pairs = check(loaded)
+    for sentence in trained_twice(loaded):
+        say(sentence)
     say(f"{suite}: {len(loaded.runs)} runs, {pairs} pairs of model and dataset, all can be built")
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+
 import torch
 from torch import nn
 
 from bench.diffusion.prediction import check_target
 from bench.models.costs import macs, parameters
-from bench.models.registry import build, check_schedule
+from bench.models.registry import build, check_schedule, same_network
 from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support.errors import BenchError
+from bench.support.files import digest
+from bench.support.options import to_dict
 
 
 def check(suite: Plan) -> int:
@@ -40,6 +45,26 @@ def check(suite: Plan) -> int:
             known[image] = {"parameters": parameters(model), "macs": count}
     suite.write(costs)
     return len(pairs)
+
+
+def trained_twice(suite: Plan) -> list[str]:
+    """Return a sentence for each pair of presets that are one network under two names, trained with equal options."""
+    trainings: dict[str, dict[str, set[str]]] = {}  # cell -> digest of training -> models
+    for run in suite.runs.values():
+        cell = f"{run.dataset}.n{run.train_size}.s{run.shuffle}.{run.half}"
+        trainings.setdefault(cell, {}).setdefault(digest(to_dict(run.training)), set()).add(run.model.name)
+    together: Counter[tuple[str, str]] = Counter()
+    for models in (names for by_training in trainings.values() for names in by_training.values()):
+        together.update(itertools.combinations(sorted(models), 2))
+    specs = {
+        run.model.name: (run.model, suite.datasets[run.dataset].resolution) for run in suite.runs.values()
+    }
+    return [
+        f"{one} and {other} are the same network, and {count} of their runs are trained twice; list one of them"
+        for (one, other), count in together.items()
+        if specs[one][0].family == specs[other][0].family
+        and same_network(specs[one][0], specs[other][0], specs[one][1])
+    ]
 
 
 def _try(model: nn.Module, run: RunSpec, side: int, channels: int) -> None:

@@ -19,7 +19,10 @@ SUITE = {
     "title": "Half budgets",
     "half_budget": True,
     "training": {"steps": 31, "warmup": 20, "snapshots": [5, 30]},
-    "measure": {"psnr": {"images": 8, "steps": 5}, "jacobian": {"images": 1, "step_indices": [1], "steps": 5, "vectors": [0, 7]}},
+    "measure": {
+        "psnr": {"images": 8, "steps": 5},
+        "jacobian": {"images": 1, "step_indices": [1], "steps": 5, "vectors": [0, 7]},
+    },
     "runs": [
         {"datasets": ["disks-8"], "models": ["unet-t16", "wiener"], "train_sizes": [10, 100], "shuffles": [3, 4]},
         {
