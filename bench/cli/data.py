@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Option
 
 from bench.cli.arguments import Dataset, dataset_names
 from bench.data.options import POOLS
@@ -29,16 +30,10 @@ Built = Annotated[
 ]
 Sources = Annotated[
     Path | None,
-    typer.Option(help="Folder that sources are relative to.", show_default="BENCH_DATA or data"),
+    Option(help="Folder that sources are relative to.", show_default="BENCH_DATA or data"),
 ]
-Out = Annotated[Path | None, typer.Option(help="Dataset folder.", show_default="results/datasets/NAME")]
-Workers = Annotated[
-    int | None, typer.Option(help="Processes that decode images.", show_default="all cores", min=1)
-]
-
-
-def _text(help: str) -> Any:
-    return Annotated[str | None, typer.Option(help=help)]
+Out = Annotated[Path | None, Option(help="Dataset folder.", show_default="results/datasets/NAME")]
+Workers = Annotated[int | None, Option(help="Processes that decode images.", show_default="all cores", min=1)]
 
 
 def _row(name: str) -> DatasetOptions:
@@ -110,30 +105,40 @@ def build(dataset: Dataset, out: Out = None, sources: Sources = None, workers: W
 @app.command("import")
 def import_images(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new dataset.")],
-    source: Annotated[str, typer.Option(help="Folder, zip, tar, .npy, .npz or LMDB.")],
-    resolution: Annotated[int, typer.Option(help="Side in pixels.")],
-    validation_source: _text("The same for the validation pool.") = None,
-    test_source: _text("The same for the test pool.") = None,
-    channels: Annotated[int | None, typer.Option(help="1 (grey), 3 (colour, default), 4 (latents).")] = None,
-    test: Annotated[int | None, typer.Option(help="Test images, drawn at random.")] = None,
-    validation: Annotated[int | None, typer.Option(help="Validation images, drawn at random.")] = None,
+    source: Annotated[str, Option(help="Folder, zip, tar, .npy, .npz or LMDB.")],
+    resolution: Annotated[int, Option(help="Side in pixels.")],
+    validation_source: Annotated[str | None, Option(help="The same for the validation pool.")] = None,
+    test_source: Annotated[str | None, Option(help="The same for the test pool.")] = None,
+    channels: Annotated[int | None, Option(help="1 (grey), 3 (colour, default), 4 (latents).")] = None,
+    test: Annotated[int | None, Option(help="Test images, drawn at random.")] = None,
+    validation: Annotated[int | None, Option(help="Validation images, drawn at random.")] = None,
     train: Annotated[
-        int | None, typer.Option(help="Training images, drawn at random.", show_default="the rest")
+        int | None, Option(help="Training images, drawn at random.", show_default="the rest")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.", show_default="0")] = None,
-    crop: _text("center (default), none, or left,top,right,bottom.") = None,
-    filter: _text("nearest, box, bilinear, hamming, bicubic (default) or lanczos.") = None,
-    variant: _text("permuted or grey.") = None,
-    labels: _text("folder (the first in an image's path), or a .npy file of integers.") = None,
-    validation_labels: _text("The .npy file of --validation-source.") = None,
-    test_labels: _text("The .npy file of --test-source.") = None,
-    layout: _text("images (default), celeba, cifar10 or imagenet-batches.") = None,
-    on_error: _text("fail (default) or skip what does not decode.") = None,
-    near_duplicates: _text("drop (default) or keep images that nearly equal one of another pool.") = None,
-    drop_from: _text("Pool that loses what two pools hold: train (default) or test.") = None,
-    title: _text("Name in figures and tables.") = None,
+    seed: Annotated[int | None, Option(help="Seed of the draws.", show_default="0")] = None,
+    crop: Annotated[str | None, Option(help="center (default), none, or left,top,right,bottom.")] = None,
+    filter: Annotated[
+        str | None, Option(help="nearest, box, bilinear, hamming, bicubic (default) or lanczos.")
+    ] = None,
+    variant: Annotated[str | None, Option(help="permuted or grey.")] = None,
+    labels: Annotated[
+        str | None, Option(help="folder (the first in an image's path), or a .npy file of integers.")
+    ] = None,
+    validation_labels: Annotated[str | None, Option(help="The .npy file of --validation-source.")] = None,
+    test_labels: Annotated[str | None, Option(help="The .npy file of --test-source.")] = None,
+    layout: Annotated[
+        str | None, Option(help="images (default), celeba, cifar10 or imagenet-batches.")
+    ] = None,
+    on_error: Annotated[str | None, Option(help="fail (default) or skip what does not decode.")] = None,
+    near_duplicates: Annotated[
+        str | None, Option(help="drop (default) or keep near duplicates of another pool.")
+    ] = None,
+    drop_from: Annotated[
+        str | None, Option(help="Pool that loses what two pools hold: train (default) or test.")
+    ] = None,
+    title: Annotated[str | None, Option(help="Name in figures and tables.")] = None,
     no_redistribute: Annotated[
-        bool, typer.Option("--no-redistribute", help="The images must not be passed on.")
+        bool, Option("--no-redistribute", help="The images must not be passed on.")
     ] = False,
     out: Out = None,
     sources: Sources = None,
@@ -213,9 +218,7 @@ def _verify_files(name: str, folder: Path | None) -> int:
 @app.command()
 def show(
     dataset: Built,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures.", show_default="the dataset's")
-    ] = None,
+    out: Annotated[Path | None, Option(help="Folder for the pictures.", show_default="the dataset's")] = None,
 ) -> None:
     """Show counts, channel means and contact sheets."""
     from bench.data.dataset import open_dataset
@@ -238,11 +241,9 @@ def show(
 @app.command()
 def subset(
     dataset: Built,
-    shuffle: Annotated[int, typer.Option(help="Seed of the order.")],
-    out: Annotated[Path, typer.Option(help="File that is written.")],
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="Take the images of all classes in turn.")
-    ] = False,
+    shuffle: Annotated[int, Option(help="Seed of the order.")],
+    out: Annotated[Path, Option(help="File that is written.")],
+    balanced: Annotated[bool, Option("--balanced", help="Take the images of all classes in turn.")] = False,
 ) -> None:
     """Draw the order in which a shuffle takes images."""
     from bench.data.subset import write_subset

@@ -65,7 +65,7 @@ def packages() -> Finding:
         return Finding(
             "packages", None, f"{DISTRIBUTION} is not installed (`pip install -e .`); run from its folder."
         )
-    names = [re.match(r"[\w.-]+", line)[0] for line in wanted if "extra ==" not in line]
+    names = [re.split(r"[^\w.-]", line)[0] for line in wanted if "extra ==" not in line]
     missing = [name for name in names if not _installed(name)]
     if missing:
         return Finding(
@@ -154,9 +154,9 @@ def weights(suite: str) -> Finding:
 
     here, text = inception_state()
     try:
-        runs = plan.load(suite).runs.values()
+        runs = list(plan.load(suite).runs.values())
     except BenchError:
-        runs = ()
+        runs = []
     measured = [m for run in runs for m in (run.measure.frechet, run.measure.memorization) if m is not None]
     needed = any(m.features == "inception" for m in measured)
     return Finding("feature weights", here if needed or here else None, text)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ class Job:
         began = time.monotonic()
         self._run = self._run or Run(self.folder, self.device)  # loaded once for all measurements
         one, options = measurements()[metric], getattr(self.spec.measure, metric, None)
-        given = {name: _read_result(self.state / name) for name in one.needs}
+        given: dict[str, Any] = {name: _read_result(self.state / name) for name in one.needs}
         for reference in self.suite.references(metric, self.spec.name):
             given[reference.kind] = open_reference(reference, self.device)
         found, reason = Result(), None
@@ -137,7 +137,8 @@ def out_of_date(suite: Plan, name: str) -> list[str]:
 
 def wanted(suite: Plan, name: str, trained: dict) -> dict[str, dict]:
     """Return by metric what a run's current measurement depends on; ``weights`` is None where they are not here."""
-    spec, found = suite.run(name), {}
+    spec = suite.run(name)
+    found: dict[str, dict] = {}
     own = _weights(suite, name)
     for metric in suite.metrics(name):
         one, options = measurements()[metric], getattr(spec.measure, metric, None)

@@ -180,7 +180,8 @@ def macs_of(suite: Plan, run: str) -> float | None:
 
 def estimate(suite: Plan, run: str) -> float | None:
     """Return the seconds that a run will take, from the times of finished ones; None where nothing is known."""
-    own, others = [], []
+    own: list[float] = []
+    others: list[float] = []
     work = _work(suite, run)
     for name in suite.runs:
         file = paths.run_folder(suite.suite, name) / RECORD
@@ -329,8 +330,8 @@ def run_pieces(
     left = [run for run in suite.runs if lacking(suite, run)]
     say(f"{suite.suite}: {len(suite.runs) - len(left)} of {len(suite.runs)} runs are finished")
     if left:
-        known = [estimate(suite, run) for run in left]
-        hours = f", about {sum(known) / 60:.0f} minutes" if None not in known else ""
+        known = [seconds for run in left if (seconds := estimate(suite, run)) is not None]
+        hours = f", about {sum(known) / 60:.0f} minutes" if len(known) == len(left) else ""
         say(f"left: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}{hours}; the same command goes on")
     return 1 if session.failed or any(failed) else INTERRUPTED if left else 0
 

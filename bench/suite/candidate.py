@@ -138,7 +138,7 @@ def registered(path: Path) -> list[str]:
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
         raise BenchError(f"{path} cannot be read as Python ({error}); fix the file.") from error
     names = [
-        call.args[0].value
+        str(call.args[0].value)
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("register_model")
         if call.args and isinstance(call.args[0], ast.Constant)

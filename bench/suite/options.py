@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.data.options import DatasetOptions
 from bench.metrics.declare import measurements
 from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
@@ -14,7 +16,9 @@ from bench.training.options import TrainingOptions
 
 if TYPE_CHECKING:
 
+    @dataclass(frozen=True)
     class MeasureOptions:
+        def __init__(self, **chosen: Any) -> None: ...
         def __getattr__(self, name: str) -> Any: ...
 
 else:
@@ -64,7 +68,9 @@ def trained_spec(record: dict) -> RunSpec:
     return from_dict(RunSpec, record["spec"] | {"measure": {}})
 
 
-def measured(run: RunSpec, asked: list[str] | None, datasets: dict, where: str | None) -> RunSpec:
+def measured(
+    run: RunSpec, asked: list[str] | None, datasets: Mapping[str, DatasetOptions], where: str | None
+) -> RunSpec:
     """Return a run with the measurements that are asked for (None: all of its suite) and those that they need.
 
     What does not apply to the run is left out, and so is what cannot be taken of it where ``where`` is None; else

@@ -148,10 +148,9 @@ class Plan:
 def entries(rule: str, model: ModelSpec | None = None) -> list[str]:
     """Return the entry points whose import closure a rule's result depends on."""
     if rule in (known := measurements()):
-        own = (known[rule].module, "bench.jobs.run")
-        network = known[rule].network
+        own, network = [known[rule].module, "bench.jobs.run"], known[rule].network
     else:
-        own, network = ENTRIES[rule], rule == "train"
+        own, network = list(ENTRIES[rule]), rule == "train"
     return [*own, *([registry.module_of(model)] if model is not None and network else [])]
 
 
@@ -195,7 +194,7 @@ def load(suite: str) -> Plan:
 
 def check_items(items: dict[str, config.ItemOptions], runs: dict[str, RunSpec], where: str) -> None:
     """Refuse an item that is to show a dataset, model or N that the suite does not train; raises BenchError."""
-    trained = {
+    trained: dict[str, set] = {
         "datasets": {run.dataset for run in runs.values()},
         "models": {run.model.name for run in runs.values()},
         "train_sizes": {run.train_size for run in runs.values()},
@@ -216,16 +215,19 @@ def read(file: Path) -> Plan:
             f"{file} does not exist; write it with `bench check --suite {file.parent.name}`, or copy it here."
         )
     written = read_json(file)
-    tables = {
-        "items": config.ItemOptions,
-        "models": config.ModelPreset,
-        "sources": DatasetOptions,
-    }
-    items, models, rows = (
-        {name: from_dict(kind, value) for name, value in written[key].items()} for key, kind in tables.items()
+
+    def table(key: str, kind: type) -> dict[str, Any]:
+        return {name: from_dict(kind, value) for name, value in written[key].items()}
+
+    return Plan(
+        suite=written["suite"],
+        title=written["title"],
+        items=table("items", config.ItemOptions),
+        runs={run["name"]: from_dict(RunSpec, run) for run in written["runs"]},
+        models=table("models", config.ModelPreset),
+        all_datasets=table("sources", DatasetOptions),
+        candidate=written["candidate"],
     )
-    runs = {run["name"]: from_dict(RunSpec, run) for run in written["runs"]}
-    return Plan(written["suite"], written["title"], items, runs, models, rows, written["candidate"])
 
 
 def option_table() -> list[tuple[str, str, Any, str, str]]:
@@ -239,4 +241,4 @@ def option_table() -> list[tuple[str, str, Any, str, str]]:
 
 
 def _default(field: dataclasses.Field) -> Any:
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    return field.default_factory() if callable(field.default_factory) else field.default

@@ -41,7 +41,12 @@ def options_page() -> str:
     for title, kinds in SECTIONS:
         lines += ["", f"## {title}"]
         for kind in kinds:
-            lines += ["", " ".join(kind.__doc__.split()), "", "| key | type | default | status | meaning |"]
+            lines += [
+                "",
+                " ".join(str(kind.__doc__).split()),
+                "",
+                "| key | type | default | status | meaning |",
+            ]
             lines += ["| --- | --- | --- | --- | --- |", *_rows(kind)]
     return "\n".join(lines) + "\n"
 

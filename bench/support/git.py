@@ -35,7 +35,8 @@ def _unknown(reason: str) -> dict:
 
 def uncommitted(files: Iterable[Path]) -> list[Path]:
     """Return those of these files whose bytes are not at their place in the last commit of this repository."""
-    inside, outside = [], []
+    inside: list[Path] = []
+    outside: list[Path] = []
     for file in files:
         path = Path(file).resolve()
         (inside if path.is_relative_to(ROOT) else outside).append(path)

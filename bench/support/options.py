@@ -50,7 +50,7 @@ def from_dict(kind: Any, value: Any) -> Any:
     if isinstance(kind, types.UnionType):
         inner = [k for k in typing.get_args(kind) if k is not type(None)]
         return None if value is None else from_dict(inner[0], value)
-    if not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         return value
     hints = _hints(kind)
     if unknown := set(value) - {f.name for f in dataclasses.fields(kind)}:

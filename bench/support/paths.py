@@ -81,7 +81,8 @@ def run_folder(suite: str, run: str) -> Path:
 
 def measured_files(suite: str, run: str) -> tuple[Path, Path]:
     """Return the table of a run's measurements, and the record of what made each."""
-    return tuple(run_folder(suite, run) / f"measurements.{form}" for form in ("csv", "json"))
+    folder = run_folder(suite, run)
+    return folder / "measurements.csv", folder / "measurements.json"
 
 
 def arrays_folder(suite: str, run: str) -> Path:

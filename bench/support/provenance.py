@@ -20,7 +20,7 @@ _BEGAN = time.time()  # of this process, but for the interpreter's start
 
 def environment(device: str = "cpu") -> dict:
     """Return machine, versions, commit, date and job of this process, as JSON values."""
-    versions = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("torch", "torchvision", "numpy", "scipy", "pandas", "clean-fid", "submitit", "snakemake"):
         try:
             versions[package] = importlib.metadata.version(package)

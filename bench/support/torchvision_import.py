@@ -22,6 +22,7 @@ def ensure_torchvision() -> bool:
     if "torchvision" in sys.modules:
         return not _kept
     spec = importlib.util.find_spec("torchvision")
+    assert spec is not None and spec.submodule_search_locations is not None  # a required package
     folder = Path(spec.submodule_search_locations[0])
     try:
         for library in folder.glob("_C*.so"):
