@@ -22,10 +22,6 @@ FAMILIES = {
     "memoriser": "bench.models.controls",
     "local-score": "bench.models.local_score",
 }
-<<<<<<< HEAD
 VECTORS = ("mlp", "identity", "wiener", "wiener-pool", "memoriser")  # the others are for images
-=======
-
 # Families in closed form: they are fitted, not trained
 CONTROLS = tuple(f for f, m in FAMILIES.items() if m in ("bench.models.controls", "bench.models.local_score"))
->>>>>>> 4ff3c1a (A job runs the plan with which it was submitted; outputs say themselves whether they are as planned)

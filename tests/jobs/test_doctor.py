@@ -24,7 +24,7 @@ def test_one_line_each(capsys):
     status = main(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     whats = [line[9:].split("  ")[0].strip() for line in lines]
-    wanted = ["Python", "packages", "torch", "device", "Slurm", "data disks-16", "data contours-16"]
+    wanted = ["Python", "packages", "torch", "device", "Slurm", "data disks-16"]
     assert whats == [*wanted, "feature weights", "disk", "git"]
     assert status == int(any(line.startswith("MISSING") for line in lines))
     demo = {what: line.split()[0] for what, line in zip(whats, lines)}

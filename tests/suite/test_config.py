@@ -137,10 +137,6 @@ def test_every_suite_resolves_and_round_trips():
             assert from_dict(RunSpec, to_dict(run)) == run
 
 
-def test_the_demo_has_the_eight_runs_of_the_design():
-    assert len(plan.load("demo").runs) == 8
-
-
 def test_generated_pages_are_in_step():
     for path, maker in reference_pages.PAGES.items():
         text = getattr(reference_pages, maker)()

@@ -13,6 +13,7 @@ from bench.metrics.declare import Reference
 from bench.results import records
 from bench.suite import candidate, plan, submitted
 from bench.support import paths, root
+from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest
 from bench.support.options import to_dict
@@ -68,6 +69,10 @@ onstart:
         file = PLAN.submit(*map(code_of_item, ITEMS), *others)
         os.environ[submitted.VARIABLE] = str(file)
         set_prefix()
+        if PLAN.candidate:
+            from bench.compare.duration import duration
+
+            say(f"{PLAN.candidate}: {duration(PLAN)}.")
 
 
 def has_record(file):
@@ -305,8 +310,12 @@ def compared(wildcards):
     if PLAN.candidate is None:
         refuse("Nothing to compare; add --config model=FILE.py:NAME, or model=PRESET.")
     folder = paths.baselines_folder(PLAN.suite)
-    stored = [paths.baseline_table(PLAN.suite), folder / "provenance.json"]
-    return [*measured(candidate_runs()), *stored]
+    stored = [folder / name for name in ("provenance.json", "priors.json")]
+    return [
+        *measured(candidate_runs()),
+        paths.baseline_table(PLAN.suite),
+        *stored,
+    ]
 
 
 def checked(wildcards):

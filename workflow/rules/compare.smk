@@ -1,11 +1,3 @@
-onstart:
-    if PLAN.candidate:
-        from bench.compare.duration import duration
-        from bench.support.console import say
-
-        say(f"{PLAN.candidate}: {duration(PLAN)}.")
-
-
 # A model of a user's file is checked before it is trained; its module is not imported here.
 rule conformance:
     output:
@@ -31,17 +23,7 @@ rule conformance:
 
 rule compare:
     input:
-<<<<<<< HEAD
-        measured(candidate_runs()),
-        paths.baseline_table(PLAN.suite) if PLAN.candidate else [],
-        [
-            paths.baselines_folder(PLAN.suite) / name
-            for name in ("provenance.json", "priors.json")
-            if PLAN.candidate
-        ],
-=======
         compared,
->>>>>>> 4ff3c1a (A job runs the plan with which it was submitted; outputs say themselves whether they are as planned)
     output:
         report(
             f"figures/{PLAN.suite}/compare-{PLAN.candidate}.png",
