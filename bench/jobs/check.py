@@ -16,6 +16,7 @@ from bench.suite.plan import Plan
 from bench.support.errors import BenchError
 from bench.support.files import digest
 from bench.support.options import to_dict
+from bench.training.labels import check_labels
 
 
 def check(suite: Plan) -> int:
@@ -26,8 +27,8 @@ def check(suite: Plan) -> int:
     costs: dict[str, dict] = {}
     pairs: dict[tuple, RunSpec] = {}
     for run in suite.runs.values():
-        training = run.training
-        key = run.model.name, run.dataset, training.schedule, training.timesteps, training.prediction
+        one = run.training
+        key = run.model.name, run.dataset, one.schedule, one.timesteps, one.prediction, one.labels
         pairs.setdefault(key, run)
     for run in pairs.values():
         row = suite.datasets[run.dataset]
@@ -36,6 +37,7 @@ def check(suite: Plan) -> int:
             model = build(run.model, side, channels)
         check_schedule(run.model, model, run.training.schedule, run.training.timesteps)
         check_target(model, run.training, run.model.name)
+        check_labels(run, model)
         trains = getattr(model, "trains", True)
         if trains:
             _try(model, run, side, channels)

@@ -15,25 +15,31 @@ if TYPE_CHECKING:
     from bench.suite.options import RunSpec
 
 
+def check_labels(spec: RunSpec, model: nn.Module) -> None:
+    """Raise BenchError where the network takes no labels but the training has some, or the other way round."""
+    kind, classes, name = spec.training.labels, getattr(model, "num_classes", 0), spec.model.name
+    if kind != "none" and not classes:
+        raise BenchError(f"{spec.name}: {name} takes no labels; set its option num_classes, or labels: none.")
+    if kind == "none" and classes > 1 and not getattr(model, "label_dropout", 0):
+        raise BenchError(
+            f"{spec.name}: {name} needs the class of each image; set training.labels to own or random, "
+            "or the model's label_dropout above 0."
+        )
+
+
 def training_labels(
     spec: RunSpec, model: nn.Module, dataset: Dataset, rows: np.ndarray, seed: int
 ) -> np.ndarray | None:
     """Return the class (N,) int64 of the training images at ``rows`` of the pool, or None for ``labels: none``.
 
-    Random labels are drawn for the whole pool, so that larger subsets keep those of smaller ones.  Raises BenchError where
-    the network's ``num_classes`` does not fit.
+    Random labels are drawn for the whole pool, so that larger subsets keep those of smaller ones.  Raises BenchError
+    where the network's ``num_classes`` is not the dataset's.
     """
-    kind, classes, name = spec.training.labels, getattr(model, "num_classes", 0), spec.model.name
-    if kind == "none":
-        if classes > 1 and not getattr(model, "label_dropout", 0):
-            raise BenchError(
-                f"{spec.name}: {name} needs the class of each image; set training.labels to own or random, "
-                "or the model's label_dropout above 0."
-            )
+    check_labels(spec, model)
+    if spec.training.labels == "none":
         return None
-    if not classes:
-        raise BenchError(f"{spec.name}: {name} takes no labels; set its option num_classes, or labels: none.")
-    if kind == "random":
+    classes, name = model.num_classes, spec.model.name
+    if spec.training.labels == "random":
         return numpy_generator(seed, "labels").integers(classes, size=len(dataset.train))[rows]
     labels = dataset.labels("train")
     if labels is None or labels.ndim != 1:

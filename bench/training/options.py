@@ -95,6 +95,10 @@ class TrainingOptions:
             check(0 <= value < 1, f"{name} must be in [0, 1), not {value}")
         check(self.timesteps >= 2, f"timesteps must be at least 2, not {self.timesteps}")
         check(
+            self.schedule != "linear" or self.timesteps > 20,  # its betas end at 20 / timesteps
+            f"the linear schedule needs more than 20 timesteps, not {self.timesteps}",
+        )
+        check(
             all(0 < s <= self.steps for s in self.snapshots),
             f"snapshots must lie in 1..steps ({self.steps}), not {self.snapshots}",
         )

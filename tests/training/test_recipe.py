@@ -103,6 +103,7 @@ def test_sgd_with_momentum_and_clipping_moves_as_the_formula_says():
         ({"accumulate": 3}, r"batch must be a multiple of accumulate \(3\), not 64"),
         ({"momentum": 1.0}, "momentum must be in"),
         ({"learning_rate": float("inf")}, "learning_rate must be positive and finite"),
+        ({"timesteps": 20}, "the linear schedule needs more than 20 timesteps, not 20"),
     ],
 )
 def test_an_impossible_recipe_is_one_sentence(options, text):
@@ -130,3 +131,41 @@ def test_checkpoints_are_log_spaced_and_end_at_the_last_step():
     assert max(ratios) / min(ratios) < 1.01
     assert TrainingOptions(steps=3, checkpoints=5).kept == [1, 2, 3]
     assert TrainingOptions(steps=3).kept == []
+
+
+def test_vectors_and_float_values_pass_as_they_are():
+    class Seen(Pointwise):
+        def forward(self, x, t, y=None):
+            seen.append(x)
+            return super().forward(x, t)
+
+    seen: list = []
+    values = torch.tensor([[1.0, -3.0, 7.0]])  # one vector: an image of 1x1 with three channels
+    options = TrainingOptions(steps=2, batch=4, prediction="x0")
+    made = Loop(Seen(), make_schedule("linear", 1000), values, options, 0)
+    x0, _, noise = made.batch()
+    assert torch.equal(x0, values.view(1, 3, 1, 1).repeat(4, 1, 1, 1)) and noise.shape == x0.shape
+    assert [*made.run()] == [1, 2] and seen[0].shape == (4, 3, 1, 1)
+    with_images = Loop(Seen(), make_schedule("linear", 1000), values.view(1, 1, 1, 3), options, 0)
+    assert torch.equal(with_images.batch()[0], x0)
+
+
+def test_a_small_sgd_network_learns_a_mixture():
+    """The setting of Bonnaire et al.: vectors, SGD with momentum; the loss approaches that of the optimum."""
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(2, (512, 1), generator=generator) * 2.0 - 1
+    values = signs + 0.3 * torch.randn(512, 4, generator=generator)
+
+    class Mlp(torch.nn.Sequential):
+        def forward(self, x, t, y=None):
+            return super().forward(torch.cat([x.flatten(1), t[:, None] / 50], 1)).view_as(x)
+
+    torch.manual_seed(0)
+    network = Mlp(torch.nn.Linear(5, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+    recipe = {"optimiser": "sgd", "momentum": 0.95, "learning_rate": 1e-2, "flip": False}
+    options = TrainingOptions(steps=600, batch=64, timesteps=50, **recipe)
+    made = Loop(network, make_schedule("linear", 50), values, options, 0)
+    for _ in made.run():
+        pass
+    losses = [loss for _, loss, _ in made.history]
+    assert losses[-1] < 0.6 * losses[0]
