@@ -116,16 +116,17 @@ def import_images(
         int | None, Option(help="Training images, drawn at random.", show_default="the rest")
     ] = None,
     seed: Annotated[int | None, Option(help="Seed of the draws.", show_default="0")] = None,
+    bits: Annotated[int | None, Option(help="Significant bits of 16-bit grey images.")] = None,
     crop: Annotated[str | None, Option(help="center (default), none, or left,top,right,bottom.")] = None,
     filter: Annotated[
         str | None, Option(help="nearest, box, bilinear, hamming, bicubic (default) or lanczos.")
     ] = None,
     variant: Annotated[str | None, Option(help="permuted or grey.")] = None,
     labels: Annotated[
-        str | None, Option(help="folder (the first in an image's path), or a .npy file of integers.")
+        str | None, Option(help="folder (the first in an image's path), or an .npy or .npz file of integers.")
     ] = None,
-    validation_labels: Annotated[str | None, Option(help="The .npy file of --validation-source.")] = None,
-    test_labels: Annotated[str | None, Option(help="The .npy file of --test-source.")] = None,
+    validation_labels: Annotated[str | None, Option(help="The labels of --validation-source.")] = None,
+    test_labels: Annotated[str | None, Option(help="The labels of --test-source.")] = None,
     layout: Annotated[
         str | None, Option(help="images (default), celeba, cifar10 or imagenet-batches.")
     ] = None,
@@ -150,7 +151,7 @@ def import_images(
 
     given: dict[str, Any] = {
         "resolution": resolution, "channels": channels, "test": test, "validation": validation, "train": train,
-        "seed": seed, "filter": filter, "drop_from": drop_from,
+        "seed": seed, "filter": filter, "drop_from": drop_from, "bits": bits,
         "crop": _box(crop) if crop and "," in crop else crop, "variant": variant, "layout": layout,
         "on_error": on_error, "near_duplicates": near_duplicates, "title": title or name,
         "redistribute": not no_redistribute,
@@ -193,9 +194,7 @@ def verify(dataset: Built, sources: Sources = None) -> None:
     checked = _verify_files(dataset, sources) if folder == paths.dataset_folder(dataset) else 0
     if checked and not (folder / "manifest.json").exists():
         return
-    opened = open_dataset(folder)
-    for pool in POOLS:
-        opened.labels(pool)
+    opened = open_dataset(folder, verify=True)
     say(f"{opened.name}: content is as recorded, sha256 {opened.manifest['sha256']}")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +13,15 @@ import numpy as np
 
 from bench.data import duplicates
 from bench.data.dataset import content_hash, joint_hash, open_dataset
-from bench.data.options import POOLS, DatasetOptions
+from bench.data.options import POOLS, DatasetOptions, check_name
 from bench.data.pools import Pool, Record, import_pools
 from bench.data.procedural import START, draw, round_to_uint8
-from bench.data.storage import ArrayWriter, Rows, keep, publish, workshop
+from bench.data.storage import ArrayWriter, Rows, publish, workshop
 from bench.data.views import seen
 from bench.support.console import Progress
 from bench.support.errors import BenchError
 from bench.support.files import write_json, write_text
+from bench.support.fingerprint import fingerprint
 from bench.support.options import to_dict
 
 FILES = tuple(f"{pool}.npy" for pool in POOLS)
@@ -45,8 +45,7 @@ def build_dataset(
     it, and the same call goes on with what was converted.  Raises BenchError for bad sources, a pool too
     small, a folder that cannot be written, and while another process builds the same dataset.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise BenchError(f"A dataset cannot be named {name!r}; use letters, digits, '-' and '_'.")
+    check_name(name)
     sources = sources_folder() if sources is None else Path(sources)
     try:
         with workshop(folder, name) as temporary:
@@ -65,6 +64,7 @@ def build_dataset(
         raise BenchError(
             f"Cannot write {folder}: {error.strerror or error}; free space or choose another."
         ) from error
+    open_dataset(folder)  # notes that the content was verified
     return manifest
 
 
@@ -84,6 +84,7 @@ def _manifest(name: str, options: DatasetOptions, folder: Path, more: dict) -> d
         "version": options.version,
         "resolution": options.resolution,
         "channels": options.channels,
+        "dtype": options.dtype,
         **{pool: len(images) for pool, images in pools.items()},
         "sha256": content,
         **{f"{pool}_sha256": value for pool, value in hashes.items()},
@@ -93,29 +94,24 @@ def _manifest(name: str, options: DatasetOptions, folder: Path, more: dict) -> d
         "base_sha256": None,
         **more,
         "made": to_dict(options),
+        "code": fingerprint(__name__),
     }
 
 
 def _draw(name: str, options: DatasetOptions, folder: Path) -> dict:
     """Draw the pools of a procedural family; return what the manifest says of them."""
     for pool in POOLS:
-        count, start = getattr(options, pool), START[pool]
-        _write(
-            folder / f"{pool}.npy",
-            count,
-            options,
-            lambda first, number, start=start: round_to_uint8(draw(options, start + first, number)),
-            f"{name} {pool}",
-        )
+        start = START[pool]
+
+        def images(first: int, number: int, start: int = start) -> np.ndarray:
+            drawn = draw(options, start + first, number)
+            return round_to_uint8(drawn) if options.dtype == "uint8" else drawn
+
+        _write(folder / f"{pool}.npy", getattr(options, pool), options, images, f"{name} {pool}")
     pools = {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
-    # draws of a law are independent, however close
-    repeats, within = duplicates.find(pools, nearly=False)
-    return {
-        "duplicates": _counts(repeats, within, dropped=set()),
-        "skipped": {"count": 0, "files": []},
-        "sources": {},
-        "labels": None,
-    }
+    repeats, within = duplicates.find(pools, nearly=False)  # draws of a law are independent, however close
+    counts = _counts(repeats, within, dropped=set())
+    return {"duplicates": counts, "skipped": {"count": 0, "files": []}, "sources": {}, "labels": None}
 
 
 def _write(
@@ -123,7 +119,10 @@ def _write(
 ) -> None:
     """Write ``count`` images, block by block: ``images(first, number)`` gives some of them."""
     shape = (options.resolution, options.resolution, options.channels)
-    with ArrayWriter(path, count, shape) as writer, Progress(count, title, "image") as progress:
+    with (
+        ArrayWriter(path, count, shape, options.dtype) as writer,
+        Progress(count, title, "image") as progress,
+    ):
         for first in range(0, count, BLOCK):
             made = images(first, min(BLOCK, count - first))
             writer.put(first, made)
@@ -137,8 +136,11 @@ def _import(name: str, options: DatasetOptions, folder: Path, sources: Path, wor
     found = _drop_duplicates(name, options, pools, folder)
     labels = {}
     for pool in POOLS:
-        _keep(pools.get(pool), folder / f"{pool}.npy", options, f"{name} {pool}")
-        if pool in pools and (values := pools[pool].labels) is not None:
+        if pool not in pools:
+            _write_seen(np.empty((0, 1, 1, 1), np.uint8), folder / f"{pool}.npy", options, name)
+            continue
+        _write_seen(pools[pool].images, folder / f"{pool}.npy", options, f"{name} {pool}")
+        if (values := pools[pool].labels) is not None:
             np.save(folder / f"{pool}_labels.npy", values)
             labels[f"{pool}_sha256"] = content_hash(values)
     return {
@@ -147,15 +149,6 @@ def _import(name: str, options: DatasetOptions, folder: Path, sources: Path, wor
         "sources": record.sources,
         "labels": {"names": pools["train"].classes, **labels} if labels else None,
     }
-
-
-def _keep(pool: Pool | None, path: Path, options: DatasetOptions, title: str) -> None:
-    """Write the images of a pool as the row's variant; none at all for a pool that the dataset has not."""
-    if pool is not None and options.variant is None:
-        keep(pool.images, path)
-        return
-    images = pool.images if pool is not None else np.empty((0, 0, 0, 0), np.uint8)
-    _write(path, len(images), options, lambda i, n: seen(images[i : i + n], options), title)
 
 
 def _drop_duplicates(name: str, options: DatasetOptions, pools: dict[str, Pool], folder: Path) -> dict:
@@ -203,18 +196,16 @@ def _derive(name: str, options: DatasetOptions, folder: Path) -> dict:
     base = open_dataset(folder.parent / str(options.base))
     _check_base(name, options, base.manifest, base.folder)
     for pool in POOLS:
-        images = getattr(base, pool)
-        _write(
-            folder / f"{pool}.npy",
-            len(images),
-            options,
-            lambda i, n, images=images: seen(images[i : i + n], options),
-            f"{name} {pool}",
-        )
+        _write_seen(getattr(base, pool), folder / f"{pool}.npy", options, f"{name} {pool}")
         if (base.folder / f"{pool}_labels.npy").exists():
             shutil.copyfile(base.folder / f"{pool}_labels.npy", folder / f"{pool}_labels.npy")
     kept = ("duplicates", "skipped", "sources", "labels")
     return {key: base.manifest[key] for key in kept} | {"base_sha256": base.manifest["sha256"]}
+
+
+def _write_seen(images: np.ndarray | Rows, path: Path, options: DatasetOptions, title: str) -> None:
+    """Write images of a pool as the row's variant and at its resolution."""
+    _write(path, len(images), options, lambda first, n: seen(images[first : first + n], options), title)
 
 
 def _check_base(name: str, options: DatasetOptions, base: dict, folder: Path) -> None:

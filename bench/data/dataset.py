@@ -1,24 +1,30 @@
-"""A converted dataset on disk: three pools of uint8 images and a manifest with their content hashes."""
+"""A converted dataset on disk: three pools and a manifest with their content hashes."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.data.options import POOLS
+from bench.data.options import POOLS, DatasetOptions
 from bench.data.storage import Rows
 from bench.support.errors import BenchError
-from bench.support.files import read_json
+from bench.support.files import read_json, write_json
+from bench.support.options import to_dict
+
+SEEN = ".verified.json"  # file -> size, time of change and content hash when its content was last read
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """``train``, ``validation`` and ``test`` (n, H, W, C) uint8, memory-mapped; ``manifest`` as written.
+    """``train``, ``validation`` and ``test`` (n, H, W, C), memory-mapped; ``manifest`` as written.
 
-    A dataset without validation images has none of them in that pool.
+    Images are uint8.  Vectors of d dimensions are float32 (n, 1, 1, d), in their own units.  A dataset without
+    validation images has none of them in that pool.
     """
 
     folder: Path
@@ -33,21 +39,9 @@ class Dataset:
         return self.manifest["name"]
 
     def labels(self, pool: str) -> np.ndarray | None:
-        """Return the labels of a pool, (n,) int64 classes or (n, k) uint8 attributes; None where it has none.
-
-        Raises BenchError where the file is missing or not what the manifest says.
-        """
-        known = self.manifest.get("labels")
-        if known is None or f"{pool}_sha256" not in known:
-            return None
-        path, cure = self.folder / f"{pool}_labels.npy", _cure(self.folder)
-        try:
-            labels = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BenchError(f"{path} is missing or truncated ({error}); {cure}.") from error
-        if content_hash(labels) != known[f"{pool}_sha256"]:
-            raise BenchError(f"{path} is corrupted (its content hash is not the manifest's); {cure}.")
-        return labels
+        """Return the labels of a pool, (n,) int64 classes or (n, k) uint8 attributes; None where it has none."""
+        file = f"{pool}_labels.npy"
+        return _load(self.folder / file) if file in _hashes(self.manifest) else None
 
 
 def content_hash(images: np.ndarray | Rows, block: int = 4096) -> str:
@@ -66,42 +60,109 @@ def joint_hash(train_hash: str, test_hash: str, shape: list[int]) -> str:
     return hashlib.sha256(f"{train_hash} {test_hash} {shape}".encode()).hexdigest()
 
 
-def open_dataset(folder: str | Path, verify: bool = True) -> Dataset:
-    """Open a converted dataset; ``verify=False`` checks sizes and shapes, not the content hashes.
+def open_dataset(folder: str | Path, verify: bool = False) -> Dataset:
+    """Open a converted dataset, its content checked against the manifest.
 
-    Raises BenchError that names the file where one is missing, truncated, or not what the manifest says.
+    A file of the size and time of change that it had when it was last read is not read again, unless ``verify``
+    is set.  Raises BenchError that names the file where one is missing, truncated, or not what the manifest says.
     """
     folder = Path(folder)
-    cure = _cure(folder)
     if not (folder / "manifest.json").exists():
         raise BenchError(f"There is no dataset in {folder}; run `bench data build {folder.name}`.")
     manifest = read_json(folder / "manifest.json")
     try:
         shape = [manifest["resolution"], manifest["resolution"], manifest["channels"]]
-        hashes = {pool: manifest[f"{pool}_sha256"] for pool in POOLS}
-        whole = manifest["sha256"] == joint_hash(hashes["train"], hashes["test"], shape)
-        pools = {pool: _pool(folder / f"{pool}.npy", (manifest[pool], *shape), cure) for pool in POOLS}
+        whole = manifest["sha256"] == joint_hash(manifest["train_sha256"], manifest["test_sha256"], shape)
+        pools = {}
+        for pool in POOLS:
+            pools[pool] = _load(folder / f"{pool}.npy")
+            found, wanted = pools[pool], (manifest[pool], *shape)
+            if found.shape != wanted or found.dtype != manifest["dtype"]:
+                raise _broken(
+                    folder / f"{pool}.npy", f"holds {found.dtype} {found.shape}, the manifest says {wanted}"
+                )
+        _verify(folder, _hashes(manifest), verify)
     except (KeyError, TypeError) as error:
-        raise BenchError(f"{folder / 'manifest.json'} lacks {error}; {cure}.") from error
+        raise _broken(folder / "manifest.json", f"lacks {error}") from error
     if not whole:
-        raise BenchError(f"{folder / 'manifest.json'} was changed (its hashes do not agree); {cure}.")
-    for pool, images in pools.items():
-        if verify and content_hash(images) != hashes[pool]:
-            raise BenchError(
-                f"{folder / pool}.npy is corrupted (its content hash is not the manifest's); {cure}."
-            )
+        raise _broken(folder / "manifest.json", "was changed (its hashes do not agree)")
     return Dataset(folder, manifest, **pools)
 
 
-def _cure(folder: Path) -> str:
-    return f"delete {folder} and run `bench data build {folder.name}` again"
+def _hashes(manifest: dict) -> dict[str, str]:
+    """Return the content hash of each array of a dataset, by file."""
+    labels = manifest["labels"] or {}
+    return {f"{pool}.npy": manifest[f"{pool}_sha256"] for pool in POOLS} | {
+        f"{pool}_labels.npy": labels[f"{pool}_sha256"] for pool in POOLS if f"{pool}_sha256" in labels
+    }
 
 
-def _pool(path: Path, shape: tuple[int, ...], cure: str) -> np.ndarray:
+def _verify(folder: Path, hashes: dict[str, str], everything: bool) -> None:
     try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        known = read_json(folder / SEEN)
+    except BenchError:
+        known = {}
+    seen = {}
+    for file, wanted in hashes.items():
+        stat = (folder / file).stat() if (folder / file).exists() else None
+        seen[file] = [stat and stat.st_size, stat and stat.st_mtime_ns, wanted]
+        changed = everything or known.get(file) != seen[file]
+        if changed and content_hash(_load(folder / file)) != wanted:
+            raise _broken(folder / file, "is corrupted (its content hash is not the manifest's)")
+    if seen != known:
+        with contextlib.suppress(BenchError):  # a folder that cannot be written is read each time
+            write_json(folder / SEEN, seen)
+
+
+def _broken(path: Path, what: str) -> BenchError:
+    folder = path.parent
+    return BenchError(f"{path} {what}; delete {folder} and run `bench data build {folder.name}` again.")
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BenchError(f"{path} is missing or truncated ({error}); {cure}.") from error
-    if images.shape != shape or images.dtype != np.uint8:
-        raise BenchError(f"{path} holds {images.dtype} {images.shape}, the manifest says {shape}; {cure}.")
-    return images
+        raise _broken(path, f"is missing or truncated ({error})") from error
+
+
+def is_current(folder: Path, options: DatasetOptions, code: str) -> bool:
+    """Return whether ``folder`` holds what these options and this code (a fingerprint) give, by its own record.
+
+    ``code`` is the fingerprint of the rule ``dataset``.  A variant is out of date where its base was built anew.
+    """
+    try:
+        manifest = read_json(folder / "manifest.json")
+        here = all((folder / file).exists() for file in _hashes(manifest))
+        made = manifest["made"] == json.loads(json.dumps(to_dict(options))) and manifest["code"] == code
+        if not (here and made) or options.base is None:
+            return here and made
+        return read_json(folder.parent / options.base / "manifest.json")["sha256"] == manifest["base_sha256"]
+    except (BenchError, KeyError, TypeError):
+        return False
+
+
+def pool_sizes(folder: Path, options: DatasetOptions) -> dict[str, int | None]:
+    """Return how many images each pool has, from the manifest if ``folder`` was built with these options.
+
+    Before that they are what the row says, and None where only the source can tell; an import may lose
+    some more to duplicates and files that do not decode.
+    """
+    for place, made in ((folder, to_dict(options)), (folder.parent / str(options.base), None)):
+        with contextlib.suppress(BenchError, KeyError):
+            manifest = read_json(place / "manifest.json")
+            if made is None or manifest["made"] == json.loads(json.dumps(made)):
+                return {pool: manifest[pool] for pool in POOLS}
+    if options.family is not None:
+        return {"train": options.train, "validation": options.validation, "test": options.test}
+    return {pool: _expected(pool, options) for pool in POOLS}
+
+
+def _expected(pool: str, options: DatasetOptions) -> int | None:
+    """Return the size of a pool of an import as its row says it."""
+    key = options.source_of(pool)
+    if key is None or getattr(options, pool):
+        return getattr(options, pool)
+    whole = getattr(options, key.replace("source", "expected"))
+    others = [getattr(options, other) for other in POOLS if other != pool and options.source_of(other) == key]
+    return None if whole is None or None in others else whole - sum(others)

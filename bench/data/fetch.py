@@ -5,25 +5,19 @@ Only ``bench data fetch`` comes here; nothing is downloaded unasked.
 
 from __future__ import annotations
 
-import http.client
 import shutil
 import tarfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from bench.data import missing
 from bench.data.options import DatasetOptions, SourceFile
-from bench.data.sources import DAMAGED, check_members
+from bench.data.sources import DAMAGED
 from bench.data.storage import exclusive
-from bench.support.console import Progress, say
+from bench.support.console import say
 from bench.support.errors import BenchError
 
-BLOCK = 2**20
 ATTEMPTS = 5  # in a row that bring nothing
 PAUSE = 2.0  # seconds before the second of them, then twice as long each time
 TIMEOUT = 60.0  # seconds without a byte
@@ -60,9 +54,7 @@ def _bring(file: SourceFile, options: DatasetOptions, sources: Path) -> None:
         download(file, path)
     say(f"{path}: checking")
     missing.check(path, file, missing.home_of(options))
-    if (
-        place is not None and "devkit" not in path.name
-    ):  # ImageNet's is needed to unpack the validation images
+    if place is not None and "devkit" not in path.name:  # ImageNet's is read with the validation images
         _unpack(path, place)
     say(f"{place or path} is there")
 
@@ -74,13 +66,14 @@ def download(file: SourceFile, path: Path) -> None:
     with part.open("ab") as out:
         if not exclusive(out.fileno()):
             raise BenchError(f"Another process is downloading {path}; wait until it has ended.")
-        free = shutil.disk_usage(path.parent).free
-        if file.bytes is not None and free < file.bytes - out.tell():
+        lacking, free = (file.bytes or 1) - out.tell(), shutil.disk_usage(path.parent).free
+        if free < lacking:
             raise BenchError(
-                f"{path} needs {missing.size_of(file.bytes - out.tell())}, "
-                f"{missing.size_of(free)} are free; free space or set BENCH_DATA."
+                f"{path} needs {missing.size_of(lacking)}, {missing.size_of(free)} are free; "
+                "free space or set BENCH_DATA."
             )
-        _receive(file, out, path)
+        if lacking > 0:
+            _receive(file, out, path)
     try:
         missing.check(part, file)
     except BenchError as error:
@@ -89,67 +82,41 @@ def download(file: SourceFile, path: Path) -> None:
     part.replace(path)
 
 
-def _receive(file: SourceFile, out: IO[bytes], path: Path) -> None:
-    """Append to ``out`` until the file is whole, taking up the connection where it broke off."""
-    attempts, error = 0, None
-    with Progress(file.bytes or 0, path.name, "byte", start=out.tell()) as progress:
-        while attempts < ATTEMPTS:
-            before = out.tell()
-            try:
-                if _continue(str(file.url), out, progress):
-                    return
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as found:
-                error = found
-                if isinstance(found, urllib.error.HTTPError) and found.code < 500:
-                    break
-            attempts = 0 if out.tell() > before else attempts + 1
-            if 0 < attempts < ATTEMPTS:
-                time.sleep(PAUSE * 2 ** (attempts - 1))
-    raise BenchError(
-        f"{file.url} cannot be fetched ({error or 'it breaks off'}); run the same command again to go on "
-        f"after {out.tell()} bytes, or put the file at {path}."
-    )
+def _receive(file: SourceFile, out, path: Path) -> None:
+    """Append to the open file ``out`` until it is whole, taking up the connection where it broke off."""
+    import pooch
+    import requests
 
-
-def _continue(url: str, out: IO[bytes], progress: Progress) -> bool:
-    """Append what is missing; return whether the server says that this was all."""
-    start = out.tell()
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and start:  # nothing is missing; the checksum tells whether it is right
-            return True
-        raise
-    with answer:
-        if start and answer.status != 206:  # a server that cannot go on
-            out.truncate(0)
-            progress.advance(-start)
-            start = 0
-        length = answer.headers.get("Content-Length")
-        while block := answer.read(BLOCK):
-            out.write(block)
-            progress.advance(len(block))
-        out.flush()
-    return length is None or out.tell() == start + int(length)
+    attempts = 0
+    while True:
+        start = out.tell()
+        more = {"headers": {"Range": f"bytes={start}-"}} if start else {}
+        try:
+            pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT, **more)(str(file.url), out, None)
+            return
+        except requests.RequestException as error:
+            attempts = 1 if out.tell() > start else attempts + 1
+            refused = error.response is not None and error.response.status_code < 500
+            if refused or attempts == ATTEMPTS:
+                raise BenchError(
+                    f"{file.url} cannot be fetched ({error}); run the same command again to go on after "
+                    f"{out.tell()} bytes, or put the file at {path}."
+                ) from error
+        time.sleep(PAUSE * 2 ** (attempts - 1))
 
 
 def _unpack(path: Path, place: Path) -> None:
     """Unpack an archive to ``place``, whole or not at all; a single folder of that name in it is ``place``."""
     temporary = place.with_name(f".{place.name}.part")
     shutil.rmtree(temporary, ignore_errors=True)
+    say(f"{path}: unpacking")
     try:
         if path.name.startswith("ILSVRC2012"):
             _unpack_imagenet(path, temporary)
-            made = temporary
         else:
-            for name, content in _members(path):
-                target = temporary / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with content, target.open("wb") as out:
-                    shutil.copyfileobj(content, out, BLOCK)
-            made = temporary / place.name if (temporary / place.name).exists() else temporary
-        made.replace(place)
+            _extract(path, temporary)
+        made = temporary / place.name
+        (made if made.exists() else temporary).replace(place)
     except (*DAMAGED, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -158,26 +125,14 @@ def _unpack(path: Path, place: Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield name and content of each file in a zip or tar; links and paths that lead out are refused."""
+def _extract(path: Path, folder: Path) -> None:
+    """Unpack a zip or tar; what would lie outside of the folder is refused or put inside."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            files = [info for info in archive.infolist() if not info.is_dir()]
-            check_members(path, [info.filename for info in files])
-            with Progress(len(files), f"unpacking {path.name}", "file") as progress:
-                for info in files:
-                    yield info.filename, archive.open(info)
-                    progress.advance()
-        return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.isdir():
-                continue
-            check_members(path, [member.name])
-            content = archive.extractfile(member) if member.isfile() else None
-            if content is None:
-                raise BenchError(f"{path}: {member.name!r} is no plain file; it is refused.")
-            yield member.name, content
+            archive.extractall(folder)
+    else:
+        with tarfile.open(path) as archive:
+            archive.extractall(folder, filter="data")
 
 
 def _unpack_imagenet(path: Path, place: Path) -> None:

@@ -1,16 +1,15 @@
-"""Official file layouts: CelebA and CIFAR-10 as torchvision reads them, ImageNet's downsampled batches."""
+"""Official file layouts: CelebA and CIFAR-10 through torchvision, ImageNet's downsampled batches, label files."""
 
 from __future__ import annotations
 
 import pickle
 import re
-import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
-from bench.data.sources import DAMAGED, FolderReader, Reader, Source, open_source, read_header
+from bench.data.sources import DAMAGED, Source, from_array, open_source
 from bench.support.errors import BenchError
 
 
@@ -39,15 +38,14 @@ def _torchvision() -> Any:
 
 
 def _check_files(folder: Path, files: list[tuple[str, str]]) -> None:
-    """Raise BenchError for the first file that is not there or has another MD5 than torchvision knows."""
-    from torchvision.datasets.utils import check_md5
+    """Raise BenchError for the first file that is missing or has another MD5: torchvision does not name it."""
+    from torchvision.datasets.utils import check_integrity
 
     for name, md5 in files:
-        path = folder / name
-        if not path.is_file():
-            raise BenchError(f"{path} does not exist; put it there (md5 {md5}).")
-        if not check_md5(path, md5):
-            raise BenchError(f"{path} is not the official file (its md5 is not {md5}); fetch it again.")
+        if not check_integrity(folder / name, md5):
+            raise BenchError(
+                f"{folder / name} is missing or not the official file (md5 {md5}); fetch it again."
+            )
 
 
 def _celeba(path: Path, test: bool) -> Source:
@@ -57,27 +55,15 @@ def _celeba(path: Path, test: bool) -> Source:
         base_folder = path.name
 
     _check_files(path, [(name, md5) for _, md5, name in CelebA.file_list if not name.endswith(".zip")])
-    images = path / "img_align_celeba"
-    if not images.is_dir():
-        raise BenchError(f"{images} does not exist; unpack img_align_celeba.zip there.")
+    if not (path / "img_align_celeba").is_dir():
+        raise BenchError(f"{path / 'img_align_celeba'} does not exist; unpack img_align_celeba.zip there.")
     split = CelebA(str(path.parent), split="valid" if test else "train")
     order = np.argsort(split.filename)
     names = [split.filename[row] for row in order]
     labels = split.attr.numpy().astype(np.uint8)[order]
-    return Source(images, names, names, FolderReader(images), [], labels, [n for n in split.attr_names if n])
-
-
-class ArrayReader(Reader):
-    """Images of an array in memory; a key is the index."""
-
-    decoded = True
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.array = images
-
-    def read(self, key: int) -> np.ndarray:
-        """Return the image, (height, width, channels) uint8."""
-        return self.array[key]
+    images = open_source(path / "img_align_celeba")
+    classes = [name for name in split.attr_names if name]
+    return Source(images.path, names, names, images.read, threads=True, labels=labels, classes=classes)
 
 
 def _cifar10(path: Path, test: bool) -> Source:
@@ -85,37 +71,11 @@ def _cifar10(path: Path, test: bool) -> Source:
     files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     _check_files(path / kind.base_folder, [(name, md5) for name, md5 in files])
     split = kind(str(path), train=not test)
-    count = len(split.data)
+    source = from_array(path, split.data)
     return Source(
-        path,
-        [f"image {i}" for i in range(count)],
-        range(count),
-        ArrayReader(split.data),
-        labels=np.array(split.targets, np.int64),
-        classes=list(split.classes),
-    )
-
-
-class BatchReader(Reader):
-    """Images of batch files, each a dictionary of ``data`` (n, 3 * side^2) and ``labels``, one at a time.
-
-    A key is the index over all files.
-    """
-
-    sequential = decoded = True
-
-    def __init__(self, files: list[Path], counts: list[int]) -> None:
-        self.files, self.ends = files, np.cumsum(counts)
-
-    def read(self, key: int) -> np.ndarray:
-        """Return the image, (side, side, 3) uint8."""
-        file = int(np.searchsorted(self.ends, key, side="right"))
-        if getattr(self, "next", None) != file:
-            self.images = None  # before the next one is read, so that memory holds one
-            self.images, self.next = _load_batch(self.files[file])["data"], file
-        flat = self.images[key - self.ends[file]]  # from the end
-        side = round((flat.size / 3) ** 0.5)
-        return flat.reshape(3, side, side).transpose(1, 2, 0)
+        path, source.names, source.keys, source.read,
+        labels=np.array(split.targets, np.int64), classes=list(split.classes),
+    )  # fmt: skip
 
 
 # what NumPy's own pickles call, under the names of its version 1 and 2
@@ -135,48 +95,88 @@ class _Arrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")
 
 
-def _load_batch(path: Path, members: tuple[str, ...] = ("data",)) -> dict[str, np.ndarray]:
+def _load_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images (n, side, side, 3) uint8 and labels (n,), from 0, of one file of batches."""
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in members}
-    with path.open("rb") as file:
-        found = _Arrays(file, encoding="latin1").load()
-    return {name: np.asarray(found[name]) for name in members}
-
-
-def _shape(path: Path) -> tuple[tuple[int, ...], np.dtype]:
-    if path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive, archive.open("data.npy") as file:
-            shape, _, dtype = read_header(file)
-        return shape, dtype
-    data = _load_batch(path)["data"]
-    return data.shape, data.dtype
+            found = {name: file[name] for name in ("data", "labels")}
+    else:
+        with path.open("rb") as file:
+            found = _Arrays(file, encoding="latin1").load()
+    data, labels = np.asarray(found["data"]), np.asarray(found["labels"], np.int64) - 1  # from 1 in the files
+    side = round((data.shape[-1] / 3) ** 0.5)
+    if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * side**2:
+        raise BenchError(f"{path}: data is {data.dtype} {data.shape}, not uint8 (images, 3 * side * side).")
+    if labels.shape != data.shape[:1]:
+        raise BenchError(f"{path} has {len(labels)} labels for {len(data)} images.")
+    return data.reshape(-1, 3, side, side).transpose(0, 2, 3, 1), labels
 
 
 def _batches(path: Path, test: bool) -> Source:
+    """List a folder of batch files; a key is (file, row), and one file at a time is in memory."""
     stem = "val_data" if test else r"train_data_batch_(\d+)"
-    found = {
-        file: int(match[1]) if match.groups() else 1
+    found = [
+        (int(match[1]) if match.groups() else 1, file)
         for file in sorted(path.rglob("*"))
         if (match := re.fullmatch(stem + r"(?:\.npz)?", file.name))
-    }
-    files = sorted(found, key=found.__getitem__)
-    if not files:
+    ]
+    if not found:
         wanted = "val_data" if test else "train_data_batch_1"
         raise BenchError(f"{path} holds no {wanted} or {wanted}.npz; unpack the archive of batches there.")
-    if [found[file] for file in files] != list(range(1, len(files) + 1)):
+    files = [file for _, file in sorted(found)]
+    if sorted(number for number, _ in found) != list(range(1, len(files) + 1)):
         names = ", ".join(file.name for file in files)
         raise BenchError(f"{path} must hold each batch once, from 1 on, not {names}.")
-    names, labels = [], []
-    for file in files:
-        shape, dtype = _shape(file)
-        if dtype != np.uint8 or len(shape) != 2 or shape[1] % 3 or (shape[1] // 3) ** 0.5 % 1:
-            raise BenchError(f"{file}: data is {dtype} {shape}, not uint8 (images, 3 * side * side).")
-        labels.append(
-            np.asarray(_load_batch(file, ("labels",))["labels"], np.int64) - 1
-        )  # from 1 in the files
-        if labels[-1].shape != shape[:1]:
-            raise BenchError(f"{file} has {len(labels[-1])} labels for {shape[0]} images.")
-        names += [f"{file.name} image {row}" for row in range(shape[0])]
-    reader = BatchReader(files, [len(part) for part in labels])
-    return Source(path, names, range(len(names)), reader, labels=np.concatenate(labels))
+    labels = [_load_batch(file)[1] for file in files]
+    keys = [(number, row) for number, part in enumerate(labels) for row in range(len(part))]
+    here: dict[int, np.ndarray] = {}
+
+    def read(key: tuple[int, int]) -> np.ndarray:
+        if key[0] not in here:
+            here.clear()
+            here[key[0]] = _load_batch(files[key[0]])[0]
+        return here[key[0]][key[1]]
+
+    names = [f"{files[number].name} image {row}" for number, row in keys]
+    return Source(path, names, keys, read, ordered=True, labels=np.concatenate(labels))
+
+
+def labels_from_folders(source: Source, classes: list[str] | None = None) -> tuple[np.ndarray, list[str]]:
+    """Return the class of each image, the first folder in its name, (n,), and the names of the classes.
+
+    With ``classes`` given no other may occur.  Raises BenchError for an image in no folder.
+    """
+    folders = []
+    for position, name in enumerate(source.names):
+        first, *rest = PurePosixPath(name).parts
+        if not rest:
+            raise BenchError(
+                f"{source.shown(position)} lies in no folder that could be its label; put each image into the "
+                "folder of its class, or set labels: null."
+            )
+        folders.append(first)
+    known = sorted(set(folders)) if classes is None else classes
+    number = {folder: i for i, folder in enumerate(known)}
+    if strange := sorted(set(folders) - set(known)):
+        raise BenchError(f"{source.path} has the class {strange[0]!r}, which the training images lack.")
+    return np.array([number[folder] for folder in folders], np.int64), known
+
+
+def labels_from_file(path: Path, source: Source) -> np.ndarray:
+    """Read one integer for each image of a source, (n,) int64, from an ``.npy`` or ``.npz`` file.
+
+    Raises BenchError where the file holds something else.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+        arrays = [found] if isinstance(found, np.ndarray) else [found[name] for name in found]
+    except (*DAMAGED, KeyError) as error:
+        raise BenchError(f"The labels {path} cannot be read ({error}); give an .npy or .npz file.") from error
+    fitting = [a for a in arrays if a.shape == (len(source.names),) and a.dtype.kind in "iu" and a.min() >= 0]
+    if len(fitting) != 1:
+        holds = ", ".join(f"{array.dtype} {array.shape}" for array in arrays)
+        raise BenchError(
+            f"{path} holds {holds or 'nothing'}; labels must be one array of {len(source.names)} integers from "
+            f"0, one for each image of {source.path}."
+        )
+    return fitting[0].astype(np.int64)

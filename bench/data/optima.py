@@ -2,7 +2,8 @@
 
 The noise model is y = x + sigma z with peak 1 and x not clipped.  The optimal denoiser D has the Jacobian
 J = Cov[x | y] / sigma^2, so that the mean squared error per pixel is sigma^2 E[tr J] / d: from one follow
-the other two.  All functions take one channel; d is side^2.
+the other two.  All functions of images take one channel; d is side^2.  Vectors of the mixture are in their own units.
+A diffusion's x_t = sqrt(abar) x + sqrt(1 - abar) eps is y = x_t / sqrt(abar) with sigma^2 = 1 / abar - 1.
 """
 
 from __future__ import annotations
@@ -12,20 +13,38 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
-from bench.data.procedural import Disk, disk_image, edge_width, gaussian_spectrum, haar_basis, haar_prior
+from bench.data.options import FAMILIES
+from bench.data.procedural import (
+    PLANTED,
+    Disk,
+    disk_image,
+    edge_width,
+    gaussian_spectrum,
+    haar_basis,
+    haar_prior,
+    planted_pattern,
+)
 
 
 def optimum(made: Mapping[str, Any]) -> Callable[[float], float] | None:
-    """Return the optimal mean squared error per pixel by sigma, of a dataset's options; None where it is not known."""
-    side = made["resolution"]
-    if made.get("variant"):
+    """Return the optimal mean squared error per value by sigma, of a dataset's options; None where it is not known.
+
+    Sigma and the error are those of peak 1, where networks see [-1, 1]; a vector's own unit is that of [-1, 1].
+    """
+    side, family = made["resolution"], made.get("family")
+    if made.get("base") or made.get("variant"):
         return None
-    if made.get("family") == "gaussian":
-        beta = (made.get("parameters") or {}).get("beta", 2.0)
-        return lambda sigma: gaussian_error(side, sigma, beta)
-    if made.get("family") == "haar":
+    given = {**FAMILIES.get(family, {}), **(made.get("parameters") or {})}
+    if family == "gaussian":
+        return lambda sigma: gaussian_error(side, sigma, **given)
+    if family == "haar":
         return lambda sigma: haar_error(side, sigma, points=2001)
+    if family == "planted":
+        return lambda sigma: planted_error(side, sigma, **given)
+    if family == "mixture":
+        return lambda sigma: mixture_error(made["channels"], 2 * sigma, **given) / 4
     return None
 
 
@@ -146,3 +165,72 @@ def fit_disk(noisy: np.ndarray, start: Disk, steps: int = 20) -> np.ndarray:
         if np.abs(change).max() < 1e-9:
             break
     return disk_image(disk(), side)[..., 0]
+
+
+def gaussian_covariance(side: int, beta: float = 2.0) -> np.ndarray:
+    """Return the covariance (side^2, side^2) of the pixels of the Gaussian field."""
+    kernel = np.fft.ifft2(gaussian_spectrum(side, beta)).real
+    row, column = np.divmod(np.arange(side**2), side)
+    return kernel[(row[:, None] - row) % side, (column[:, None] - column) % side]
+
+
+def planted_covariance(side: int, beta: float = 2.0, strength: float = 0.15) -> np.ndarray:
+    """Return the covariance (side^2, side^2) of the pixels of a field with a planted pattern."""
+    pattern = strength * planted_pattern(side).ravel()
+    return PLANTED * gaussian_covariance(side, beta) + np.outer(pattern, pattern)
+
+
+def planted_jacobian(side: int, sigma: float, beta: float = 2.0, strength: float = 0.15) -> np.ndarray:
+    """Return J (side^2, side^2) = C (C + sigma^2)^-1: row i is how pixel i of the optimal estimate sees the image."""
+    covariance = planted_covariance(side, beta, strength)
+    return np.linalg.solve(covariance + sigma**2 * np.eye(side**2), covariance)
+
+
+def planted_denoise(noisy: np.ndarray, sigma: float, beta: float = 2.0, strength: float = 0.15) -> np.ndarray:
+    """Return the optimal estimate of planted fields (..., side, side) with mean 0.5."""
+    jacobian = planted_jacobian(noisy.shape[-1], sigma, beta, strength)
+    return 0.5 + ((noisy - 0.5).reshape(*noisy.shape[:-2], -1) @ jacobian).reshape(noisy.shape)
+
+
+def planted_error(side: int, sigma: float, beta: float = 2.0, strength: float = 0.15) -> float:
+    """Return the optimal mean squared error per pixel of the planted field."""
+    return float(sigma**2 * np.trace(planted_jacobian(side, sigma, beta, strength)) / side**2)
+
+
+def _mixture_weight(noisy: np.ndarray, variance: float) -> np.ndarray:
+    """Return the posterior weight (...) of the Gaussian around (1, ..., 1)."""
+    return expit(2 * noisy.sum(-1) / variance)
+
+
+def mixture_denoise(noisy: np.ndarray, sigma: float, deviation: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the optimal estimate of noisy vectors (..., d), and the trace of J (...)."""
+    variance, d = deviation**2 + sigma**2, noisy.shape[-1]
+    weight = _mixture_weight(noisy, variance)
+    centre = (2 * weight - 1)[..., None]
+    mean = centre + (deviation**2 / variance) * (noisy - centre)
+    spread = (sigma / variance) ** 2 * weight * (1 - weight) * 4 * d
+    return mean, d * deviation**2 / variance + spread
+
+
+def mixture_score(noisy: np.ndarray, sigma: float, deviation: float = 1.0) -> np.ndarray:
+    """Return the gradient (..., d) of the logarithm of the density of noisy vectors (Tweedie)."""
+    if sigma == 0:
+        weight = _mixture_weight(noisy, deviation**2)
+        return ((2 * weight - 1)[..., None] - noisy) / deviation**2
+    return (mixture_denoise(noisy, sigma, deviation)[0] - noisy) / sigma**2
+
+
+def mixture_log_density(noisy: np.ndarray, sigma: float, deviation: float = 1.0) -> np.ndarray:
+    """Return the logarithm of the density (...) of noisy vectors (..., d): for divergences from a sample."""
+    variance, d = deviation**2 + sigma**2, noisy.shape[-1]
+    exponents = [-0.5 * ((noisy - sign) ** 2).sum(-1) / variance for sign in (1.0, -1.0)]
+    return np.logaddexp(*exponents) - math.log(2) - d / 2 * math.log(2 * math.pi * variance)
+
+
+def mixture_error(d: int, sigma: float, deviation: float = 1.0, points: int = 4001) -> float:
+    """Return the optimal mean squared error per dimension of the mixture, by quadrature along (1, ..., 1)."""
+    variance = deviation**2 + sigma**2
+    z = np.linspace(-12, 12, points)  # the noisy vector's part along the mean, in its own deviations
+    weight = expit(2 * math.sqrt(d) * (math.sqrt(d) + math.sqrt(variance) * z) / variance)
+    doubt = float(np.sum(_normal(z, 1.0) * weight * (1 - weight)) * (z[1] - z[0]))
+    return deviation**2 * sigma**2 / variance + 4 * (sigma**2 / variance) ** 2 * doubt

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.support.errors import nearest
+from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, check, option, required
 
 # family -> its parameters with their defaults
@@ -14,11 +15,27 @@ FAMILIES: dict[str, dict[str, float]] = {
     "haar": {},
     "disks": {},
     "contours": {"alpha": 2.0},
+    "planted": {"beta": 2.0, "strength": 0.15},
+    "mixture": {"deviation": 1.0},
 }
+VECTORS = ("mixture",)  # families of vectors: resolution 1, one channel for each dimension, float32
 # what a row with a base may say itself; all else is the base's
 OF_VARIANTS = ("base", "title", "version", "resolution", "channels", "variant", "balanced", "sha256")
 POOLS = ("train", "validation", "test")
 SOURCES = ("source", "validation_source", "test_source")
+
+
+def check_name(name: object, where: str = "") -> None:
+    """Raise BenchError where ``name`` cannot name a dataset: it becomes a folder and a part of run names.
+
+    ``where`` names the file in the message.  YAML reads some words as a truth value or a number.
+    """
+    if not isinstance(name, str):
+        raise BenchError(
+            f"{where}the name {name!r} is read by YAML as {type(name).__name__}; write it in quotes."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise BenchError(f"{where}a dataset cannot be named {name!r}; use letters, digits, '-' and '_'.")
 
 
 @dataclass(frozen=True)
@@ -49,9 +66,14 @@ class DatasetOptions:
     base: str | None = option(
         None, "dataset of which this is a variant: the same pools, permuted, grey or at a lower resolution"
     )
-    channels: int = option(3, "1 (grey), 3 (colour) or 4 (latents: an array of the very size)")
+    channels: int = option(
+        3, "1 (grey), 3 (colour), 4 (latents: an array of the very size); dimensions of vectors"
+    )
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
-    parameters: dict[str, float] = option({}, "parameters of the family: beta (gaussian), alpha (contours)")
+    parameters: dict[str, float] = option(
+        {},
+        "parameters of the family: beta (gaussian, planted), strength (planted), alpha (contours), deviation (mixture)",
+    )
     seed: int = option(0, "seed of the family, or of the draw of the pools")
     train: int | None = option(
         None, "size of the train pool, drawn at random; null takes what the other pools leave of source"
@@ -73,10 +95,11 @@ class DatasetOptions:
         "torchvision wants it) or of downsampled ImageNet (folder of batches), with their official splits",
     )
     labels: str | None = option(
-        None, "`folder` (the first folder in an image's path), or a .npy file with one integer per image"
+        None,
+        "`folder` (the first folder in an image's path), or an .npy or .npz file with one integer per image",
     )
-    validation_labels: str | None = option(None, "the .npy file of validation_source")
-    test_labels: str | None = option(None, "the .npy file of test_source")
+    validation_labels: str | None = option(None, "the labels file of validation_source")
+    test_labels: str | None = option(None, "the labels file of test_source")
     crop: Literal["center", "none"] | list[int] = option(
         "center",
         "central square, none (square images only), or a square box [left, top, right, bottom]",
@@ -84,6 +107,10 @@ class DatasetOptions:
     )
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = option(
         "bicubic", "resize filter of Pillow; all but nearest are antialiased", "assumed"
+    )
+    bits: int | None = option(
+        None,
+        "significant bits of 16-bit grey images; null takes 16 and refuses images that all use fewer than 15",
     )
     variant: Literal["permuted", "grey"] | None = option(
         None, "permuted: one fixed shuffle of the pixels of all images; grey: luma (`channels: 1`)"
@@ -111,10 +138,34 @@ class DatasetOptions:
     )
     sha256: str | None = option(None, "content hash of the dataset, checked after building")
 
+    @property
+    def dtype(self) -> str:
+        """What the pools are stored as: ``uint8`` images, ``float32`` vectors."""
+        return "float32" if self.family in VECTORS else "uint8"
+
+    def source_of(self, pool: str) -> str | None:
+        """Return the option that names the source of a pool's images; None where there is no such pool."""
+        if pool == "train":
+            return "source"
+        if getattr(self, f"{pool}_source"):
+            return f"{pool}_source"
+        if pool == "validation" and not self.validation:
+            return None
+        return "test_source" if pool == "validation" and self.test_source and self.test else "source"
+
     def __post_init__(self) -> None:
-        check(self.resolution >= 2, f"resolution must be at least 2, not {self.resolution}")
-        allowed = (1, 3, 4) if self.family is None else (1, 3)
-        check(self.channels in allowed, f"channels must be 1 or 3 (an array's also 4), not {self.channels}")
+        if self.family in VECTORS:
+            check(
+                self.resolution == 1,
+                f"{self.family} gives vectors: resolution must be 1, not {self.resolution}",
+            )
+            check(self.channels >= 1, f"channels (the dimensions) must be at least 1, not {self.channels}")
+        else:
+            allowed = (1, 3, 4) if self.family is None else (1, 3)
+            check(self.resolution >= 2, f"resolution must be at least 2, not {self.resolution}")
+            check(
+                self.channels in allowed, f"channels must be 1 or 3 (an array's also 4), not {self.channels}"
+            )
         check((self.family is None) != (self.source is None), "give either family or source")
         check(self.train is None or self.train >= 1, f"train must be at least 1, not {self.train}")
         for pool in ("validation", "test"):
@@ -140,6 +191,7 @@ class DatasetOptions:
         for key in SOURCES:
             check(getattr(self, key) is None, f"a procedural family has no {key}")
         check(self.labels is None and not self.balanced, "a procedural family has no labels")
+        check(family not in VECTORS or self.variant is None, f"{family} gives vectors, which have no variant")
         check(
             family != "haar" or self.resolution & (self.resolution - 1) == 0,
             f"the haar family needs a resolution that is a power of two, not {self.resolution}",
@@ -151,6 +203,7 @@ class DatasetOptions:
     def _check_source(self) -> None:
         check(bool(self.test or self.test_source), "give test (a number of images) or test_source")
         check(not self.parameters, "parameters belong to a procedural family")
+        check(self.bits is None or 8 <= self.bits <= 16, f"bits must be 8 to 16, not {self.bits}")
         for key in self.content_sha256:
             check(key in SOURCES, f"content_sha256 has no {key!r}{nearest(key, SOURCES)}")
         labelled = self.labels not in (None, "folder")
@@ -158,7 +211,7 @@ class DatasetOptions:
             own = labelled and getattr(self, f"{pool}_source") is not None
             check(
                 bool(getattr(self, f"{pool}_labels")) == own,
-                f"labels in .npy files need labels for source, and {pool}_labels for {pool}_source",
+                f"labels in files need labels for source, and {pool}_labels for {pool}_source",
             )
         check(self.layout == "images" or self.labels is None, f"{self.layout} brings its own labels")
         own = self.layout == "images" or self.validation_source is None

@@ -1,4 +1,4 @@
-"""Between uint8 pixels and what networks see: [-1, 1], channels first."""
+"""Between what pools hold and what networks see: float32, channels first; pixels in [-1, 1]."""
 
 from __future__ import annotations
 

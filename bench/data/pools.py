@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.data import missing
-from bench.data.conversion import convert, refuse
+from bench.data.conversion import check_depth, convert, refuse
 from bench.data.dataset import content_hash
-from bench.data.labels import from_file, from_folders
-from bench.data.layouts import open_layout
+from bench.data.layouts import labels_from_file, labels_from_folders, open_layout
 from bench.data.options import POOLS, SOURCES, DatasetOptions
 from bench.data.sources import Source
 from bench.data.storage import Rows
@@ -60,7 +59,7 @@ def import_pools(
     opened = {key: _locate(key, name, options, sources) for key in SOURCES if getattr(options, key)}
     for key, source in opened.items():
         if key != "source" and options.labels == "folder":
-            source = replace(source, labels=from_folders(source, opened["source"].classes)[0])
+            source = replace(source, labels=labels_from_folders(source, opened["source"].classes)[0])
         drawn = _draw(key, source, options)
         chosen = np.sort(np.concatenate([*drawn.values()]))
         converted = _convert(key, source.take(chosen), options, folder, workers, record)
@@ -71,24 +70,13 @@ def import_pools(
     return {pool: found[pool] for pool in POOLS if pool in found}
 
 
-def source_of(pool: str, options: DatasetOptions) -> str | None:
-    """Return the option that names the source of a pool's images; None where the dataset has no such pool."""
-    if pool == "train":
-        return "source"
-    if getattr(options, f"{pool}_source") or pool == "test":
-        return f"{pool}_source" if getattr(options, f"{pool}_source") else "source"
-    if not options.validation:
-        return None
-    return "test_source" if options.test_source and options.test else "source"
-
-
 def _draw(key: str, source: Source, options: DatasetOptions) -> dict[str, np.ndarray]:
     """Return the rows of a source that belong to each of its pools: test first, then validation, then train."""
     stream = {"source": "split", "test_source": "test split", "validation_source": "validation split"}[key]
     order = numpy_generator(options.seed, stream).permutation(len(source.names))
     drawn = {}
     for pool in ("test", "validation", "train"):
-        if source_of(pool, options) != key:
+        if options.source_of(pool) != key:
             continue
         count = getattr(options, pool) or len(order)
         if count > len(order):
@@ -121,11 +109,11 @@ def _locate(key: str, name: str, options: DatasetOptions, sources: Path) -> Sour
         more = f" (and {len(source.refused) - 1} more)" if len(source.refused) > 1 else ""
         raise BenchError(f"{source.refused[0]}{more}; take it out of the source, or set on_error: skip.")
     if key == "source" and options.labels == "folder":
-        labels, classes = from_folders(source)
+        labels, classes = labels_from_folders(source)
         return replace(source, labels=labels, classes=classes)
     file = getattr(options, key.replace("source", "labels"))
     if file not in (None, "folder"):
-        return replace(source, labels=from_file(sources / file, source))
+        return replace(source, labels=labels_from_file(sources / file, source))
     return source
 
 
@@ -135,6 +123,7 @@ def _convert(
     """Convert a source into ``KEY.raw.npy``; return its images as one pool."""
     for reason in source.refused:
         record.skipped.append(refuse(reason, options, len(record.skipped)))
+    check_depth(source, options)
     path = folder / f"{key}.raw.npy"
     rows, failed = convert(source, options, path, f"{options.title} {key}", workers)
     record.skipped += failed

@@ -7,7 +7,9 @@ The formulas are stated for 32 pixels.  At another side the spectra keep their f
 frequencies (levels, for haar) and the same mean pixel variance; lengths in pixels scale with side / 32.
 With three channels the fields are independent draws; a disk keeps its place and a contour its course, and
 each channel has its own grey levels or textures.  The two geometric families follow Kadkhodaie, Guth,
-Simoncelli & Mallat 2024 (arXiv 2310.02557).  ``bench.data.optima`` has their optimal denoisers.
+Simoncelli & Mallat 2024 (arXiv 2310.02557), the planted covariance Lukoianov et al. 2025 (arXiv 2509.09672), the
+mixture, which is vectors and not images, Bonnaire et al. 2025 (arXiv 2505.17638).  ``bench.data.optima`` has the
+optimal denoisers.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from bench.data.options import FAMILIES, DatasetOptions
 from bench.support.randomness import numpy_generator
 
 VARIANCE = 0.04  # mean pixel variance of the Gaussian and the Haar field, peak 1
+PLANTED = 0.5  # share of it that the field around a planted pattern has
 START = {"train": 0, "test": 2**40, "validation": 2**41}
 
 Draws = list[np.random.Generator]  # one generator for each channel
@@ -41,9 +44,43 @@ def gaussian_spectrum(side: int, beta: float = 2.0) -> np.ndarray:
 
 def gaussian(draws: Draws, side: int, beta: float) -> np.ndarray:
     """Draw a stationary Gaussian field (side, side, channels), mean 0.5, not clipped."""
+    return 0.5 + _field(draws, side, beta)
+
+
+def _field(draws: Draws, side: int, beta: float) -> np.ndarray:
     noise = np.stack([rng.standard_normal((side, side)) for rng in draws])
     field = np.fft.ifft2(np.fft.fft2(noise) * np.sqrt(gaussian_spectrum(side, beta))).real
-    return 0.5 + field.transpose(1, 2, 0)
+    return field.transpose(1, 2, 0)
+
+
+@functools.cache
+def planted_pattern(side: int) -> np.ndarray:
+    """Return the letter W (side, side), 1 on its strokes and 0 elsewhere, with soft edges."""
+    corners = np.array([(0.1, 0.2), (0.3, 0.8), (0.5, 0.3), (0.7, 0.8), (0.9, 0.2)]) * side
+    grid = np.stack(np.meshgrid(*[np.arange(side) + 0.5] * 2), axis=-1)  # (row, column, (x, y))
+    distance = np.full((side, side), np.inf)
+    for start, end in zip(corners, corners[1:]):
+        along = np.clip((grid - start) @ (end - start) / ((end - start) @ (end - start)), 0, 1)
+        distance = np.minimum(
+            distance, np.linalg.norm(grid - start - along[..., None] * (end - start), axis=-1)
+        )
+    return np.clip(1.5 - distance / (side / 32), 0, 1)
+
+
+def planted(draws: Draws, side: int, beta: float, strength: float) -> np.ndarray:
+    """Draw a stationary field of half the variance plus a W of normal amplitude (side, side, channels).
+
+    The amplitude ties all pixels of the W to each other, however far apart; mean 0.5, not clipped.
+    """
+    field = _field(draws, side, beta) * math.sqrt(PLANTED)
+    amplitude = strength * np.array([rng.standard_normal() for rng in draws])
+    return 0.5 + field + amplitude * planted_pattern(side)[..., None]
+
+
+def mixture(draws: Draws, side: int, deviation: float) -> np.ndarray:
+    """Draw a vector (1, 1, d) from two Gaussians around +-(1, ..., 1), one half of the weight each."""
+    sign = 1.0 if draws[0].random() < 0.5 else -1.0
+    return (sign + deviation * np.array([rng.standard_normal() for rng in draws])).reshape(1, 1, -1)
 
 
 @functools.cache
@@ -152,6 +189,8 @@ DRAW: dict[str, Callable[..., np.ndarray]] = {
     "haar": haar,
     "disks": disks,
     "contours": contours,
+    "planted": planted,
+    "mixture": mixture,
 }
 
 
@@ -161,7 +200,7 @@ def generators(family: str, seed: int, index: int, channels: int) -> Draws:
 
 
 def draw(options: DatasetOptions, start: int, count: int) -> np.ndarray:
-    """Return images ``start`` to ``start + count``, float64 (count, H, W, C), peak 1, not clipped.
+    """Return images ``start`` to ``start + count``, float64 (count, H, W, C), peak 1, not clipped (vectors as drawn).
 
     Image ``i`` of a pool has the index ``START[pool] + i``.
     """

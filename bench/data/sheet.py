@@ -10,7 +10,6 @@ from PIL import Image
 
 from bench.data.dataset import Dataset
 from bench.data.options import POOLS, DatasetOptions
-from bench.data.pools import source_of
 from bench.support.files import atomic
 from bench.support.options import from_dict
 
@@ -62,8 +61,8 @@ def split_rule(made: dict) -> str:
     options = from_dict(DatasetOptions, made)
     parts = []
     for pool in POOLS:
-        if (key := source_of(pool, options)) is not None:
-            shared = any(source_of(other, options) == key for other in POOLS if other != pool)
+        if (key := options.source_of(pool)) is not None:
+            shared = any(options.source_of(other) == key for other in POOLS if other != pool)
             count = getattr(options, pool) or ("the rest" if shared else "all")
             parts.append(f"{pool} is {count} of {key}")
     return f"{', '.join(parts)}; drawn at random with seed {made['seed']} where not all"

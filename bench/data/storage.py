@@ -14,32 +14,32 @@ import numpy as np
 from bench.support.console import say
 from bench.support.errors import BenchError
 
-BLOCK = 1024
-
 
 class ArrayWriter:
-    """Writes uint8 images of one shape into a ``.npy`` file, each at its place, in any order.
+    """Writes images of one shape into a ``.npy`` file, each at its place, in any order.
 
     ``resume`` goes on in a file that is there.  Not a memory map: on a full disk a write to one kills the
     process without a word, this raises OSError.
     """
 
-    def __init__(self, path: Path, count: int, shape: tuple[int, int, int], resume: bool = False) -> None:
-        if not resume:
-            path.unlink(missing_ok=True)  # it may be a link to a file that must stay
+    def __init__(
+        self, path: Path, count: int, shape: tuple[int, ...], dtype: str = "uint8", resume: bool = False
+    ) -> None:
+        self.dtype = np.dtype(dtype)
         self.file = path.open("rb+" if resume else "wb")
-        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (count, *shape)}
         np.lib.format.write_array_header_1_0(self.file, header)
         self.start, self.next = self.file.tell(), 0
-        self.size = int(np.prod(shape))
+        self.size = int(np.prod(shape)) * self.dtype.itemsize
         self.end = self.start + count * self.size
 
     def put(self, index: int, images: np.ndarray) -> None:
         """Write one image or several that follow each other, the first at ``index``."""
         if index != self.next:
             self.file.seek(self.start + index * self.size)
-        self.file.write(np.ascontiguousarray(images).data)
-        self.next = index + images.size // self.size
+        images = np.ascontiguousarray(images, self.dtype)
+        self.file.write(images.data)
+        self.next = index + images.nbytes // self.size
 
     def sync(self) -> None:
         """Return when all that was put is on disk."""
@@ -56,7 +56,7 @@ class ArrayWriter:
 
 
 class Rows:
-    """Some rows of an array file, all by default, copied where they are asked for: (n, ...) uint8.
+    """Some rows of an array file, all by default, copied where they are asked for: (n, ...).
 
     The file is mapped anew each time: pages of a map that lives on would count as this process's memory.
     """
@@ -72,18 +72,6 @@ class Rows:
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         """Return one row, or several as a copy."""
         return np.array(np.load(self.path, mmap_mode="r")[self.rows[index]])
-
-
-def keep(source: Rows, out: Path) -> None:
-    """Write these rows, in this order, into another file; a whole file needs no second copy."""
-    out.unlink(missing_ok=True)
-    if np.array_equal(source.rows, np.arange(np.load(source.path, mmap_mode="r").shape[0])):
-        with contextlib.suppress(OSError):  # a file system without links: copied below
-            os.link(source.path, out)
-            return
-    with ArrayWriter(out, len(source), source.shape[1:]) as writer:
-        for start in range(0, len(source), BLOCK):
-            writer.put(start, source[start : start + BLOCK])
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ import numpy as np
 from bench.data.dataset import Dataset, open_dataset
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
+from bench.support.files import read_json
+from bench.support.fingerprint import fingerprint
 from bench.support.randomness import numpy_generator
 
 
@@ -31,7 +33,7 @@ def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool =
     The orders depend on the shuffle and on the sizes of the pools alone; ``balanced`` (or the dataset's
     own option of that name) takes the training images of all classes in turn.
     """
-    dataset = open_dataset(dataset_folder, verify=False)  # its content is verified where it is used
+    dataset = open_dataset(dataset_folder)
     train = numpy_generator(shuffle, "subset").permutation(len(dataset.train))
     if balanced or dataset.manifest["made"].get("balanced"):
         train = _in_turn(train, _classes(dataset), numpy_generator(shuffle, "classes"))
@@ -39,7 +41,19 @@ def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool =
         pool: numpy_generator(shuffle, pool).permutation(len(getattr(dataset, pool)))
         for pool in ("test", "validation")
     }
-    save_arrays(out, train=train, **orders, sha256=np.array(dataset.manifest["sha256"]))
+    made = {"sha256": dataset.manifest["sha256"], "code": fingerprint(__name__)}
+    save_arrays(out, train=train, **orders, **{key: np.array(value) for key, value in made.items()})
+
+
+def is_current(path: Path, dataset_folder: Path, code: str) -> bool:
+    """Return whether ``path`` holds an order of this dataset that this code (a fingerprint) wrote."""
+    try:
+        manifest = read_json(dataset_folder / "manifest.json")
+        with np.load(path, allow_pickle=False) as file:
+            same = str(file["sha256"]) == manifest["sha256"] and str(file["code"]) == code
+            return same and len(file["validation"]) == manifest["validation"]
+    except (BenchError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
 
 
 def _classes(dataset: Dataset) -> np.ndarray:

@@ -170,7 +170,7 @@ def reference_entries(reference: Reference) -> list[str]:
 
 
 def _describe(row: Any) -> dict:
-    keys = ("title", "redistribute", "resolution", "channels", "family", "parameters", "variant")
+    keys = ("title", "redistribute", "resolution", "channels", "family", "parameters", "base", "variant")
     return {key: getattr(row, key) for key in keys}
 
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
 import torch
 
-from bench.data import duplicates
+from bench.data import dataset, duplicates, procedural, subset
 from bench.data.build import build_dataset
-from bench.data.dataset import open_dataset
-from bench.data.options import DatasetOptions, SourceFile
+from bench.data.dataset import is_current, open_dataset, pool_sizes
+from bench.data.options import DatasetOptions, SourceFile, check_name
 from bench.data.pixels import to_network, to_uint8
 from bench.data.subset import read_subset, write_subset
 from bench.support.errors import BenchError
 from bench.support.files import sha256
+from bench.support.fingerprint import fingerprint
 
 
 def images(count=40, side=8, seed=0):
@@ -222,3 +224,125 @@ def test_pixels_round_trip():
     np.testing.assert_array_equal(to_uint8(x).numpy(), pixels)
     np.testing.assert_array_equal(to_network(torch.tensor(pixels)), x)
     assert to_uint8(torch.full((1, 1, 1, 1), 3.0)).item() == 255
+
+
+CODE = fingerprint("bench.data.build")
+
+
+def test_a_dataset_knows_whether_it_is_what_its_row_says(tmp_path, source):
+    """Whoever built it: the record is what counts, not the tool that ran the build."""
+    row = options(validation=4)
+    folder = tmp_path / "x"
+    assert not is_current(folder, row, CODE)
+    build_dataset("x", row, folder, tmp_path)
+    assert is_current(folder, row, CODE)
+    assert not is_current(folder, options(validation=5), CODE) and not is_current(folder, row, "other code")
+    (folder / "test.npy").rename(folder / "t.npy")
+    assert not is_current(folder, row, CODE)
+    (folder / "t.npy").rename(folder / "test.npy")
+    (folder / "manifest.json").write_text("{")
+    assert not is_current(folder, row, CODE)
+
+
+def test_a_variant_is_out_of_date_where_its_base_changed(tmp_path, source):
+    base, view = options(), options(base="x", resolution=4)
+    build_dataset("x", base, tmp_path / "x", tmp_path)
+    build_dataset("v", view, tmp_path / "v", tmp_path)
+    assert is_current(tmp_path / "v", view, CODE)
+    build_dataset("x", options(seed=1), tmp_path / "x", tmp_path)
+    assert not is_current(tmp_path / "v", view, CODE)
+
+
+def test_a_subset_knows_whether_it_belongs_to_the_dataset(tmp_path, source):
+    code, file = fingerprint("bench.data.subset"), tmp_path / "s0.npz"
+    assert not subset.is_current(file, tmp_path / "x", code)
+    row = {"title": "x", "resolution": 8, "channels": 1, "family": "disks", "train": 10, "test": 5}
+    build_dataset("x", DatasetOptions(**row), tmp_path / "x")
+    write_subset(tmp_path / "x", 0, file)
+    assert subset.is_current(file, tmp_path / "x", code)
+    assert not subset.is_current(file, tmp_path / "x", "other code")
+    for more in ({"seed": 1}, {"validation": 3}):  # the second leaves the content hash as it was
+        build_dataset("x", DatasetOptions(**row | more), tmp_path / "x")
+        assert not subset.is_current(file, tmp_path / "x", code)
+
+
+@pytest.mark.parametrize(
+    ("more", "before", "after"),
+    [
+        ({"test": 10, "validation": 4}, (None, 4, 10), (26, 4, 10)),
+        ({"test": 10, "validation": 4, "expected": 40}, (26, 4, 10), (26, 4, 10)),
+        ({"test": 10, "train": 5}, (5, 0, 10), (5, 0, 10)),
+        ({"test_source": "b.npy", "test": 0, "test_expected": 12}, (None, 0, 12), (40, 0, 12)),
+    ],
+)
+def test_pool_sizes_are_known_before_and_after_building(tmp_path, source, more, before, after):
+    np.save(tmp_path / "b.npy", images(12, seed=1))
+    row, folder = options(**more), tmp_path / "x"
+    assert tuple(pool_sizes(folder, row).values()) == before
+    build_dataset("x", row, folder, tmp_path)
+    assert tuple(pool_sizes(folder, row).values()) == after
+    view = options(**more, base="x", resolution=4)
+    assert tuple(pool_sizes(tmp_path / "v", view).values()) == after
+    assert tuple(pool_sizes(tmp_path / "none", row).values()) == before
+
+
+def test_pool_sizes_of_families(tmp_path):
+    row = DatasetOptions(title="x", resolution=8, channels=1, family="disks", train=10, test=5)
+    assert pool_sizes(tmp_path / "x", row) == {"train": 10, "validation": 0, "test": 5}
+
+
+def test_content_is_read_again_only_where_a_file_changed(tmp_path, source, monkeypatch):
+    build(tmp_path)
+    read = []
+
+    def reading(images, real=dataset.content_hash):
+        read.append(len(images))
+        return real(images)
+
+    monkeypatch.setattr(dataset, "content_hash", reading)
+    open_dataset(tmp_path / "x")
+    assert not read
+    data = (tmp_path / "x" / "train.npy").read_bytes()
+    (tmp_path / "x" / "train.npy").write_bytes(data)
+    open_dataset(tmp_path / "x")
+    open_dataset(tmp_path / "x")
+    assert read == [30]
+    open_dataset(tmp_path / "x", verify=True)
+    assert read == [30, 30, 0, 10]
+    # the same size and time of change, other bytes: only the full check can see it
+    stat = (tmp_path / "x" / "train.npy").stat()
+    (tmp_path / "x" / "train.npy").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    os.utime(tmp_path / "x" / "train.npy", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    open_dataset(tmp_path / "x")
+    with pytest.raises(BenchError, match=r"train\.npy is corrupted"):
+        open_dataset(tmp_path / "x", verify=True)
+
+
+def test_vectors_are_stored_as_they_are(tmp_path):
+    given = {"title": "x", "resolution": 1, "channels": 8, "family": "mixture", "train": 30, "test": 5}
+    row = DatasetOptions(**given, validation=4)
+    manifest = build_dataset("x", row, tmp_path / "x")
+    pools = open_dataset(tmp_path / "x")
+    assert pools.train.shape == (30, 1, 1, 8) and pools.train.dtype == manifest["dtype"] == "float32"
+    drawn = procedural.draw(row, 0, 30)
+    np.testing.assert_array_equal(pools.train, drawn.astype(np.float32))
+    seen = to_network(pools.train[:3])
+    assert seen.shape == (3, 8, 1, 1)
+    np.testing.assert_array_equal(seen[..., 0, 0], pools.train[:3, 0, 0])
+    for more, words in (({"resolution": 2}, "resolution must be 1"), ({"variant": "permuted"}, "no variant")):
+        with pytest.raises(ValueError, match=words):
+            DatasetOptions(**given | more)
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "ä", "a/b", "", "-x", "a.b"])
+def test_names_that_are_refused(name):
+    with pytest.raises(BenchError, match="cannot be named"):
+        check_name(name)
+
+
+@pytest.mark.parametrize(("name", "kind"), [(False, "bool"), (16, "int"), (1e3, "float"), (None, "NoneType")])
+def test_names_that_yaml_reads_as_something_else(name, kind):
+    with pytest.raises(
+        BenchError, match=f"file.yaml: the name {name!r} is read by YAML as {kind}; write it in"
+    ):
+        check_name(name, "file.yaml: ")

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data import importers
+from bench.data import conversion
 from bench.data.build import build_dataset
 from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions
@@ -23,24 +22,24 @@ from bench.support.errors import BenchError
 from bench.support.files import read_json
 
 COUNT = 80
-STOP = 50  # the image at which the process to be killed stands still
+STOP = 48  # the image at which the process to be killed stands still
 
 # a conversion in a process of its own that notes its progress after each image and never passes image STOP
 CONVERSION = f"""
 import sys, time
 from pathlib import Path
-from bench.data import conversion, importers
+from bench.data import conversion
 from bench.data.build import build_dataset
 from bench.data.options import DatasetOptions
 
-def decode(data, options, real=importers.decode):
+def decode(data, options, real=conversion.decode):
     decode.calls += 1
     if decode.calls > {STOP}:
         time.sleep(600)
     return real(data, options)
 
 decode.calls = 0
-importers.decode, conversion.EVERY = decode, 0.0
+conversion.decode, conversion.EVERY = decode, 0.0
 folder = Path(sys.argv[1])
 build_dataset("x", DatasetOptions("x", 8, test=20, source="images"), folder / "x", folder)
 """
@@ -85,11 +84,11 @@ def test_a_killed_conversion_goes_on(tmp_path, stalled, monkeypatch, capsys):
     assert not (tmp_path / "x").exists()
     decoded = []
 
-    def decode(data, row, real=importers.decode):
+    def decode(data, row, real=conversion.decode):
         decoded.append(data)
         return real(data, row)
 
-    monkeypatch.setattr(importers, "decode", decode)
+    monkeypatch.setattr(conversion, "decode", decode)
     resumed = build_dataset("x", options(), tmp_path / "x", tmp_path)
     assert len(decoded) == COUNT - STOP and f"goes on after {STOP} of {COUNT}" in capsys.readouterr().err
     assert build_dataset("y", options(), tmp_path / "y", tmp_path)["sha256"] == resumed["sha256"]
@@ -109,40 +108,6 @@ def test_two_conversions_of_one_dataset(tmp_path, stalled):
     with pytest.raises(BenchError, match="Another process is building x"):
         build_dataset("x", options(), tmp_path / "x", tmp_path)
     build_dataset("y", options(), tmp_path / "y", tmp_path)  # another dataset of the same source
-
-
-# two processes that wait for the writer of a named pipe
-WAITING = """
-import sys
-from pathlib import Path
-from bench.data.importers import stream
-from bench.data.options import DatasetOptions
-from bench.data.sources import FolderReader, Source
-
-names = ["pipe.png"] * 200
-source = Source(Path(sys.argv[1]), names, names, FolderReader(Path(sys.argv[1])))
-list(stream(source, DatasetOptions("x", 8, test=20, source="x"), workers=2))
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
-def test_worker_processes_end_with_a_killed_parent(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    process = subprocess.Popen([sys.executable, "-c", WAITING, tmp_path], stderr=subprocess.DEVNULL)
-    try:
-        assert wait_for(lambda: len(workers(process.pid)) == 2)
-        left = workers(process.pid)
-    finally:
-        process.kill()
-        process.wait()
-    assert wait_for(lambda: not any(path.exists() for path in left))
-
-
-def workers(pid):
-    """Return the folders in /proc of the worker processes of a process."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    folders = [Path("/proc", child) for child in children]
-    return [path for path in folders if "multiprocessing.spawn" in (path / "cmdline").read_text()]
 
 
 def wait_for(condition):

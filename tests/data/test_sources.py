@@ -8,14 +8,15 @@ import tarfile
 import zipfile
 import zlib
 
+import lmdb
 import numpy as np
 import pytest
 from PIL import Image
 
 from bench.data import sources
 from bench.data.build import build_dataset
+from bench.data.conversion import decode, stream
 from bench.data.dataset import open_dataset
-from bench.data.importers import decode, stream
 from bench.data.options import DatasetOptions
 from bench.data.sources import open_source
 from bench.support.errors import BenchError
@@ -192,7 +193,6 @@ def test_a_tar_cut_between_two_members(tmp_path, every_form):
     [
         ({"a": images(3), "b": images(3)}, "one array of images, not 2"),
         ({"labels": np.arange(3)}, "one array of images, not 0"),
-        ({"a": np.asfortranarray(images(3))}, "Fortran order"),
         ({"a": images(3).astype(np.int16)}, "dtype int16"),
         ({"a": images(3).transpose(0, 3, 1, 2)[:, :, None]}, "channels last"),
     ],
@@ -288,3 +288,155 @@ def test_a_grey_array_becomes_colour_and_back(tmp_path):
     build_dataset("x", options(source=str(tmp_path / "a.npy"), test=2), tmp_path / "x")
     pools = open_dataset(tmp_path / "x")
     assert {i[..., 1].tobytes() for i in (*pools.train, *pools.test)} == {i.tobytes() for i in grey}
+
+
+SERVICE = [
+    ".ipynb_checkpoints/1-checkpoint.png",
+    "cats/.ipynb_checkpoints/1-checkpoint.png",
+    "__MACOSX/cats/._1.png",
+    ".DS_Store",
+    "cats/@eaDir/1.png/SYNO_THUMB_XL.jpg",
+    ".thumbnails/normal/1.png",
+    "lost+found/2.png",
+    "$RECYCLE.BIN/S-1-5/3.png",
+    ".Trash-1000/files/4.png",
+    "System Volume Information/x.png",
+    "#recycle/5.png",
+    "cats/Thumbs.db",
+    "cats/desktop.ini",
+    "cats/1.sync-conflict-20240101-120000-ABC.png",
+    "cats/1 (Ann's conflicted copy 2024-01-01).png",
+    "cats/1.png~",
+    "cats/2.png.part",
+    "__pycache__/x.pyc",
+]
+
+
+def packed(path, form, members):
+    """Write members (name -> bytes) as a folder, zip, tar.gz or LMDB."""
+    if form == "folder":
+        for name, data in members.items():
+            (path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / "folder" / name).write_bytes(data)
+    elif form == "zip":
+        with zipfile.ZipFile(path / form, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+    elif form == "lmdb":
+        with lmdb.open(str(path / form), map_size=2**24) as place, place.begin(write=True) as transaction:
+            for name, data in members.items():
+                transaction.put(name.encode(), data)
+    else:
+        with tarfile.open(path / form, "w:gz") as archive:
+            for name, data in members.items():
+                member = tarfile.TarInfo(f"./{name}")
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return path / form
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.gz", "lmdb"])
+def test_what_systems_and_tools_leave_is_no_data(tmp_path, form, capsys):
+    pictures = images(8)
+    real = {f"{'cats' if i % 2 else 'dogs'}/{i}.png": png(image) for i, image in enumerate(pictures)}
+    litter = {name: png(images(1, seed=9)[0]) for name in SERVICE if form != "lmdb" or "\0" not in name}
+    path = packed(tmp_path, form, real | litter)
+    row = options(source=str(path), labels="folder", test=2)
+    manifest = build_dataset("x", row, tmp_path / "x")
+    assert manifest["labels"]["names"] == ["cats", "dogs"]
+    assert (manifest["train"], manifest["test"], manifest["skipped"]["count"]) == (6, 2, 0)
+    assert "service files are left out" in capsys.readouterr().err
+
+
+def test_a_name_with_a_dot_or_a_word_of_a_service_stays(tmp_path):
+    names = ["a.b/1.png", "lost/2.png", "recycled/3.png", "conflict/4.png", "part/5.tmp.png"]
+    path = packed(tmp_path, "folder", {name: png(image) for name, image in zip(names, images(5))})
+    assert open_source(path).names == sorted(names)
+
+
+FORMATS = {
+    "jfif": "JPEG", "avif": "AVIF", "jp2": "JPEG2000", "tga": "TGA", "pnm": "PPM", "": "PNG", "bin": "JPEG",
+    "qoi": "QOI", "dds": "DDS", "pcx": "PCX", "ico": "ICO", "JPE": "JPEG",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "tar.gz"])
+def test_every_format_that_pillow_reads(tmp_path, form):
+    Image.init()
+    members = {}
+    for i, (suffix, kind) in enumerate(FORMATS.items()):
+        if kind in Image.SAVE and kind in Image.OPEN:
+            name = f"{i:02d}.{suffix}" if suffix else f"{i:02d}"
+            members[name] = saved(Image.fromarray(images(1, 16, seed=i)[0]), format=kind)
+    assert len(members) >= 8
+    source = open_source(packed(tmp_path, form, members | {"notes": b"hello", "model.pt": b"PK\3\4"}))
+    assert source.names == sorted(members)
+    assert [reason.split(": ")[1] for reason in source.refused] == [
+        "'model.pt' is not an image",
+        "'notes' is not an image",
+    ]
+    assert not [reason for _, reason in stream(source, options()) if isinstance(reason, str)]
+
+
+def test_a_zip_from_windows(tmp_path):
+    """Backslashes part folders there; a folder is then an entry of its own that ends in one."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("cats", "dogs"):
+            archive.writestr(f"{name}\\", b"")
+        for i, image in enumerate(images(6)):
+            archive.writestr(f"{'cats' if i % 2 else 'dogs'}\\{i}.png", png(image))
+    source = open_source(tmp_path / "a.zip")
+    assert source.names[0] == "cats/1.png" and len(source.names) == 6
+    manifest = build_dataset("x", options(source=str(tmp_path / "a.zip"), labels="folder"), tmp_path / "x")
+    assert manifest["labels"]["names"] == ["cats", "dogs"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "a") as archive:
+        archive.writestr("cats/1.png", png(images(1)[0]))
+    with pytest.raises(BenchError, match="two members are named 'cats/1.png'"):
+        open_source(tmp_path / "a.zip")
+
+
+def deep(values, colour=False):
+    """Return a 16-bit PNG, grey or colour (which Pillow does not write)."""
+    if not colour:
+        return saved(Image.fromarray(values.astype(np.uint16)), format="PNG")
+    side = len(values)
+    rows = b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in values)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("bits", "colour"), [(12, False), (10, False), (14, False), (12, True)])
+def test_sixteen_bit_files_with_fewer_bits(tmp_path, bits, colour):
+    """Their upper eight bits are nearly black: every image would be a copy of every other."""
+    values = np.random.default_rng(0).integers(0, 2**bits, (9, 8, 8))
+    path = packed(tmp_path, "folder", {f"{i}.png": deep(v, colour) for i, v in enumerate(values)})
+    row = {"source": str(path), "channels": 3 if colour else 1}
+    words = "scale the values up to 65535" if colour else f"set bits: {bits}"
+    with pytest.raises(BenchError, match=f"values use {bits} bits at most .*{words}, or set bits: 16"):
+        build_dataset("x", options(**row), tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    if not colour:
+        build_dataset("x", options(**row, bits=bits), tmp_path / "x")
+        pools = open_dataset(tmp_path / "x")
+        made = {image.tobytes() for image in (*pools.train, *pools.test)}
+        assert made == {(v >> (bits - 8)).astype(np.uint8).tobytes() for v in values}
+        with pytest.raises(BenchError, match="grey levels outside 0..255"):
+            decode(deep(values[0]), options(**row, bits=8))
+
+
+def test_dark_images_of_eight_bits_and_bright_ones_of_sixteen_are_taken(tmp_path):
+    dark = packed(tmp_path, "folder", {f"{i}.png": png(image // 32) for i, image in enumerate(images(9))})
+    build_dataset("x", options(source=str(dark), near_duplicates="keep"), tmp_path / "x")
+    values = np.random.default_rng(0).integers(0, 2**16, (9, 8, 8))
+    values[1:] //= 64  # most are dark
+    (tmp_path / "deep").mkdir()
+    path = packed(tmp_path / "deep", "folder", {f"{i}.png": deep(v) for i, v in enumerate(values)})
+    row = options(source=str(path), channels=1, near_duplicates="keep")
+    assert build_dataset("y", row, tmp_path / "y")["train"] == 6
+
+
+@pytest.mark.parametrize(("saved_as", "named"), [("npy", "npz"), ("npz", "npy")])
+def test_an_array_under_the_other_ending(tmp_path, saved_as, named):
+    (np.save if saved_as == "npy" else np.savez)(tmp_path / f"a.{saved_as}", images(5))
+    (tmp_path / f"a.{saved_as}").rename(tmp_path / f"b.{named}")
+    assert len(open_source(tmp_path / f"b.{named}").names) == 5
