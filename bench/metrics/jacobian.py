@@ -193,7 +193,8 @@ def _spectra(
     run: Run, options: JacobianOptions, grid: Schedule, x: Tensor, step: int, leading: int | None
 ) -> dict[str, Spectrum]:
     """Return the spectrum of each operator at one noisy image (1, C, H, W)."""
-    from bench.metrics.numerics.spectra import OneDerivative, dense_jacobian, leading_spectra, spectra
+    from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spectra
+    from bench.models.derivatives import OneDerivative
 
     t, model = int(grid.timesteps[step]), run.model
 

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.models.local_attention import fused_attention, tiled_attention, tiles_pay
 
@@ -32,12 +33,15 @@ def _attention_mode(mode: str) -> Iterator[None]:
         _mode = before
 
 
-def exact_attention() -> AbstractContextManager[None]:
-    """Context in which every core computes softmax(Q K^T) V explicitly.
+@contextmanager
+def exact_attention() -> Iterator[None]:
+    """Context in which attention can be differentiated in any way: every core computes softmax(Q K^T) V explicitly.
 
-    That path supports forward-mode derivatives, vmap and double backward, which fused kernels do not.
+    So does torch's own attention in other people's networks. Fused kernels support neither forward-mode
+    derivatives nor vmap or a second derivative.
     """
-    return _attention_mode("exact")
+    with _attention_mode("exact"), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def skipped_products() -> AbstractContextManager[None]:

@@ -1,8 +1,9 @@
 """What every network must do, as plain checks on a freshly built one; a user's own file included.
 
-Each check returns nothing when it passes, raises AssertionError with the reason when it fails, and raises
-`Skip` for what a network cannot do by design. Zero-initialised tensors are perturbed first, so that no check
-passes only because the output is zero; rows of a label table that the batch does not use are excepted.
+Each check returns nothing when it passes, raises AssertionError with the reason when it fails, `Warn` for what may
+be meant, and `Skip` for what a network cannot do by design. A defect that explains others is checked before them.
+Zero-initialised tensors are perturbed first, so that no check passes only because the output is zero; rows of a
+label table that the batch does not use are excepted.
 """
 
 from __future__ import annotations
@@ -10,39 +11,58 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import jvp
 
-from bench.metrics.numerics.spectra import Products
+from bench.diffusion.prediction import as_eps, target
+from bench.diffusion.schedule import make_schedule
 from bench.models.attention import exact_attention
 from bench.models.capture import attention_cores, capture_attention
 from bench.models.costs import macs, parameters
-from bench.support.errors import BenchError
+from bench.models.derivatives import OneDerivative, Products
 
 Build = Callable[[], nn.Module]
 Batch = tuple[Tensor, Tensor, Tensor | None]
+LARGE = 10  # root mean square of an output, whose target has 1, that is worth a warning
+STEPS = 8  # of training on one batch
+SCHEDULE = make_schedule("linear", 1000)
 
 
 class Skip(Exception):
     """A check does not apply to this network; the message says why."""
 
 
+class Warn(Exception):
+    """The network works, but differs from most in a way that is often a mistake."""
+
+
 class Result(NamedTuple):
+    """What one check found."""
+
     check: str
-    status: Literal["pass", "fail", "skip"]
+    status: Literal["pass", "warn", "skip", "fail"]
     reason: str = ""
 
 
-class Case(NamedTuple):
+@dataclass(frozen=True)
+class Case:
     """A network under test: how to build it, one built and perturbed, and the images it is meant for."""
 
     build: Build
     model: nn.Module
     image_size: int
     channels: int
+
+    @property
+    def trains(self) -> bool:
+        """Whether the network is trained; a control is fitted."""
+        return getattr(self.model, "trains", True)
 
     def batch(self, size: int = 2, seed: int = 0) -> Batch:
         """Return noisy images (B, C, H, W), timesteps, and labels where the network takes them."""
@@ -53,6 +73,28 @@ class Case(NamedTuple):
         y = torch.randint(0, classes, (size,), generator=generator) if classes else None
         return x, t, y
 
+    @cached_property
+    def trained(self) -> dict[str, tuple[nn.Module, list[float]]]:
+        """The network after STEPS steps on one batch, and its losses, for each target that it can learn."""
+        fixed = getattr(self.model, "learned_sigma", False) or getattr(self.model, "predicts_noise", False)
+        return {name: self._train(name) for name in (("eps",) if fixed else ("eps", "v", "x0"))}
+
+    def _train(self, prediction: str) -> tuple[nn.Module, list[float]]:
+        torch.manual_seed(3)
+        model = self.build().train()
+        noise, t, y = self.batch(4)
+        images = torch.rand(noise.shape, generator=torch.Generator().manual_seed(4)) * 2 - 1
+        wanted = target(prediction, SCHEDULE, images, t, noise)
+        own = [p for p in model.parameters() if p.requires_grad]
+        optimiser, losses = torch.optim.AdamW(own, lr=1e-3, weight_decay=0), []
+        for _ in range(STEPS):
+            loss = (model(SCHEDULE.q_sample(images, t, noise), t, y) - wanted).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.item())
+        return model.eval(), losses
+
 
 def perturb(model: nn.Module, seed: int = 0) -> nn.Module:
     """Give every all-zero parameter small normal values, in place."""
@@ -62,6 +104,12 @@ def perturb(model: nn.Module, seed: int = 0) -> nn.Module:
             if not parameter.any():
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+def check_precision(case: Case) -> None:
+    for name, parameter in case.model.named_parameters():
+        kind = str(parameter.dtype).removeprefix("torch.")
+        assert parameter.dtype == torch.float32, f"{name} is {kind}; build the network in float32"
 
 
 def check_shapes(case: Case) -> None:
@@ -79,6 +127,30 @@ def check_shapes(case: Case) -> None:
         assert torch.equal(case.model.raw(x, t, y), out), "without learned_sigma, raw must equal forward"
 
 
+def check_evaluation_mode(case: Case) -> None:
+    batch = case.batch()
+    model = copy.deepcopy(case.model).eval()
+    stored = {name: value.clone() for name, value in model.state_dict().items()}
+    first, second = model(*batch), model(*batch)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, stored[name]), f"evaluation changes {name}"
+    assert torch.equal(first, second), (
+        "two forward passes in evaluation mode differ: something stays random, say, dropout that ignores eval()"
+    )
+    model.train()
+    assert torch.equal(model.eval()(*batch), first), "the output changes after train() and eval()"
+
+
+def check_determinism(case: Case) -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(case.build().state_dict())
+    assert states[0].keys() == states[1].keys(), "two builds have different parameters"
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), f"{name} differs between two builds from one seed"
+
+
 def check_batch_independence(case: Case) -> None:
     x, t, y = case.batch(3)
     together = case.model(x, t, y)
@@ -86,6 +158,14 @@ def check_batch_independence(case: Case) -> None:
         alone = case.model(x[i : i + 1], t[i : i + 1], None if y is None else y[i : i + 1])
         error = _distance(alone[0], together[i])
         assert error < 1e-4, f"image {i} depends on the rest of its batch (relative difference {error:.1e})"
+
+
+def check_time(case: Case) -> None:
+    _needs_training(case)
+    x, _, y = case.batch()
+    early, late = (case.model(x, torch.full((2,), t), y) for t in (10, 900))
+    if _distance(early, late) < 1e-6:
+        raise Warn("the output does not depend on t: right for a blind network, a mistake in any other")
 
 
 def check_gradients(case: Case) -> None:
@@ -99,18 +179,6 @@ def check_gradients(case: Case) -> None:
             assert parameter.grad is not None, f"no gradient reaches {name}"
             assert parameter.grad.isfinite().all(), f"the gradient of {name} is not finite"
             assert parameter.grad.any(), f"the gradient of {name} is zero"
-
-
-def check_determinism(case: Case) -> None:
-    batch = case.batch()
-    assert torch.equal(case.model(*batch), case.model(*batch)), "two forward passes differ"
-    states = []
-    for _ in range(2):
-        torch.manual_seed(7)
-        states.append(case.build().state_dict())
-    assert states[0].keys() == states[1].keys(), "two builds have different parameters"
-    for name, value in states[0].items():
-        assert torch.equal(value, states[1][name]), f"{name} differs between two builds from one seed"
 
 
 def check_bfloat16(case: Case) -> None:
@@ -137,18 +205,6 @@ def check_state_dict(case: Case) -> None:
     assert len({v.data_ptr() for v in tensors}) == len(tensors), "two stored tensors share memory"
 
 
-def check_evaluation_mode(case: Case) -> None:
-    batch = case.batch()
-    model = copy.deepcopy(case.model).eval()
-    stored = {name: value.clone() for name, value in model.state_dict().items()}
-    first = model(*batch)
-    model.train()
-    model.eval()
-    assert torch.equal(model(*batch), first), "the output changes after train() and eval()"
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, stored[name]), f"evaluation changes {name}"
-
-
 def check_derivatives(case: Case) -> None:
     x, t, y = (part if part is None else part[:1] for part in case.batch())
     generator = torch.Generator().manual_seed(2)
@@ -161,7 +217,7 @@ def check_derivatives(case: Case) -> None:
         products = Products(function, x)  # as the leading values of a Jacobian are measured
         with exact_attention():
             _, pushed = jvp(function, (x,), (v,))
-    except (NotImplementedError, BenchError) as error:
+    except (NotImplementedError, OneDerivative) as error:
         raise Skip(f"no derivative: {str(error).splitlines()[0]}") from error
     forward = float((u * pushed.detach()).double().sum())
     reverse = float(products.backward(u.numpy()) @ v.double().flatten().numpy())
@@ -193,29 +249,36 @@ def check_attention_maps(case: Case) -> None:
 
 def check_learning(case: Case) -> None:
     _needs_training(case)
-    torch.manual_seed(3)
-    model = case.build().train()
-    noise, t, y = case.batch(4)
-    images = torch.rand(noise.shape, generator=torch.Generator().manual_seed(4)) * 2 - 1
-    kept = (1 - torch.linspace(1e-4, 0.02, 1000)).cumprod(0)[t][:, None, None, None]
-    noisy = kept.sqrt() * images + (1 - kept).sqrt() * noise
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=0)
-    losses = []
-    for _ in range(8):
-        loss = (model(noisy, t, y) - noise).square().mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0], (
-        f"eight steps on one batch do not lower the loss: {losses[0]:.4g} to {losses[-1]:.4g}"
-    )
+    for prediction, (_, losses) in case.trained.items():
+        assert losses[-1] < losses[0], (
+            f"{STEPS} steps on one batch do not lower the loss of {prediction}: {losses[0]:.4g} to {losses[-1]:.4g}"
+        )
+
+
+def check_targets(case: Case) -> None:
+    _needs_training(case)
+    x, t, y = case.batch(3)
+    for prediction in case.trained:
+        out = as_eps(copy.deepcopy(case.model), SCHEDULE, prediction)(x, t, y)
+        assert out.shape == x.shape and out.isfinite().all(), f"read as {prediction}, eps is not finite"
+
+
+def check_scale(case: Case) -> None:
+    _needs_training(case)
+    x, _, y = case.batch(4)
+    models = [("at initialisation", case.build().eval())]
+    models += [(f"after {STEPS} steps", model) for model, _ in case.trained.values()]
+    for when, model in models:
+        with torch.no_grad():
+            size = model(x, torch.full((4,), 500), y).square().mean().sqrt().item()
+        if not size < LARGE:
+            raise Warn(f"the output is {size:.0f} times as large as the noise {when}; look at the last layer")
 
 
 def check_counts(case: Case) -> None:
     count = macs(case.model, case.image_size, case.channels)
     assert count.total >= count.without_attention >= 0, f"impossible multiply-adds {count}"
-    if getattr(case.model, "trains", True):
+    if case.trains:
         assert parameters(case.model) > 0, "no trainable parameters"
         assert count.total > 0, "no multiply-adds were counted"
 
@@ -228,26 +291,23 @@ def check_compile(case: Case) -> None:
 
 
 CHECKS = (
+    check_precision,
     check_shapes,
-    check_batch_independence,
-    check_gradients,
-    check_determinism,
-    check_bfloat16,
-    check_state_dict,
     check_evaluation_mode,
+    check_determinism,
+    check_batch_independence,
+    check_time,
+    check_gradients,
+    check_state_dict,
+    check_bfloat16,
     check_derivatives,
     check_attention_maps,
     check_learning,
+    check_targets,
+    check_scale,
     check_counts,
 )
-_WITHOUT_GRADIENT = {
-    "bfloat16",
-    "state_dict",
-    "shapes",
-    "batch_independence",
-    "determinism",
-    "evaluation_mode",
-}
+_WITH_GRADIENT = {"gradients", "derivatives", "learning", "targets", "scale", "compile"}
 
 
 def run(build: Build, image_size: int, channels: int, compiled: bool = False) -> list[Result]:
@@ -264,26 +324,23 @@ def run(build: Build, image_size: int, channels: int, compiled: bool = False) ->
 def prepare(model: nn.Module, image_size: int, channels: int, fresh: bool = False) -> nn.Module:
     """Return the network ready for a forward pass, in evaluation mode; ``fresh`` keeps its initial values."""
     if not getattr(model, "trains", True):
-        import numpy as np
-
-        from bench.diffusion.schedule import linear
-
-        images = np.random.default_rng(0).integers(
-            0, 256, (8, image_size, image_size, channels), dtype=np.uint8
-        )
+        shape = (8, image_size, image_size, channels)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         if image_size == 1:  # vectors
             images = (images[:, 0, 0] / 127.5 - 1).astype(np.float32)
-        model.fit(images, linear(1000))
+        model.fit(images, SCHEDULE)
     return model.eval() if fresh else perturb(model).eval()
 
 
 def _run_one(check: Callable[[Case], None], case: Case) -> Result:
     name = check.__name__.removeprefix("check_")
     try:
-        with torch.set_grad_enabled(name not in _WITHOUT_GRADIENT):
+        with torch.set_grad_enabled(name in _WITH_GRADIENT):
             check(case)
     except Skip as skip:
         return Result(name, "skip", str(skip))
+    except Warn as warning:
+        return Result(name, "warn", str(warning))
     except AssertionError as error:
         return Result(name, "fail", str(error))
     except Exception as error:  # a user's network may raise anything; the report names it
@@ -292,7 +349,7 @@ def _run_one(check: Callable[[Case], None], case: Case) -> Result:
 
 
 def _needs_training(case: Case) -> None:
-    if not getattr(case.model, "trains", True):
+    if not case.trains:
         raise Skip("a control without training")
 
 

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.models.attention import AttentionCore, skipped_products
+from bench.models.registry import build
+from bench.models.spec import ModelSpec
+from bench.support.errors import BenchError
 
 
 class Macs(NamedTuple):
@@ -57,3 +60,32 @@ def macs(model: nn.Module, image_size: int, channels: int) -> Macs:
             handle.remove()
     rest = counter.get_total_flops() // 2
     return Macs(rest + products, rest)
+
+
+class Size(NamedTuple):
+    """Trainable parameters, and multiply-adds of one image with and without the attention products."""
+
+    parameters: int
+    macs: int
+    macs_without_attention: int = 0
+
+
+def size_of(spec: ModelSpec, image_size: int, channels: int) -> Size:
+    """Return the size of a network for one image; nothing is allocated.
+
+    A control without parameters is of size 0: its work depends on what it is fitted to. Raises BenchError as
+    `build` does, and where the forward pass fails.
+    """
+    with torch.device("meta"):
+        model = build(spec, image_size, channels)
+    if not getattr(model, "trains", True):
+        return Size(0, 0, 0)
+    try:
+        count = macs(model, image_size, channels)
+    except Exception as error:  # of a user's network, or of a size that builds and then does not fit
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise BenchError(
+            f"Model {spec.name!r} builds, but its forward pass fails for {image_size}x{image_size}x{channels} images "
+            f"({reason}); change its options or fix {spec.file or 'the network'}."
+        ) from error
+    return Size(parameters(model), count.total, count.without_attention)

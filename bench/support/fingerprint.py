@@ -26,6 +26,7 @@ LEFT_OUT = {
     "bench",
     "bench.metrics.declare",
     "bench.models.families",
+    "bench.models.options",
     "bench.models.spec",
     "bench.suite.config",
     "bench.suite.options",

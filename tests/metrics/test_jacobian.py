@@ -15,8 +15,9 @@ from bench.metrics import jacobian
 from bench.metrics.declare import LeftOut
 from bench.metrics.jacobian import JacobianOptions
 from bench.metrics.numerics import shapes
-from bench.metrics.numerics.spectra import OneDerivative, dense_jacobian, leading_spectra, spectra
+from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spectra
 from bench.models.attention import AttentionCore
+from bench.models.derivatives import OneDerivative
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError

@@ -112,3 +112,16 @@ def test_command_says_what_is_missing(tmp_path, capsys):
     assert "write --set width=VALUE" in capsys.readouterr().err
     assert main(["models", "match", str(path), "--to", "identity", "--set", "width=8"]) == 1
     assert "control without training" in capsys.readouterr().err
+
+
+def test_only_what_runs_is_a_size(tmp_path, capsys):
+    """A width that builds and fails in its forward pass is no size, and is said in one sentence when it is asked for."""
+    path = tmp_path / "halves.py"
+    path.write_text(FILE.replace("return self.layers(x)", "return self.layers(x.view(len(x), -1, 8, 8)[:, :: self.step])")
+                    .replace("super().__init__()", "super().__init__()\n        self.step = 1 + width % 3"))  # fmt: skip
+    one = ModelSpec("mine", "mine", {"width": 9}, str(path))
+    assert [p.value % 3 for p in proposals(one, Size(500, 10**6), 8, 2, ["width"])] == [0, 0]
+    command = ["models", "match", f"{path}:mine", "--to", "bf-cnn-t16", "--set", "width=8"]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert "builds, but its forward pass fails for 16x16x1 images" in error and len(error.splitlines()) == 1
