@@ -11,6 +11,7 @@ import typer
 
 from bench.cli.arguments import Json, preset_names, print_table, suite_names
 from bench.models.spec import ModelSpec
+from bench.support.console import say
 from bench.support.errors import BenchError
 
 verbs = typer.Typer()
@@ -27,62 +28,46 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Option of the model, value as YAML; repeatable."),
 ]
-COLUMNS = {
-    "name": "name",
-    "family": "family",
-    "image": "image",
-    "parameters": "parameters (M)",
-    "gmac": "GMAC",
-    "gmac_without_attention": "without attention products",
-    "source": "source",
-    "interpretation": "",
-}
+COLUMNS = ("name", "family", "image", "parameters (M)", "GMAC", "without attention products", "source", "")
 
 
 @app.callback()
-def list_models(context: typer.Context, json_: Json = False) -> None:
+def list_models(
+    context: typer.Context,
+    json_: Json = False,
+    store: Annotated[bool, typer.Option("--store", help="Store the counts in config/.")] = False,
+) -> None:
     """List every preset with its size and cost for one image of the size it is meant for."""
+    from bench.suite import sizes
     from bench.suite.config import load_models
 
     if context.invoked_subcommand:
         return
-    rows = [_describe(name, preset) for name, preset in load_models().items()]
+    presets = load_models()
+    found = sizes.sizes(presets)
+    if store:
+        say(str(sizes.store(presets, found)))
     if json_:
+        rows = [_row(name, presets[name]) | size._asdict() for name, size in found.items()]
         print(json.dumps(rows, indent=1))
         return
-    print_table([tuple(COLUMNS.values()), *(tuple(_cell(row[key], key) for key in COLUMNS) for row in rows)])
+    lines = []
+    for name, size in found.items():
+        about = _row(name, presets[name])
+        counts = (f"{size.parameters / 1e6:.3f}", *map(_giga, size[1:]))
+        marked = "interpretation" if about["interpretation"] else ""
+        lines.append((name, about["family"], about["image"], *counts, about["source"], marked))
+    print_table([COLUMNS, *lines])
 
 
-def _describe(name: str, preset: Any) -> dict[str, Any]:
-    """Return one row of the list; the network is built on the meta device, so that nothing is allocated."""
-    import torch
-
-    from bench.models.costs import macs, parameters
-    from bench.models.registry import build
-
-    with torch.device("meta"):
-        model = build(_spec(name, preset), preset.image_size, preset.channels)
-    count = macs(model, preset.image_size, preset.channels) if getattr(model, "trains", True) else None
-    return {
-        "name": name,
-        "family": preset.family,
-        "image": f"{preset.image_size}x{preset.image_size}x{preset.channels}",
-        "parameters": parameters(model),
-        "gmac": count and count.total / 1e9,
-        "gmac_without_attention": count and count.without_attention / 1e9,
-        "source": preset.source,
-        "interpretation": preset.interpretation,
-    }
+def _row(name: str, preset: Any) -> dict[str, Any]:
+    image = f"{preset.image_size}x{preset.image_size}x{preset.channels}"
+    about = {"name": name, "family": preset.family, "image": image}
+    return about | {"source": preset.source, "interpretation": preset.interpretation}
 
 
-def _cell(value: Any, key: str) -> str:
-    if key == "interpretation":
-        return "interpretation" if value else ""
-    if value is None:
-        return "-"
-    if key == "parameters":
-        return f"{value / 1e6:.3f}"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def _giga(count: int | None) -> str:
+    return "-" if count is None else f"{count / 1e9:.3f}"
 
 
 @app.command()
@@ -176,17 +161,14 @@ def _size_text(parameters: int, macs: int) -> str:
     return f"{parameters / 1e6:.3f} M parameters, {macs / 1e9:.3f} GMAC"
 
 
-def _spec(name: str, preset: Any) -> ModelSpec:
-    return ModelSpec(name, preset.family, preset.options, preset.file)
-
-
 def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
     """Return a preset or the model of a file, its options changed, with image side and channels."""
     from bench.suite.candidate import find_preset
     from bench.suite.config import load_models
+    from bench.suite.sizes import spec_of
 
     name, preset = find_preset(text, load_models())
-    spec = _spec(name, preset)
+    spec = spec_of(name, preset)
     options = {**spec.options, **_values(changes or [])}
     return dataclasses.replace(spec, options=options), preset.image_size, preset.channels
 

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from bench.cli import main
+from bench.suite import sizes
 from bench.suite.config import load_models
 
 
@@ -25,8 +26,8 @@ def test_list(capsys):
     assert main(["models", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["dit-xs1"]["parameters"] == 14_273_034
-    assert rows["dit-xs1"]["gmac"] == pytest.approx(15.713, abs=1e-3)
-    assert rows["dit-xs1"]["gmac_without_attention"] == pytest.approx(9.371, abs=1e-3)
+    assert rows["dit-xs1"]["macs"] == pytest.approx(15.713e9, abs=1e6)
+    assert rows["dit-xs1"]["macs_without_attention"] == pytest.approx(9.371e9, abs=1e6)
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(rows) + 1
@@ -37,6 +38,22 @@ def test_list(capsys):
             line for line in lines if line.split()[0] == row["name"] and line.endswith("interpretation")
         ]
         assert bool(marked) == row["interpretation"]
+
+
+def test_stored_counts_are_used_until_options_or_code_change(tmp_path, monkeypatch):
+    presets = {name: load_models()[name] for name in ("dit-t16", "wiener")}
+    monkeypatch.setattr(sizes, "folder", lambda: tmp_path)
+    counted = sizes.sizes(presets)
+    assert counted["wiener"].macs is None and counted["dit-t16"].macs > 1e6
+    sizes.store(presets, counted)
+    with monkeypatch.context() as patch:
+        patch.setattr(sizes, "_count", lambda name, preset: pytest.fail(f"{name} is counted again"))
+        assert sizes.sizes(presets) == counted
+    wider = dataclasses.replace(presets["dit-t16"], options={**presets["dit-t16"].options, "width": 96})
+    assert sizes.sizes({"dit-t16": wider})["dit-t16"].parameters > counted["dit-t16"].parameters
+    monkeypatch.setattr(sizes, "fingerprint", lambda *entries: "changed")
+    monkeypatch.setattr(sizes, "_count", lambda name, preset: sizes.Size(1, 2, 3))
+    assert sizes.sizes(presets)["dit-t16"] == (1, 2, 3)
 
 
 FILE = """
