@@ -443,7 +443,7 @@ def test_the_bases_of_the_data_see_every_class_of_a_sorted_pool(monkeypatch):
     found = shapes.bases(shapes.draw(images), images[:5], 2)
     truth = np.linalg.svd(shapes.flat(images), full_matrices=False)[2][:2].T
     assert shapes.overlap(truth, found.pca)[-1] > 0.99
-    assert shapes.overlap(truth, shapes.bases(images[:40], images[:5], 2).pca)[-1] < 0.6, (
+    assert shapes.overlap(truth, shapes.bases(images[:40], images[:5], 2).pca)[-1] < 0.9, (
         "the first images by name"
     )
 
