@@ -151,14 +151,15 @@ def weights(suite: str) -> Finding:
     """Look for the weights of the feature network that FID needs, path and sha256."""
     from bench.metrics.numerics.features import inception_state
     from bench.suite import plan
+    from bench.suite.options import METRICS
 
     here, text = inception_state()
     try:
         runs = list(plan.load(suite).runs.values())
     except BenchError:
         runs = []
-    measured = [m for run in runs for m in (run.measure.frechet, run.measure.memorization) if m is not None]
-    needed = any(m.features == "inception" for m in measured)
+    asked = (getattr(run.measure, name) for run in runs for name in METRICS)
+    needed = any(getattr(options, "features", None) == "inception" for options in asked)
     return Finding("feature weights", here if needed or here else None, text)
 
 

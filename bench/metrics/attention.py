@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import Margin, Measurement, Result, Row, lacks_images
+from bench.metrics.declare import Margin, Measurement, NoiseLevels, Result, Row, lacks_images
 from bench.support.errors import BenchError
-from bench.support.options import STRICT, check, option
+from bench.support.options import option
 
 if TYPE_CHECKING:
     from bench.jobs.run import Run
@@ -17,36 +17,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class AttentionOptions:
+class AttentionOptions(NoiseLevels):
     """Attention maps of the transformer layers (paper section 2.3)."""
 
-    __pydantic_config__ = STRICT
-
-    images: int = option(4, "test images to average over", "assumed")
-    step_indices: list[int] = option(
-        [7], "noise levels to average over, as indices of the PSNR step grid", "assumed"
-    )
-    steps: int = option(50, "respaced step indices of that grid", "paper")
-    token: int | None = option(None, "token whose map is shown; null is the centre", "assumed")
+    images: int = option(4, "test images to average over", "assumed", least=1)
+    token: int | None = option(None, "token whose map is shown; null is the centre", "assumed", least=0)
     heads: Literal["mean", "each"] = option(
         "mean",
         "maps and numbers averaged over heads; each keeps those of single heads beside them",
         "assumed",
     )
 
-    def __post_init__(self) -> None:
-        check(self.images >= 1, f"images must be at least 1, not {self.images}")
-        check(
-            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
-            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
-        )
-        check(self.token is None or self.token >= 0, f"token must be null or at least 0, not {self.token}")
-
     def passes(self) -> int:
         """Return how many images pass the network."""
         return self.images * len(self.step_indices)
 
 
+DISTANCE = "mean Euclidean distance between query and key, weighted by attention"
 LOCALITY = {
     "distance": Row(
         "tokens",

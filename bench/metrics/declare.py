@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bench.support.errors import BenchError
+from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,24 @@ class Reference(NamedTuple):
         space = self.name.split(".")[0]
         known = space.startswith("classifier-")
         return Reference(space.removeprefix("classifier-"), "classifier") if known else None
+
+
+@dataclass(frozen=True)
+class NoiseLevels:
+    """Options of what is measured on test images at some noise levels."""
+
+    __pydantic_config__ = STRICT
+
+    images: int = option(1, "test images", "assumed", least=1)
+    step_indices: list[int] = option([7], "noise levels, as indices of the PSNR step grid", "assumed")
+    steps: int = option(50, "respaced step indices of that grid", "paper", least=1)
+
+    def __post_init__(self) -> None:
+        check_least(self)
+        check(
+            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
+            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
+        )
 
 
 class LeftOut(BenchError):

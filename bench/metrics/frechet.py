@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.metrics.declare import Arrays, Margin, Measurement, Reference, Result, Row
 from bench.support.errors import nearest
-from bench.support.options import STRICT, check, option
+from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
     from bench.data.options import DatasetOptions
@@ -19,19 +19,26 @@ if TYPE_CHECKING:
     from bench.suite.options import RunSpec
 
 DISTANCE = Margin(0.05, "log-ratio")
+SPACE = "the feature space of the protocol"
 
 
-def space_name(features: str | None, classifier: str | None) -> str | None:
-    """Return the name of a feature space in files."""
-    return f"classifier-{classifier}" if features == "classifier" else features
+class InSpace:
+    """Options that name a feature space."""
 
+    features: str | None
+    classifier: str | None
 
-def check_classifier(features: str | None, classifier: str | None) -> None:
-    """Refuse the one without the other."""
-    check(
-        (features == "classifier") == (classifier is not None),
-        "features: classifier and classifier: DATASET go together",
-    )
+    @property
+    def space(self) -> str | None:
+        """The name of the feature space in files; None for none."""
+        return f"classifier-{self.classifier}" if self.features == "classifier" else self.features
+
+    def __post_init__(self) -> None:
+        check_least(self)
+        check(
+            (self.features == "classifier") == (self.classifier is not None),
+            "features: classifier and classifier: DATASET go together",
+        )
 
 
 def classifiers(options: Any, dataset: str) -> list[Reference]:
@@ -49,7 +56,7 @@ def unknown_classifier(metric: str, classifier: str | None, datasets: Mapping) -
 
 
 @dataclass(frozen=True)
-class FrechetOptions:
+class FrechetOptions(InSpace):
     """Fréchet and kernel distance of the samples to a pool in a named feature space."""
 
     __pydantic_config__ = STRICT
@@ -61,28 +68,15 @@ class FrechetOptions:
         None, "labelled dataset whose small classifier is the feature space, with features: classifier"
     )
     pool: Literal["train", "test"] = option("train", "pool that the samples are compared with", "assumed")
-    reference: int | None = option(None, "reference images from that pool; null takes all", "assumed")
-    kernel_subsets: int = option(100, "random subsets that the kernel distance averages over", "assumed")
-    kernel_subset_size: int = option(
-        1000, "images of each subset, at most; fewer where there are fewer samples", "assumed"
+    reference: int | None = option(
+        None, "reference images from that pool; null takes all", "assumed", least=2
     )
-
-    @property
-    def space(self) -> str:
-        """Name of the feature space in files."""
-        return space_name(self.features, self.classifier)
-
-    def __post_init__(self) -> None:
-        check_classifier(self.features, self.classifier)
-        check(self.kernel_subsets >= 1, f"kernel_subsets must be at least 1, not {self.kernel_subsets}")
-        check(
-            self.kernel_subset_size >= 2,
-            f"kernel_subset_size must be at least 2, not {self.kernel_subset_size}",
-        )
-        check(
-            self.reference is None or self.reference >= 2,
-            f"reference must be at least 2, not {self.reference}",
-        )
+    kernel_subsets: int = option(
+        100, "random subsets that the kernel distance averages over", "assumed", least=1
+    )
+    kernel_subset_size: int = option(
+        1000, "images of each subset, at most; fewer where there are fewer samples", "assumed", least=2
+    )
 
 
 def _problem(options: FrechetOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
@@ -92,24 +86,17 @@ def _problem(options: FrechetOptions, run: RunSpec, datasets: Mapping[str, Datas
     return unknown_classifier("frechet", options.classifier, datasets)
 
 
+KERNEL = "squared kernel distance (cubic MMD) of samples to a pool in"
 MEASUREMENT = Measurement(
     "frechet",
     FrechetOptions,
     {
         "frechet": Row(
-            "",
-            "lower",
-            "Fréchet distance of samples to the train pool in the feature space of the protocol",
-            DISTANCE,
-            "Fréchet distance",
+            "", "lower", f"Fréchet distance of samples to a pool in {SPACE}", DISTANCE, "Fréchet distance"
         ),
         "fid": Row("", "lower", "Fréchet distance in Inception features", DISTANCE, "FID"),
-        "kernel_distance": Row(
-            "",
-            "lower",
-            "squared kernel distance (cubic MMD) of samples to a pool in the feature space of the protocol",
-        ),
-        "kid": Row("", "lower", "squared kernel distance (cubic MMD) in Inception features"),
+        "kernel_distance": Row("", "lower", f"{KERNEL} {SPACE}"),
+        "kid": Row("", "lower", f"{KERNEL} Inception features"),
     },
     needs=("samples",),
     network=False,

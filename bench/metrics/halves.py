@@ -15,12 +15,11 @@ import numpy as np
 from bench.metrics.declare import Margin, Measurement, Result, Row, lacks_images
 from bench.metrics.samples import SamplesOptions
 from bench.support.errors import BenchError
-from bench.support.options import STRICT, check, option
+from bench.support.options import STRICT, check_least, option
 
 if TYPE_CHECKING:
     from bench.jobs.run import Run
 
-BATCH = 128
 SHOWN = 16  # pairs of samples that are kept
 COSINE = Margin(0.01)
 
@@ -31,11 +30,11 @@ class HalvesOptions:
 
     __pydantic_config__ = STRICT
 
-    images: int = option(100, "test images on which the outputs are compared")
-    steps: int = option(10, "respaced step indices at which the outputs are compared")
-    samples: int = option(128, "pairs of samples from the same noise")
+    images: int = option(100, "test images on which the outputs are compared", least=1)
+    steps: int = option(10, "respaced step indices at which the outputs are compared", least=1)
+    samples: int = option(128, "pairs of samples from the same noise", least=2)
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler; its noise is shared too")
-    sampling_steps: int = option(250, "sampling steps")
+    sampling_steps: int = option(250, "sampling steps", least=1)
 
     @property
     def sampling(self) -> SamplesOptions:
@@ -43,30 +42,21 @@ class HalvesOptions:
         return SamplesOptions(count=self.samples, sampler=self.sampler, steps=self.sampling_steps)
 
     def __post_init__(self) -> None:
-        for name in ("images", "steps", "sampling_steps"):
-            check(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
-        check(self.samples >= 2, f"samples must be at least 2, not {self.samples}")
+        check_least(self)
 
 
+EPS = "cosine of both halves' noise predictions at a step index, mean over images"
+TRAINING = "cosine of a sample and the most similar image that its network was trained on, mean"
 MEASUREMENT = Measurement(
     "halves",
     HalvesOptions,
     {
-        "halves_eps_cosine": Row(
-            "",
-            "higher",
-            "cosine of the noise predictions of two networks trained on disjoint halves, at a step index, mean over images",
-        ),
+        "halves_eps_cosine": Row("", "higher", EPS),
         "halves_x0_cosine": Row("", "higher", "the same of their x0 estimates, clipped to the data range"),
         "halves_sample_cosine": Row(
-            "", "higher", "cosine of their samples from the same noise, mean over pairs", COSINE
+            "", "higher", "cosine of their samples from the same noise, mean", COSINE
         ),
-        "halves_training_cosine": Row(
-            "",
-            "lower",
-            "cosine of each of these samples with the most similar image that its network was trained on, mean",
-            COSINE,
-        ),
+        "halves_training_cosine": Row("", "lower", TRAINING, COSINE),
     },
     passes=lambda options, run, pixels: (
         2 * (options.images * options.steps + options.samples * options.sampling_steps)
@@ -75,28 +65,6 @@ MEASUREMENT = Measurement(
     problem=lambda options, run, datasets: lacks_images("halves.images", options.images, run, datasets),
     applies=lambda run: run.half == "b",
 )
-
-
-def outputs_by_step(first: Run, second: Run, options: HalvesOptions) -> dict[str, np.ndarray]:
-    """Return the cosines of noise predictions and of x0 estimates on test images, each (K, S)."""
-    import torch
-
-    from bench.metrics.numerics.cosines import cosine
-    from bench.metrics.numerics.denoising import noisy, on_device
-
-    images = on_device(first.test_images(options.images), first.device)
-    grid = first.schedule.respace(options.steps)
-    found = {name: np.empty((len(images), len(grid))) for name in ("eps", "x0")}
-    for index in range(len(grid)):
-        x_t = noisy(images, grid, index, "psnr-noise")
-        for start in range(0, len(images), BATCH):
-            rows = slice(start, start + BATCH)
-            t = torch.full((len(x_t[rows]),), int(grid.timesteps[index]), device=x_t.device)
-            with torch.no_grad():
-                eps = [run.model(x_t[rows], t) for run in (first, second)]
-            x0 = [grid.x0_from_eps(x_t[rows], index, value, clip=True) for value in eps]
-            found["eps"][rows, index], found["x0"][rows, index] = cosine(*eps), cosine(*x0)
-    return found
 
 
 def partner_of(run: Run) -> Run:
@@ -118,21 +86,21 @@ def partner_of(run: Run) -> Run:
 
 def measure(run: Run, options: HalvesOptions) -> Result:
     """Compare half b (``run``) with half a; raises BenchError where half a is missing or differs, or K is too large."""
-    import torch
-
-    from bench.metrics.numerics.cosines import cosine, most_similar
+    from bench.metrics.numerics.cosines import cosine, cosines_by_step, most_similar
+    from bench.metrics.numerics.denoising import on_device
     from bench.metrics.numerics.sampling import draw_samples
 
     partner = partner_of(run)
     found = Result()
+    images, grid = on_device(run.test_images(options.images), run.device), run.schedule.respace(options.steps)
     protocol = f"partner={partner.spec.name};images={options.images};steps={options.steps}"
-    for name, values in outputs_by_step(partner, run, options).items():
+    for name, values in cosines_by_step((partner.model, run.model), grid, images).items():
         for index, value in enumerate(values.mean(0)):
             found.add(f"halves_{name}_cosine", value, "test", "step", index, protocol)
         found.arrays[f"{name}_cosine"] = values.astype(np.float32)
     halves = partner, run
     drawn = [draw_samples(half, options.sampling) for half in halves]
-    pairs = cosine(*(torch.from_numpy(images) for images in drawn))
+    pairs = cosine(*drawn)
     own = [
         most_similar(images, half.train_images(), half.spec.training.flip)
         for images, half in zip(drawn, halves)

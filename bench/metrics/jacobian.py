@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.metrics.declare import LeftOut, Measurement, Result, Row, lacks_images
-from bench.support.options import STRICT, check, option
+from bench.metrics.declare import LeftOut, Measurement, NoiseLevels, Result, Row, lacks_images
+from bench.support.options import check, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,27 +35,19 @@ if TYPE_CHECKING:
     from bench.data.options import DatasetOptions
     from bench.diffusion.schedule import Schedule
     from bench.jobs.run import Run
-    from bench.metrics.numerics.shapes import Bases, Shape
     from bench.metrics.numerics.spectra import Maps, Spectrum
     from bench.suite.options import RunSpec
 
-COMPLETE = (
-    4096  # `leading: auto` takes the complete spectrum up to this dimension: 128 MiB a matrix in float64
-)
+COMPLETE = 4096  # `leading: auto` takes the complete spectrum up to here: 128 MiB a matrix in float64
 FEWEST = 16  # leading values that `auto` takes beyond the size of complete spectra
 SHAPES = 64  # leading eigenvectors whose shape is measured
 PRODUCT = 3  # forward passes that a product with the Jacobian amounts to
 
 
 @dataclass(frozen=True)
-class JacobianOptions:
+class JacobianOptions(NoiseLevels):
     """Spectrum and eigenvectors of the network's input-output Jacobian (paper section 2.2)."""
 
-    __pydantic_config__ = STRICT
-
-    images: int = option(1, "test images", "assumed")
-    step_indices: list[int] = option([7], "noise levels, as indices of the PSNR step grid", "assumed")
-    steps: int = option(50, "respaced step indices of that grid", "paper")
     operators: list[Literal["eps", "x0", "denoiser"]] = option(
         ["eps", "x0"],
         "Jacobians of which output: the noise, the image estimate, or I - sigma d eps, which is the latter "
@@ -67,19 +59,12 @@ class JacobianOptions:
         None,
         "leading values only, matrix-free; null takes the complete spectrum; "
         f"auto takes it up to dimension {COMPLETE}, beyond it 16 leading values, or as many as `vectors` needs",
+        least=1,
     )
 
     def __post_init__(self) -> None:
-        check(self.images >= 1, f"images must be at least 1, not {self.images}")
-        check(
-            self.leading in (None, "auto") or self.leading >= 1,
-            f"leading must be null, auto or at least 1, not {self.leading}",
-        )
+        super().__post_init__()
         check(len(self.operators) > 0, "operators must name at least one of eps, x0, denoiser")
-        check(
-            all(0 <= i < self.steps for i in self.step_indices) and len(self.step_indices) > 0,
-            f"step_indices must lie in 0..steps - 1 ({self.steps - 1}), not {self.step_indices}",
-        )
         check(all(i >= 0 for i in self.vectors), "vectors must not be negative")
 
     def count(self, size: int) -> int | None:
@@ -108,45 +93,34 @@ def _problem(options: JacobianOptions, run: RunSpec, datasets: Mapping[str, Data
     return lacks_images("jacobian.images", options.images, run, datasets)
 
 
+ROWS = {
+    "eigenvalue": ("", "eigenvalue k of the symmetric part of the Jacobian, largest first"),
+    "singular_value": ("", "singular value k of the Jacobian, largest first"),
+    "asymmetry": ("", "|J - J^T| / |J| in the Frobenius norm"),
+    "trace": ("", "trace of the Jacobian; of the optimal denoiser, the effective dimension"),
+    "residual": ("", "largest residual |A v - lambda v| / max |lambda| of the leading values"),
+    "participation": (
+        "",
+        "share of the pixels that eigenvector k lives on: 1 for all, 1 / pixels for one",
+    ),
+    "frequency": ("cycles/image", "mean spatial frequency of eigenvector k (oscillating)"),
+    "overlap_pca": (
+        "",
+        "mean squared cosine of the leading k + 1 eigenvectors with the train pool's principal components",
+    ),
+    "overlap_dct": (
+        "",
+        "the same with the k + 1 cosines of largest variance in the train pool (fixed harmonics)",
+    ),
+    "train_share": (
+        "",
+        "share of eigenvector k inside the span of differences of the N training images (memorised)",
+    ),
+}
 MEASUREMENT = Measurement(
     "jacobian",
     JacobianOptions,
-    {
-        "jacobian_eigenvalue": Row(
-            "", "", "eigenvalue k of the symmetric part of the Jacobian, largest first"
-        ),
-        "jacobian_singular_value": Row("", "", "singular value k of the Jacobian, largest first"),
-        "jacobian_asymmetry": Row("", "", "|J - J^T| / |J| in the Frobenius norm"),
-        "jacobian_trace": Row(
-            "", "", "trace of the Jacobian; of the optimal denoiser, the effective dimension"
-        ),
-        "jacobian_residual": Row(
-            "", "", "largest residual |A v - lambda v| / max |lambda| of the leading values"
-        ),
-        "jacobian_participation": Row(
-            "",
-            "",
-            "share of the pixels that eigenvector k lives on: 1 for all, 1 / pixels for one (local or sparse)",
-        ),
-        "jacobian_frequency": Row(
-            "cycles/image", "", "mean spatial frequency of eigenvector k (oscillating)"
-        ),
-        "jacobian_overlap_pca": Row(
-            "",
-            "",
-            "mean squared cosine between the leading k + 1 eigenvectors and principal components of the train pool",
-        ),
-        "jacobian_overlap_dct": Row(
-            "",
-            "",
-            "the same against the k + 1 cosines of largest variance in the train pool (fixed harmonics)",
-        ),
-        "jacobian_train_share": Row(
-            "",
-            "",
-            "share of eigenvector k inside the span of differences of the N training images (memorised)",
-        ),
-    },
+    {f"jacobian_{name}": Row(unit, "", meaning) for name, (unit, meaning) in ROWS.items()},
     passes=lambda options, run, pixels: _passes(options, pixels),
     problem=_problem,
 )
@@ -162,10 +136,8 @@ def measure(run: Run, options: JacobianOptions) -> Result:
     from bench.metrics.numerics import shapes
     from bench.metrics.numerics.denoising import noisy, on_device
 
-    grid = run.schedule.respace(options.steps)
-    clean = run.test_images(options.images)
-    shape = (clean.shape[3], *clean.shape[1:3])
-    size = clean[0].size
+    grid, clean = run.schedule.respace(options.steps), run.test_images(options.images)
+    shape, size = (clean.shape[3], *clean.shape[1:3]), clean[0].size
     leading = options.count(size)
     train = run.train_images(size + 1)  # more span everything
     basis = shapes.bases(shapes.draw(run.dataset.train), train, min(SHAPES, size))
@@ -176,10 +148,13 @@ def measure(run: Run, options: JacobianOptions) -> Result:
         found.arrays[f"noisy_{step}"] = to_uint8(x_t.cpu()).numpy()
         for image, x in enumerate(x_t.split(1)):
             for operator, spectrum in _spectra(run, options, grid, x, step, leading).items():
-                where = (operator, step, image)
-                _keep(found, options, spectrum, where, shape)
-                protocol = f"operator={operator};step={step};image={image};values={leading or 'all'}"
-                _record(found, spectrum, f"{protocol};sigma={grid.sigma(step):.4g}", shape, basis)
+                name = f"{operator}_{step}_{image}"
+                chosen = spectrum.eigenvectors[:, options.vectors].T.reshape(-1, *shape)
+                found.arrays[f"eigenvalues_{name}"] = spectrum.eigenvalues
+                found.arrays[f"eigenvectors_{name}"] = chosen.transpose(0, 2, 3, 1).astype(np.float32)
+                where = f"operator={operator};step={step};image={image};values={leading or 'all'}"
+                looks = shapes.numbers(spectrum.eigenvectors[:, :SHAPES], shape, basis)
+                _record(found, spectrum, looks, f"{where};sigma={grid.sigma(step):.4g}")
     return found
 
 
@@ -214,37 +189,11 @@ def _spectra(
     return {name: spectrum.first(leading) for name, spectrum in found.items()}
 
 
-def _keep(
-    found: Result,
-    options: JacobianOptions,
-    spectrum: Spectrum,
-    where: tuple[str, int, int],
-    shape: Shape,
-) -> None:
-    """Keep the eigenvalues and the eigenvectors that are looked at, (n, H, W, C)."""
-    name = "_".join(map(str, where))
-    chosen = spectrum.eigenvectors[:, options.vectors].T.reshape(-1, *shape)
-    found.arrays[f"eigenvalues_{name}"] = spectrum.eigenvalues
-    found.arrays[f"eigenvectors_{name}"] = chosen.transpose(0, 2, 3, 1).astype(np.float32)
-
-
-def _record(found: Result, spectrum: Spectrum, protocol: str, shape: Shape, basis: Bases) -> None:
-    from bench.metrics.numerics import shapes
-
-    vectors = spectrum.eigenvectors[:, :SHAPES]
-    series = {
-        "jacobian_eigenvalue": spectrum.eigenvalues,
-        "jacobian_singular_value": spectrum.singular_values,
-        "jacobian_participation": shapes.participation(vectors, shape),
-        "jacobian_frequency": shapes.frequency(vectors, shape),
-        "jacobian_overlap_pca": shapes.overlap(vectors, basis.pca[:, : vectors.shape[1]]),
-        "jacobian_overlap_dct": shapes.overlap(vectors, basis.dct[:, : vectors.shape[1]]),
-    }
-    if basis.train is not None:
-        series["jacobian_train_share"] = shapes.share(vectors, basis.train)
-    for metric, values in series.items():
+def _record(found: Result, spectrum: Spectrum, looks: dict[str, np.ndarray], protocol: str) -> None:
+    series = {"eigenvalue": spectrum.eigenvalues, "singular_value": spectrum.singular_values} | looks
+    for name, values in series.items():
         for k, value in enumerate(values):
-            found.add(metric, value, "test", "k", k, protocol)
+            found.add(f"jacobian_{name}", value, "test", "k", k, protocol)
     if math.isnan(spectrum.trace):
         found.add("jacobian_residual", spectrum.residual, "test", protocol=protocol)
     else:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.metrics.declare import Arrays, Margin, Measurement, Result, Row
-from bench.metrics.frechet import check_classifier, classifiers, space_name, unknown_classifier
+from bench.metrics.frechet import InSpace, classifiers, unknown_classifier
 from bench.support.options import STRICT, check, option
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SHOWN = 16  # samples whose nearest training image is kept, to be looked at
 
 
 @dataclass(frozen=True)
-class MemorizationOptions:
+class MemorizationOptions(InSpace):
     """Nearest training image of each sample, in pixels and in a feature space."""
 
     __pydantic_config__ = STRICT
@@ -43,32 +43,24 @@ class MemorizationOptions:
         None, "labelled dataset whose small classifier is the feature space, with features: classifier"
     )
 
-    @property
-    def space(self) -> str | None:
-        """Name of the feature space in files."""
-        return space_name(self.features, self.classifier)
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         check(0 < self.ratio < 1, f"ratio must lie between 0 and 1, not {self.ratio}")
-        check_classifier(self.features, self.classifier)
 
 
+COPY = (
+    "share of samples that are closer to a training image than a share of the distance to the second nearest"
+)
 MEASUREMENT = Measurement(
     "memorization",
     MemorizationOptions,
     {
-        "memorized_share": Row(
-            "",
-            "lower",
-            "share of samples whose nearest training image is closer than a share of the distance to the second",
-            Margin(0.01),
-            "share of copies",
-        ),
+        "memorized_share": Row("", "lower", COPY, Margin(0.01), "share of copies"),
         "nearest_distance": Row(
             "", "", "root mean square distance to the nearest training image, mean over samples"
         ),
         "nearest_ratio": Row(
-            "", "", "distance to the nearest over distance to the second nearest training image, mean"
+            "", "", "nearest over second nearest distance to a training image, mean over samples"
         ),
     },
     needs=("samples",),

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.data.optima import optimum
 from bench.metrics.declare import Arrays, Margin, Measurement, Reference, Result, Row, lacks_images
-from bench.support.options import STRICT, check, option
+from bench.support.options import STRICT, check_least, option
 
 if TYPE_CHECKING:
     from bench.diffusion.schedule import Schedule
@@ -31,14 +31,13 @@ class PsnrOptions:
 
     __pydantic_config__ = STRICT
 
-    images: int = option(300, "K, images of each pool", "paper")
-    steps: int | Literal["all"] = option(50, "respaced step indices; all takes every step", "paper")
+    images: int = option(300, "K, images of each pool", "paper", least=1)
+    steps: int | Literal["all"] = option(50, "respaced step indices; all takes every step", "paper", least=1)
     clip: bool = option(True, "clip the x0 estimate to the data range", "assumed")
     unclipped: bool = option(False, "give the PSNR of the unclipped estimate beside it, as psnr_unclipped")
 
     def __post_init__(self) -> None:
-        check(self.images >= 1, f"images must be at least 1, not {self.images}")
-        check(self.steps == "all" or self.steps >= 1, f"steps must be all or at least 1, not {self.steps}")
+        check_least(self)
 
     def passes(self, timesteps: int) -> float:
         """Return how many images pass the network."""

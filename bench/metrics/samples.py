@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.metrics.declare import Measurement, Result
-from bench.support.options import STRICT, check, option
+from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
     from bench.jobs.run import Run
@@ -20,13 +20,13 @@ class SamplesOptions:
 
     __pydantic_config__ = STRICT
 
-    count: int = option(10_000, "generated images", "assumed")
+    count: int = option(10_000, "generated images", "assumed", least=2)
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler", "assumed")
     eta: float = option(0.0, "noise of ddim: none at 0, as much as ddpm's at 1")
     variance: Literal["small", "large"] = option(
         "small", "variance of ddpm where none was learned: the posterior's, or beta", "assumed"
     )
-    steps: int = option(250, "sampling steps", "assumed")
+    steps: int = option(250, "sampling steps", "assumed", least=1)
     weights: Literal["ema", "raw"] = option(
         "ema", "weights that draw: the average, or the last ones (training.keep_raw)", "assumed"
     )
@@ -39,8 +39,7 @@ class SamplesOptions:
         return f"weights={self.weights};samples={self.count};sampler={self.sampler};steps={self.steps}{more}"
 
     def __post_init__(self) -> None:
-        check(self.count >= 2, f"count must be at least 2, not {self.count}")
-        check(self.steps >= 1, f"steps must be at least 1, not {self.steps}")
+        check_least(self)
         check(0 <= self.eta <= 1, f"eta must be in [0, 1], not {self.eta}")
         check(self.eta == 0 or self.sampler == "ddim", "eta belongs to the sampler ddim; leave it out")
         check(

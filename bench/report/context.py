@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.metrics.declare import measurements
 from bench.report import literature
 from bench.report.items import ITEMS
 from bench.results.tidy import read_tidy
@@ -25,18 +26,8 @@ DEFAULTS = {
     "train_sizes": None,
     "operator": "x0",
 }  # of bench.suite.config.ItemOptions
-# first word of a metric -> what it is measured by
-MEASURED_BY = {
-    "psnr": "psnr", "jacobian": "jacobian", "attention": "attention", "fid": "frechet", "frechet": "frechet",
-    "kid": "frechet", "kernel": "frechet", "memorized": "memorization", "nearest": "memorization",
-    "halves": "halves", "along": "along",
-}  # fmt: skip
-# what a measurement always gives
-SIGNS = {
-    "psnr": ["psnr"], "jacobian": ["jacobian_eigenvalue"], "attention": ["attention_distance"],
-    "frechet": ["fid", "frechet"], "memorization": ["memorized_share"], "halves": ["halves_x0_cosine"],
-    "along": ["along_psnr_mean"],
-}  # fmt: skip
+# metric -> the measurement that gives it
+MEASURED_BY = {metric: name for name, one in measurements().items() for metric in one.rows}
 
 
 @dataclass
@@ -103,7 +94,7 @@ class Context:
             table = table[table[column] == value]
         if not len(table):
             scope = ", ".join(f"{k} = {v}" for k, v in where.items()) or "this suite"
-            raise self.needs(f"{metric} ({scope})", MEASURED_BY.get(metric.split("_")[0], "cost"))
+            raise self.needs(f"{metric} ({scope})", MEASURED_BY.get(metric, ""))
         return table
 
     def needs(self, what: str, measure: str = "", instead: str = "") -> BenchError:
@@ -184,7 +175,7 @@ class Context:
 
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
-        rows = self.tidy[self.tidy["metric"].isin(SIGNS.get(measure, []))]
+        rows = self.tidy[self.tidy["metric"].map(MEASURED_BY) == measure]
         keys = ["dataset", "model", "train_size", "shuffle", "recipe"]
         found = set(rows[keys].drop_duplicates().itertuples(index=False, name=None))
         lacking = [

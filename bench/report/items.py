@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.metrics.declare import measurements
 from bench.support.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from bench.suite.plan import Plan
 
 ROOT = Path(__file__).parent
-EVERY = ("psnr", "jacobian", "attention", "frechet", "memorization", "halves", "along", "cost")
+EVERY = tuple(measurements())
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from bench.support.errors import BenchError
 STRICT = {"extra": "forbid"}  # read by pydantic; harmless elsewhere
 
 
-def option(default: Any, help: str, status: str = "ours") -> Any:
-    """Declare a field with its meaning and the source of its default."""
-    metadata = {"description": help, "status": status}
+def option(default: Any, help: str, status: str = "ours", least: float | None = None) -> Any:
+    """Declare a field with its meaning, the source of its default, and its least value (see :func:`check_least`)."""
+    metadata = {"description": help, "status": status, "least": least}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -38,6 +38,14 @@ def check(condition: bool, message: str) -> None:
     """Refuse an impossible value (ValueError: ``bench.suite.config`` adds file and key)."""
     if not condition:
         raise ValueError(message)
+
+
+def check_least(options: Any) -> None:
+    """Refuse a number below the least that its field declares."""
+    for one in dataclasses.fields(options):
+        least, value = one.metadata.get("least"), getattr(options, one.name)
+        if least is not None and isinstance(value, (int, float)):
+            check(value >= least, f"{one.name} must be at least {least}, not {value}")
 
 
 def to_dict(value: Any) -> Any:

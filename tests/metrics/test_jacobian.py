@@ -451,5 +451,5 @@ def test_the_bases_of_the_data_see_every_class_of_a_sorted_pool(monkeypatch):
 def test_auto_takes_leading_values_beyond_a_size():
     auto = JacobianOptions(leading="auto", vectors=[0, 30])
     assert auto.count(3072) is None and auto.count(12288) == 31
-    with pytest.raises(ValueError, match="null, auto or at least 1"):
+    with pytest.raises(ValueError, match="leading must be at least 1, not 0"):
         JacobianOptions(leading=0)

@@ -33,8 +33,10 @@ def store(suite: str) -> Path:
     (made / "plan.json").rename(stored / "plan.json")
     pd.read_csv(made / "tidy.csv", dtype=str).to_csv(paths.baseline_table(suite), index=False)
     (made / "tidy.csv").unlink()
-    (made / "runs").rename(stored / "arrays")
-    made.rmdir()
+    for arrays in sorted(made.glob("runs/*/arrays")):
+        (stored / "arrays").mkdir(exist_ok=True)
+        arrays.rename(stored / "arrays" / arrays.parent.name)
+    shutil.rmtree(made)
     return stored
 
 

@@ -78,6 +78,18 @@ def _span(train: np.ndarray) -> np.ndarray | None:
     return rows[singular > 1e-9 * max(singular[0], 1e-300)].T
 
 
+def numbers(vectors: np.ndarray, shape: Shape, basis: Bases) -> dict[str, np.ndarray]:
+    """Return what vectors (d, k) look like, by name, each (k,)."""
+    count = vectors.shape[1]
+    found = {
+        "participation": participation(vectors, shape),
+        "frequency": frequency(vectors, shape),
+        "overlap_pca": overlap(vectors, basis.pca[:, :count]),
+        "overlap_dct": overlap(vectors, basis.dct[:, :count]),
+    }
+    return found if basis.train is None else found | {"train_share": share(vectors, basis.train)}
+
+
 def participation(vectors: np.ndarray, shape: Shape) -> np.ndarray:
     """Return the share of pixels that each vector lives on, (k,): 1 / (H W sum_p w_p^2), w_p its energy at p.
 
