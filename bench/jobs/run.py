@@ -66,6 +66,17 @@ class Run:
     def model(self) -> torch.nn.Module:
         """The network with its averaged weights, in evaluation mode, parameters frozen; tried on one noise image."""
         model = build(self.spec.model, self.image_size, self.channels)
+        self._load_weights(model)
+        model = as_eps(model, self.schedule, self.spec.training.prediction)
+        model = model.to(self.device).eval().requires_grad_(False)
+        shape = 1, self.channels, self.image_size, self.image_size
+        x = torch.randn(shape, generator=generator(0, "trial", 0)).to(self.device)
+        last = torch.tensor([len(self.schedule) - 1], device=self.device)
+        with torch.no_grad():
+            check_prediction(model(x, last), x, self.spec.name)
+        return model
+
+    def _load_weights(self, model: torch.nn.Module) -> None:
         try:
             state = load_file(self.weights)
             model.load_state_dict(state)
@@ -75,22 +86,11 @@ class Run:
             raise BenchError(
                 f"{self.weights} cannot be loaded ({error}); delete it and train the run again."
             ) from error
-        bad = next(
-            (k for k, v in state.items() if v.is_floating_point() and not bool(torch.isfinite(v).all())), None
-        )
+        bad = next((key for key, value in state.items() if not bool(value.isfinite().all())), None)
         if bad is not None:
             raise BenchError(
                 f"{self.weights} holds values that are not finite in {bad!r}; train the run again."
             )
-        model = as_eps(model, self.schedule, self.spec.training.prediction)
-        model = model.to(self.device).eval().requires_grad_(False)
-        x = torch.randn(
-            (1, self.channels, self.image_size, self.image_size), generator=generator(0, "trial", 0)
-        )
-        with torch.no_grad():
-            last = torch.tensor([len(self.schedule) - 1], device=self.device)
-            check_prediction(model(x.to(self.device), last), x, self.spec.name)
-        return model
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -1,4 +1,4 @@
-"""The optimisation loop. Every random draw is a function of (shuffle, step), so a resumed run is the same run."""
+"""The optimisation loop. Every random draw is a function of (seed, step), so a resumed run is the same run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Loop:
     schedule: Schedule
     images: Tensor
     options: TrainingOptions
-    shuffle: int
+    seed: int
     name: str = ""
     labels: Tensor | None = None
     step: int = 0
@@ -48,9 +48,7 @@ class Loop:
         if self.options.compile:  # the method that the objective calls: compiling the module would miss `raw`
             entry = "raw" if getattr(self.model, "learned_sigma", False) else "forward"
             setattr(self.model, entry, torch.compile(getattr(self.model, entry)))
-        self.total = torch.zeros(
-            (), device=self.device, dtype=torch.float64
-        )  # of the losses since the last row
+        self.total = torch.zeros((), device=self.device, dtype=torch.float64)  # losses since the last row
         self.graph = StepGraph(self._work, self.name) if self.device.type == "cuda" else None
         self.every = max(1, self.options.steps // 100)
         self.timed_from = self.step, time.monotonic()
@@ -97,7 +95,7 @@ class Loop:
 
     def advance(self) -> None:
         """Do one optimiser step; at the end of a history interval, read the mean loss and check it."""
-        seed_all(self.shuffle, "step", self.step)  # draws, dropout and label dropout of this step
+        seed_all(self.seed, "step", self.step)  # draws, dropout and label dropout of this step
         self.update.begin(self.step)
         (self.graph or self._work)()
         self.step += 1
@@ -158,7 +156,7 @@ class Loop:
             return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
     def _pass(self, number: int) -> None:
-        seed_all(self.shuffle, f"statistics/{self.step}", number)
+        seed_all(self.seed, f"statistics/{self.step}", number)
         for x0, t, noise, *y in self._parts():
             with self._autocast():
                 self.model(self.schedule.q_sample(x0, t, noise), t, *y)
