@@ -82,13 +82,13 @@ def _collect(layers: list[Layer], options: AttentionOptions) -> Result:
     """Put averaged maps and numbers together; maps of another grid than the finest are counted, not drawn."""
     steps = ",".join(map(str, options.step_indices))
     protocol = f"images={options.images};step_indices={steps};average="
-    finest = max((layer.core.grid for layer in layers), default=(0, 0))
-    drawn = {number: layer for number, layer in enumerate(layers, start=1) if layer.core.grid == finest}
+    finest = max((layer.grid for layer in layers), default=(0, 0))
+    drawn = {number: layer for number, layer in enumerate(layers, start=1) if layer.grid == finest}
     maps = {number: layer.averaged() for number, layer in drawn.items()}
     found = Result(
         arrays={
             "layers": np.array(list(drawn), dtype=np.int64),
-            "windows": np.array([layer.core.window or 0 for layer in drawn.values()], dtype=np.int64),
+            "windows": np.array([layer.window or 0 for layer in drawn.values()], dtype=np.int64),
             "maps": np.array([heads.mean(0) for heads in maps.values()], dtype=np.float32),
             "grid": np.array(finest, dtype=np.int64),
             "token": np.array(_token(finest, options.token)),

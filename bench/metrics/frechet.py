@@ -48,7 +48,7 @@ def classifiers(options: Any, dataset: str) -> list[Reference]:
 
 def unknown_classifier(metric: str, classifier: str | None, datasets: Mapping) -> str | None:
     """Return a sentence where the classifier's dataset is not in ``config/datasets.yaml``."""
-    if classifier in (None, *datasets):
+    if classifier is None or classifier in datasets:
         return None
     return (
         f"{metric}.classifier: {classifier!r} is not in config/datasets.yaml{nearest(classifier, datasets)}"
@@ -115,7 +115,7 @@ def measure(
     from bench.metrics.numerics.distances import frechet_distance, kernel_distance
     from bench.metrics.numerics.features import features, open_space
 
-    space = open_space(options.space, run.channels, run.device, classifier)
+    space = open_space(str(options.space), run.channels, run.device, classifier)
     drawn = features(samples.arrays["samples"], space)
     covariance = np.atleast_2d(np.cov(drawn, rowvar=False))
     value = frechet_distance(drawn.mean(0), covariance, statistics["mean"], statistics["covariance"])

@@ -177,7 +177,7 @@ def _spectra(
         return model(z, z.new_full((len(z),), t, dtype=int))
 
     known = operators(float(grid.alphas_cumprod[step]))
-    maps = {name: known[name] for name in options.operators}
+    maps: Maps = {name: known[name] for name in options.operators}
     if leading is None:
         return spectra(dense_jacobian(predict, x), maps)
     try:

@@ -8,7 +8,7 @@ say it.  *Still learning*: everything else.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -78,11 +78,12 @@ def _is_half(run: _Run) -> bool:
     return run.recipe.endswith(HALF)
 
 
-def _run(key: tuple, part: pd.DataFrame) -> _Run:
+def _run(key: Any, part: pd.DataFrame) -> _Run:
     plain = part[part["index_name"] == ""]
     numbers = dict(zip(zip(plain["metric"], plain["split"]), plain["value"]))
     curve = part[(part["metric"] == "along_psnr_mean") & (part["index_name"] == "training_step")]
-    return _Run(*key, numbers, curve["index"].nunique())
+    dataset, model, size, shuffle, recipe = key
+    return _Run(dataset, model, size, shuffle, recipe, numbers, curve["index"].nunique())
 
 
 def _word(run: _Run, half: _Run | None, beside: _Run | None) -> Word:

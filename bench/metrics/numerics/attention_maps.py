@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.models.attention import AttentionCore, window_mask
+from bench.models.attention import window_mask
 from bench.models.capture import attention_cores, capture_attention
 
 WINDOWS = (3, 5, 7)
@@ -47,26 +47,31 @@ def locality(weights: Tensor, grid: tuple[int, int]) -> dict[str, float]:
 class Layer:
     """What is gathered of one layer: the sum of its maps, and numbers (overall, then by head) of each image and step."""
 
-    core: AttentionCore
-    total: Tensor | float = 0.0
+    grid: tuple[int, int]
+    extra: int
+    window: int | None
+    total: Tensor | None = None
     numbers: list[list[dict[str, float]]] = field(default_factory=list)
 
     def add(self, weights: Tensor, heads: bool) -> None:
         """Add the map (1, heads, extra + T, extra + T) of one image."""
-        inner = grid_map(weights, self.core.extra)
+        inner = grid_map(weights, self.extra)
         parts = [inner, *(inner[:, h : h + 1] for h in range(inner.shape[1] if heads else 0))]
-        self.total = self.total + (inner[0] if heads else inner.mean(1))
-        self.numbers.append([locality(part, self.core.grid) for part in parts])
+        kept = inner[0] if heads else inner.mean(1)
+        self.total = kept if self.total is None else self.total + kept
+        self.numbers.append([locality(part, self.grid) for part in parts])
 
     def averaged(self) -> np.ndarray:
         """Return the map averaged over images and steps, (heads, T, T)."""
+        assert self.total is not None
         return (self.total / len(self.numbers)).numpy().astype(np.float32)
 
 
 @torch.no_grad()
 def layers_of(model: nn.Module, inputs: Iterable[tuple[Tensor, int]], heads: bool) -> list[Layer]:
     """Gather the maps of each layer over noisy images (K, C, H, W) and their timesteps; single heads too if asked."""
-    layers = {name: Layer(core) for name, core in attention_cores(model).items()}
+    cores = attention_cores(model).items()
+    layers = {name: Layer(core.grid, core.extra, core.window) for name, core in cores if core.grid}
     for x_t, timestep in inputs:
         t = torch.tensor([timestep], device=x_t.device)
         for image in x_t.split(1):

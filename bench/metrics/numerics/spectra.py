@@ -121,7 +121,7 @@ def leading_spectra(function: Function, x: Tensor, count: int, maps: Maps) -> di
     """
     size = x.numel()
     products = Products(function, x)
-    solved: dict[float, tuple[float, Spectrum]] = {}
+    solved: dict[tuple[float, float], tuple[float, Spectrum]] = {}
     found = {}
     for name, (shift, slope) in maps.items():
         ratio = round(shift / slope, 9)  # equal ratio: one operator is a multiple of the other
