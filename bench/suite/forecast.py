@@ -105,7 +105,9 @@ def _rates(folder: Path) -> Iterator[Rate]:
     }
     files = sorted(folder.glob("tidy.csv*")) or sorted(folder.glob("runs/*/measurements.csv"))
     for file in files:
-        table = pd.read_csv(file, keep_default_na=False)
+        table = pd.read_csv(
+            file, keep_default_na=False, usecols=[*keys, "model", "metric", "value", "protocol"]
+        )
         table = table[table["metric"].isin(("macs", "images_per_second"))]
         for key, part in table.groupby([*keys, "model"]):
             values = part.set_index("metric")
@@ -134,7 +136,7 @@ class Forecast:
 
     def __init__(self, suite: Plan, machine: Machine) -> None:
         self.suite, self.machine = suite, machine
-        rates = stored_rates()
+        rates = stored_rates() if machine.device else []  # without a device no stored table is needed
         self.device = _choose(machine.device, rates)
         self.rates = [rate for rate in rates if rate.device == self.device]
         self.costs = _costs(suite)

@@ -7,7 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from bench.data.options import POOLS, DatasetOptions
+from bench.data.dataset import pool_sizes
+from bench.data.options import DatasetOptions
 from bench.models.families import CONTROLS
 from bench.models.spec import ModelSpec
 from bench.suite.config import GridOptions, ModelPreset, SuiteOptions
@@ -15,7 +16,6 @@ from bench.suite.options import HALF_BUDGET, MeasureOptions, RunSpec, measured
 from bench.suite.strict import validate
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
-from bench.support.files import read_json
 from bench.support.options import to_dict
 from bench.training.options import TrainingOptions
 
@@ -57,16 +57,12 @@ def run_of(
 
 
 def counted(datasets: Mapping[str, DatasetOptions]) -> dict[str, DatasetOptions]:
-    """Return datasets with the sizes of their pools as they were built here, where they were."""
-    return {name: _counted(name, row) for name, row in datasets.items()}
-
-
-def _counted(name: str, row: DatasetOptions) -> DatasetOptions:
-    file = paths.dataset_folder(name) / "manifest.json"
-    built = read_json(file) if file.exists() else {}
-    if built.get("made") != to_dict(row):
-        return row
-    return dataclasses.replace(row, **{pool: built[pool] for pool in POOLS})
+    """Return datasets with the sizes of their pools as far as they are known: of those built here exactly."""
+    known = {name: pool_sizes(paths.dataset_folder(name), row).items() for name, row in datasets.items()}
+    return {
+        name: dataclasses.replace(row, **{pool: size for pool, size in known[name] if size is not None})
+        for name, row in datasets.items()
+    }
 
 
 def _block(

@@ -106,7 +106,7 @@ RECORDED = {
     ),
     "subset": lambda w: (
         [paths.subset_file(w.dataset, int(w.shuffle))],
-        None,
+        lambda: records.subset(PLAN, w.dataset, int(w.shuffle)),
     ),
     "check": lambda w: (
         [paths.plan_file(PLAN.suite)],
