@@ -16,7 +16,7 @@ from bench.metrics.declare import measurements
 from bench.report import literature
 from bench.report.items import ITEMS
 from bench.results.tidy import read_tidy
-from bench.support import paths
+from bench.support import paths, root
 from bench.support.errors import BenchError
 from bench.support.files import read_json
 
@@ -62,7 +62,7 @@ class Context:
         if not path.exists():
             raise BenchError(
                 f"Suite {self.suite!r} was not measured here and has no stored baseline; "
-                f"run `snakemake --cores 2 all --config suite={self.suite}`."
+                f"run `snakemake --cores 2 all --config suite={self.suite}`.{root.elsewhere()}"
             )
         return read_json(self._read(path))
 

@@ -22,7 +22,7 @@ from bench.results.statistics import Prior, fit_prior
 from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import trained_spec
 from bench.suite.plan import Plan
-from bench.support import git, paths
+from bench.support import git, paths, root
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import atomic, digest, read_json, write_json
@@ -259,11 +259,10 @@ def stored(suite: str) -> dict:
     """Return ``provenance.json`` of a suite; raises BenchError where it has no baselines, naming those that have."""
     file = paths.baselines_folder(suite) / "provenance.json"
     if not file.exists():
-        root = paths.baselines_folder(suite).parent
-        known = sorted(f.parent.name for f in root.glob("*/provenance.json"))
+        known = sorted(f.parent.name for f in paths.RESULTS.glob("baselines/*/provenance.json"))
         raise BenchError(
             f"Suite {suite!r} has no stored baselines (there are: {', '.join(known) or 'none'}); "
-            f"run it and store them with `bench baselines promote --suite {suite}`."
+            f"run it and store them with `bench baselines promote --suite {suite}`.{root.elsewhere()}"
         )
     return read_json(file)
 

@@ -42,10 +42,12 @@ def test_a_copy_with_the_code_of_its_original_is_refused(tmp_path, monkeypatch):
     root.check()
 
 
-def test_any_other_folder_will_do(tmp_path, monkeypatch):
+def test_any_other_folder_will_do_and_is_named_where_results_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     root.check()
-    assert "not the project's root" in root.elsewhere()
+    for words in (["figure", "fig2"], ["baselines", "show"]):
+        assert main(words) == 1
+        assert f"This folder is not the project's root; cd to {ROOT}." in capsys.readouterr().err
 
 
 def test_make_builds_the_environment_of_a_moved_folder_anew(tmp_path):
