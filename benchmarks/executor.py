@@ -1,7 +1,7 @@
 """What the executor costs on the one-node test Slurm (needs root, slurm-wlm, munge): ``python benchmarks/executor.py``.
 
-Each job's seconds beside those of its command typed by hand; the load of waiting jobs on the submitting host
-(``--jobs``, held, for ``--seconds``); a dry run of the suite ``paper``.
+What a job costs beside its command, with and without a Snakemake on the node; the load of waiting jobs on the submitting
+host (``--jobs``, held, for ``--seconds``); a dry run of the suite ``paper``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/executor")]
 
 from harness import Workflow, wait_for  # noqa: E402
 
-from bench.suite import plan  # noqa: E402
-from bench.support import paths  # noqa: E402
+from snakemake_executor_plugin_submitit.history import starts  # noqa: E402
 
 CLUSTER = ROOT / "tests/slurm/cluster.sh"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile")]
-SUITE = "smoke"
+CHAIN = """
+rule step:
+    input: lambda wildcards: [] if wildcards.n == "1" else str(int(wildcards.n) - 1)
+    output: "{n}"
+    KIND
+"""
 
 
 def timed(command: list, folder: Path) -> tuple[float, float]:
@@ -40,29 +44,16 @@ def timed(command: list, folder: Path) -> tuple[float, float]:
     return time.monotonic() - began, used
 
 
-def overhead(folder: Path) -> None:
-    """Print what the first jobs of the graph cost by hand and through Slurm."""
-    dataset, _ = next(iter(plan.load(SUITE).shuffles))
-    bench = [sys.executable, "-m", "bench"]
-    commands = [["check", SUITE], ["data", "build", dataset, "--workers", "2"]]
-    (folder / "hand").mkdir()
-    alone = sum(timed([*bench, *words], folder / "hand")[0] for words in commands)
-    targets = [paths.plan_file(SUITE), paths.dataset_folder(dataset) / "manifest.json"]
-    (folder / "queue").mkdir()
-    command = [
-        *SNAKEMAKE,
-        "--directory",
-        folder / "queue",
-        "--executor",
-        "submitit",
-        "--jobs",
-        "50",
-        *targets,
-    ]
-    command += ["--seconds-between-status-checks", "1", "--config", f"suite={SUITE}"]
-    clock, used = timed(command, folder)
+def overhead(folder: Path, kind: str) -> None:
+    """Print what jobs cost whose command does nothing, one after the other."""
+    folder.mkdir()
+    (folder / "Snakefile").write_text(CHAIN.replace("KIND", kind))
+    command = [sys.executable, "-m", "snakemake", "--executor", "submitit", "--jobs", "1", "5"]
+    clock, used = timed([*command, "--seconds-between-status-checks", "1"], folder)
+    node = [start["compute_seconds"] for start in starts(folder / ".snakemake/submitit")]
     print(
-        f"{len(commands)} jobs: {alone:.1f} s by hand, {clock:.1f} s through Slurm ({used:.1f} s of CPU here)."
+        f"{len(node)} empty jobs, {kind}: {clock / len(node):.1f} s each, {sum(node) / len(node):.1f} s of it at work; "
+        f"{used:.1f} s of CPU on the submitting host."
     )
 
 
@@ -94,9 +85,10 @@ def counted(folder: Path) -> Path:
     """Put counting stand-ins of Slurm's commands first on PATH; return the file that they write to."""
     calls, bin_folder = folder / "calls", folder / "bin"
     bin_folder.mkdir()
-    for name in ("sbatch", "squeue", "sacct", "scontrol", "scancel"):
-        real = ROOT / "tests/slurm/bin/sacct" if name == "sacct" else shutil.which(name)
-        (bin_folder / name).write_text(f'#!/bin/sh\necho {name} >> "{calls}"\nexec "{real}" "$@"\n')
+    for name in ("sbatch", "squeue", "scontrol", "scancel"):
+        (bin_folder / name).write_text(
+            f'#!/bin/sh\necho {name} >> "{calls}"\nexec "{shutil.which(name)}" "$@"\n'
+        )
         (bin_folder / name).chmod(0o755)
     os.environ["PATH"] = f"{bin_folder}:{os.environ['PATH']}"
     calls.touch()
@@ -130,7 +122,8 @@ def main() -> None:
     }
     try:
         subprocess.run([CLUSTER, "start", slurm], check=True)
-        overhead(folder)
+        overhead(folder / "shell", "shell: 'touch {output}'")
+        overhead(folder / "run", "run: open(output[0], 'w').close()")
         load(folder, options.jobs, options.seconds)
         (folder / "dry").mkdir()
         dry = [*SNAKEMAKE, "--directory", folder / "dry", "-n", "--quiet", "--config", "suite=paper"]

@@ -63,10 +63,8 @@ class Executor(RemoteExecutor):
 
     def __post_init__(self) -> None:
         settings = self.workflow.executor_settings
-        if settings.cluster not in slurm.QUEUES:
-            raise WorkflowError(
-                f"submitit-cluster: {settings.cluster!r} is none of {', '.join(slurm.QUEUES)}."
-            )
+        if settings.cluster not in ("slurm", "local", "debug"):
+            raise WorkflowError(f"submitit-cluster: {settings.cluster!r} is none of slurm, local, debug.")
         self.folder = Path(settings.folder).resolve()
         self.settings = replace(settings, folder=str(self.folder))
         with contextlib.suppress(OSError):
@@ -74,13 +72,13 @@ class Executor(RemoteExecutor):
         if why := why_unwritable(self.folder):
             raise WorkflowError(why)
         self.records = RecordFolder(self.folder / "running")
-        self.queue = slurm.QUEUES[settings.cluster]
         interval = settings.queue_interval if settings.cluster == "slurm" else 0
-        self.watcher = Watcher(self.queue, self.records, interval, self.logger.warning)
+        self.watcher = Watcher(settings.cluster, self.records, interval, self.logger.warning)
         # every job of this session that has not ended, also those between two looks of the watcher
         self.mine: dict[str, Record] = {}
         self.debug_jobs: dict[str, Any] = {}
         self.array_size = 0  # unknown until the first submission
+        self.why = ""  # results cannot be recorded
         owner = Owner(self.folder)
         if other := owner.other():
             raise WorkflowError(
@@ -119,10 +117,14 @@ class Executor(RemoteExecutor):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         self.array_size = 1
         if self.settings.cluster == "slurm":
-            slurm.forget_outer_allocation()
+            for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+                if (
+                    name != "SLURM_CONF"
+                ):  # inside an interactive allocation they would change every submission
+                    del os.environ[name]
             largest = slurm.patiently(slurm.largest_array, self.logger.warning)
             self.array_size = 1 if self.settings.no_arrays else largest
-            self.watcher.cancel_strays(self.queue.states([]), at_once=True)
+            self.watcher.cancel_strays(slurm.states("slurm", []), at_once=True)
             if not self.settings.no_check:
                 self._check_plan()
 
@@ -182,11 +184,10 @@ class Executor(RemoteExecutor):
 
         def attempt() -> list[Record]:
             if attempts:  # sbatch may have failed after Slurm had accepted the job
-                self.watcher.cancel_strays(self.queue.states([]), at_once=True)
+                self.watcher.cancel_strays(slurm.states(self.settings.cluster, []), at_once=True)
             attempts.append(1)
-            with slurm.interrupts_deferred():
-                made = slurm.submit(self.settings, wanted, [self._node_job(job) for job in batch])
-                return [self._remember(job, one) for job, one in zip(batch, made)]
+            made = slurm.submit(self.settings, wanted, [self._node_job(job) for job in batch])
+            return [self._remember(job, one) for job, one in zip(batch, made)]
 
         try:
             records = slurm.patiently(attempt, self.logger.warning)
@@ -206,7 +207,6 @@ class Executor(RemoteExecutor):
             cluster=cluster,
             record=str(self.records.path(plan.key_of(job))),
             signal_delay=30 if cluster == "local" else self.settings.signal_delay,
-            environment={"SUBMITIT_PARAMS": plan.params_as_json(job)},
         )
         if own:
             made.shell, made.command = "/bin/bash", f"{self.get_envvar_declarations()} {own}"
@@ -269,11 +269,11 @@ class Executor(RemoteExecutor):
             error = self.debug_jobs[records[0].key].exception()
             return {records[0].key: "" if error is None else str(error)}
         ended = self.watcher.ended(records)
-        if ended and (why := why_unwritable(Path(self.workflow.persistence.path))):
-            # Snakemake would give up; results stay where they are until it can record them
-            self.logger.warning(f"{why} Jobs have ended and wait until Snakemake can record them.")
-            return {}
-        return ended
+        # Snakemake would give up where it cannot record a result; results stay where they are until it can
+        why, self.why = self.why, why_unwritable(Path(self.workflow.persistence.path)) if ended else ""
+        if self.why and not why:
+            self.logger.warning(f"{self.why} Jobs have ended and wait until Snakemake can record them.")
+        return {} if self.why else ended
 
     def _report(self, info: SubmittedJobInfo, message: str) -> None:
         record = info.aux["record"]
@@ -309,6 +309,8 @@ class Executor(RemoteExecutor):
             self.records.write(replace(record, cancelled=True))
         # A start right after this one must not meet a training that is still saving its state
         left = slurm.end(mine, CANCEL_SECONDS)
+        # the interrupt may have come between sbatch and the record of a job
+        self.watcher.cancel_strays(slurm.states(self.settings.cluster, []), at_once=True)
         for record in set(mine) - set(left):
             self.records.remove(record.key)
         if left:

@@ -177,15 +177,18 @@ class NodeJob:
             raise KeyboardInterrupt
 
     def _hold(self) -> None:
-        """After SIGTERM wait to be killed, so that no result says "failed" of a job that Slurm requeues.
+        """After SIGTERM wait for Slurm to end the job, so that no result says "failed" of one that is requeued.
 
-        A job that was cancelled, which its record says, ends at once.
+        It may be the beginning of a grace time. A job that was cancelled, which its record says, fails at once.
         """
         end = time.monotonic() + HOLD
+        batch = os.environ.get("SUBMITIT_BATCH_PID", "self")
         while self.terminated and time.monotonic() < end:
             with contextlib.suppress(OSError, ValueError):
                 if json.loads(Path(self.record).read_text())["cancelled"]:
                     return
+            if not Path("/proc", batch).exists():  # a process that is left over would hinder the next start
+                os._exit(1)
             time.sleep(0.5)
 
     def _mark(self) -> None:

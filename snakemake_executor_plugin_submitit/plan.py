@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.settings import SharedFSUsage
 DEFAULT_MINUTES = 60  # where no `runtime` is given at all
 # Flags of files that ask nothing of the node: Snakemake looks after them when the job has ended
 PLAIN = {"ancient", "ensure", "multiext", "report", "temp"}
-LONGEST = 2**16  # characters of a command line, or of an environment variable
+LONGEST = 2**16  # characters of a command line
 
 
 def members(job: JobExecutorInterface) -> list:
@@ -122,16 +122,6 @@ def batches(jobs: Iterable[JobExecutorInterface], size: int) -> list[list]:
     for job in jobs:
         kinds.setdefault(json.dumps(parameters(job), sort_keys=True), []).append(job)
     return [group[i : i + size] for group in kinds.values() for i in range(0, len(group), size)]
-
-
-def params_as_json(job: JobExecutorInterface) -> str:
-    """Return rule, wildcards and params of each member as they were planned; "" where they are too long."""
-    planned = [
-        {"rule": one.rule.name, "wildcards": one.wildcards_dict, "params": dict(one.params.items())}
-        for one in members(job)
-    ]
-    text = json.dumps(planned, default=str)
-    return text if len(text) < LONGEST else ""
 
 
 def own_command(job: JobExecutorInterface, workflow) -> str:

@@ -8,9 +8,8 @@ import os
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from snakemake_executor_plugin_submitit.records import Record
@@ -19,14 +18,8 @@ from snakemake_executor_plugin_submitit.records import Record
 FINAL = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY"}
 FINAL |= {"PREEMPTED", "REVOKED", "TIMEOUT"}
 # What Slurm says while its controller is restarting, busy or unreachable, and while too many jobs are queued
-PASSING: tuple[str, ...] = (
-    "unable to contact slurm controller",
-    "timed out",
-    "connection",
-    "zero bytes",
-    "communication",
-)
-PASSING += ("temporarily", "not responding", "standby", "maxsubmitjob")
+PASSING: tuple[str, ...] = ("unable to contact slurm controller", "timed out", "connection", "zero bytes")
+PASSING += ("communication", "temporarily", "not responding", "standby", "maxsubmitjob")
 # What it says of a request that no node can meet, and also while the only nodes that can are restarting
 UNAVAILABLE, ASKED = "configuration is not available", 3
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.ESTALE}
@@ -49,97 +42,11 @@ class State:
 
 
 class Refused(Exception):
-    """Slurm, or the file system, did not take a job; the text is theirs. A ``passing`` one may soon be over."""
+    """Slurm, or the file system, did not take a job; the text is theirs. A ``passing`` refusal may soon be over."""
 
     def __init__(self, text: str, passing: bool = False) -> None:
         super().__init__(text)
         self.passing = passing or any(words in text.lower() for words in PASSING)
-
-
-class SlurmQueue:
-    """All jobs of this user, asked for at once."""
-
-    def states(self, records: Sequence[Record]) -> dict[str, State] | None:
-        """Return states by job id, of more jobs than asked for perhaps; None where the queue does not answer."""
-        try:
-            text = ask("squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%r|%o")
-        except Refused:
-            return None
-        rows = [line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3]
-        return {job_id: State(*rest) for job_id, *rest in rows}
-
-    def last_state(self, record: Record) -> str:
-        """Return what accounting says of a job that the queue has forgotten, "" where it says nothing."""
-        with contextlib.suppress(Refused):
-            lines = ask("sacct", "-X", "-n", "-P", "-o", "JobID,State", "-j", record.job_id).splitlines()
-            return dict(line.split("|", 1) for line in lines if "|" in line).get(record.job_id, "")
-        return ""
-
-    def cancel(self, records: Sequence[Record]) -> bool:
-        """Cancel these jobs and no others; True if that was accepted."""
-        ids = [record.job_id for record in records]
-        with contextlib.suppress(Refused):
-            for first in range(0, len(ids), 500):  # as many as fit into a command line
-                ask("scancel", *ids[first : first + 500])
-            return True
-        return False
-
-
-class LocalQueue(SlurmQueue):
-    """Submitit's local cluster, where each job has a controller process, whose pid is the job's id.
-
-    Cluster debug is a local one without controllers: nothing of it is alive for anyone else.
-    """
-
-    def states(self, records: Sequence[Record]) -> dict[str, State] | None:
-        """Return the living ones."""
-        return {record.job_id: State("RUNNING") for record in records if _controller_lives(record)}
-
-    def last_state(self, record: Record) -> str:
-        """Return "": a process that has ended leaves no state."""
-        return ""
-
-    def cancel(self, records: Sequence[Record]) -> bool:
-        """Interrupt the controllers; each ends its task, which ends what it started."""
-        for record in filter(_controller_lives, records):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(record.job_id), signal.SIGINT)
-        return True
-
-
-QUEUES = {"slurm": SlurmQueue(), "local": LocalQueue(), "debug": LocalQueue()}
-
-
-def _controller_lives(record: Record) -> bool:
-    import psutil
-
-    try:
-        words = psutil.Process(int(record.job_id)).cmdline()
-    except (psutil.Error, ValueError):
-        return False
-    # A process id is used again some day, perhaps by another project's controller
-    return "submitit.local._local" in words and record.folder in words
-
-
-def alive(records: Sequence[Record]) -> list[Record]:
-    """Return the jobs that live, of any cluster; where a queue does not answer, all may."""
-    found = []
-    for cluster in {record.cluster for record in records}:
-        mine = [record for record in records if record.cluster == cluster]
-        states = QUEUES[cluster].states(mine)
-        found += [one for one in mine if states is None or states.get(one.job_id, State("COMPLETED")).alive]
-    return found
-
-
-def end(records: Sequence[Record], seconds: float = WAIT_FOR_CANCEL) -> list[Record]:
-    """Cancel jobs of any cluster and wait until they have ended; return those that live when the time is over."""
-    limit = time.monotonic() + seconds
-    for record_cluster in {record.cluster for record in records}:
-        if not QUEUES[record_cluster].cancel([one for one in records if one.cluster == record_cluster]):
-            return list(records)
-    while (records := alive(records)) and time.monotonic() < limit:
-        time.sleep(1)
-    return list(records)
 
 
 def ask(*command: str) -> str:
@@ -153,6 +60,73 @@ def ask(*command: str) -> str:
     if done.returncode != 0:
         raise Refused(" ".join(done.stderr.split()))
     return done.stdout
+
+
+def states(cluster: str, records: Sequence[Record]) -> dict[str, State] | None:
+    """Return states by job id: of all jobs of this user on Slurm, of the living among ``records`` elsewhere.
+
+    None where Slurm does not answer.
+    """
+    if cluster != "slurm":
+        return {record.job_id: State("RUNNING") for record in records if _controller_lives(record)}
+    try:
+        text = ask("squeue", "-h", "-r", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%r|%o")
+    except Refused:
+        return None
+    rows = [line.split("|", 3) for line in text.splitlines() if line.count("|") >= 3]
+    return {job_id: State(*rest) for job_id, *rest in rows}
+
+
+def _controller_lives(record: Record) -> bool:
+    """Tell whether a job of submitit's local cluster runs; its id is the process id of its controller."""
+    import psutil
+
+    try:
+        words = psutil.Process(int(record.job_id)).cmdline()
+    except (psutil.Error, ValueError):  # cluster debug has no processes
+        return False
+    # A process id is used again some day, perhaps by another project's controller
+    return "submitit.local._local" in words and record.folder in words
+
+
+def cancel(cluster: str, records: Sequence[Record]) -> bool:
+    """Cancel these jobs and no others; True if that was accepted."""
+    if cluster != "slurm":  # controllers end their task when interrupted, which ends what it started
+        for record in filter(_controller_lives, records):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(record.job_id), signal.SIGINT)
+        return True
+    ids = [record.job_id for record in records]
+    with contextlib.suppress(Refused):
+        for first in range(0, len(ids), 500):  # as many as fit into a command line
+            ask("scancel", *ids[first : first + 500])
+        return True
+    return False
+
+
+def alive(records: Sequence[Record]) -> list[Record]:
+    """Return the jobs that live, of any cluster; where Slurm does not answer, all may."""
+    found = []
+    for cluster, mine in _by_cluster(records).items():
+        known = states(cluster, mine)
+        found += [one for one in mine if known is None or (one.job_id in known and known[one.job_id].alive)]
+    return found
+
+
+def end(records: Sequence[Record], seconds: float = WAIT_FOR_CANCEL) -> list[Record]:
+    """Cancel jobs of any cluster and wait until they have ended; return those that live when the time is over."""
+    limit = time.monotonic() + seconds
+    for cluster, mine in _by_cluster(records).items():
+        if not cancel(cluster, mine):
+            return list(records)
+    while (records := alive(records)) and time.monotonic() < limit:
+        time.sleep(1)
+    return list(records)
+
+
+def _by_cluster(records: Sequence[Record]) -> dict[str, list[Record]]:
+    names = {record.cluster for record in records}
+    return {name: [record for record in records if record.cluster == name] for name in names}
 
 
 def patiently(attempt: Callable, warn: Callable[[str], None]):
@@ -177,17 +151,15 @@ def executor(settings, wanted: dict[str, object]):
     """Return a submitit executor for these parameters; cluster, folder and set-up come from the settings."""
     from submitit import AutoExecutor
 
-    options = (
-        {}
-        if settings.cluster == "debug"
-        else {f"{settings.cluster}_max_num_timeout": settings.max_num_timeout}
+    limit = {f"{settings.cluster}_max_num_timeout": settings.max_num_timeout}
+    made = AutoExecutor(
+        settings.folder, cluster=settings.cluster, **({} if settings.cluster == "debug" else limit)
     )
-    made = AutoExecutor(folder=settings.folder, cluster=settings.cluster, **options)
     made.update_parameters(
         **wanted,
         slurm_signal_delay_s=settings.signal_delay,
         slurm_array_parallelism=settings.array_limit,
-        slurm_setup=[settings.setup] if settings.setup else None,
+        slurm_setup=["export SUBMITIT_BATCH_PID=$$", *filter(None, [settings.setup])],
     )
     return made
 
@@ -219,30 +191,4 @@ def check(settings, wanted: dict[str, object]) -> None:
 def largest_array() -> int:
     """Return the site's MaxArraySize (Slurm's default, 1001, where scontrol does not say); raises Refused."""
     lines = ask("scontrol", "show", "config").splitlines()
-    found = [line.partition("=")[2] for line in lines if line.startswith("MaxArraySize")]
-    return int(found[0]) if found else 1001
-
-
-def forget_outer_allocation() -> None:
-    """Drop SLURM_* variables: inside an interactive allocation they would change every submission."""
-    for name in list(os.environ):
-        if name.startswith(("SLURM_", "SBATCH_")) and name != "SLURM_CONF":
-            del os.environ[name]
-
-
-@contextlib.contextmanager
-def interrupts_deferred() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM while a job is between sbatch and its record."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda got, frame: came.append(got)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before):
-            signal.signal(number, handler)
-        if came:
-            raise KeyboardInterrupt
+    return next((int(line.partition("=")[2]) for line in lines if line.startswith("MaxArraySize")), 1001)

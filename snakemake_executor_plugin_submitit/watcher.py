@@ -1,4 +1,4 @@
-"""One watcher for all jobs: looks for their results, and asks the queue now and then which jobs are gone without one."""
+"""One watcher for all jobs: looks for their results, and asks Slurm now and then which jobs are gone without one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from snakemake_executor_plugin_submitit import slurm
 from snakemake_executor_plugin_submitit.records import Record, RecordFolder, why_unwritable
-from snakemake_executor_plugin_submitit.slurm import SlurmQueue, State
+from snakemake_executor_plugin_submitit.slurm import State
 
 SILENCE = 300.0  # seconds without an answer of squeue between two warnings
 LEAVE = 20.0  # seconds that jobs whose result was seen have to leave the queue before the end
@@ -29,21 +30,27 @@ MEANING = {
 
 
 class Watcher:
-    """Knows which jobs have succeeded from their result files, and asks the queue about the others every ``interval`` s.
+    """Knows which jobs have succeeded from their result files, and asks Slurm about the others every ``interval`` s.
 
-    A job that is gone from the queue and has no result is declared lost after two looks, or, where accounting gives
-    no final state for it either, after four: a shared file system shows a result late.
+    A job without a result is lost where Slurm shows an end at two looks, or does not know it at four: a shared file
+    system shows a result late.
     """
 
     def __init__(
         self,
-        queue: SlurmQueue,
+        cluster: str,
         records: RecordFolder,
         interval: float,
         warn: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock=time.monotonic,
     ) -> None:
-        self.queue, self.records, self.interval, self.warn, self.clock = queue, records, interval, warn, clock
+        self.cluster, self.records, self.interval, self.warn, self.clock = (
+            cluster,
+            records,
+            interval,
+            warn,
+            clock,
+        )
         self.asked = self.answered = self.warned = clock()
         self.looks: dict[str, int] = {}
         self.reasons: set[str] = set()
@@ -55,7 +62,7 @@ class Watcher:
         waiting = [record for record in records if record.key not in found]
         if waiting and self.clock() - self.asked >= self.interval:
             self.asked = self.clock()
-            states = self.queue.states(records)
+            states = slurm.states(self.cluster, records)
             if states is None:
                 self._complain()
             else:
@@ -63,8 +70,6 @@ class Watcher:
                 self.cancel_strays(states)
                 failed = {record.key: self._failure(record, states.get(record.job_id)) for record in waiting}
                 found |= {key: message for key, message in failed.items() if message}
-        for key in found:
-            self.looks.pop(key, None)
         return found
 
     def _failure(self, record: Record, state: State | None) -> str:
@@ -72,30 +77,26 @@ class Watcher:
 
         An error counts only when the queue has let the job go: Slurm may have requeued it at that very moment.
         """
-        if state is not None and state.reason == HELD:
-            self.queue.cancel([record])
+        if state and state.reason == HELD:
+            slurm.cancel(self.cluster, [record])
             return f"Job {record.job_id}: no node could start it ({HELD})."
-        if state is not None and state.alive:
-            self.looks.pop(record.key, None)
+        if state and state.alive:
+            self.looks[record.job_id] = 0
             self._warn_if_stuck(record, state)
             return ""
-        looks = self.looks[record.key] = self.looks.get(record.key, 0) + 1
         if (result := record.result()) is not None:
             return (
                 result.strip().splitlines()[-1].removeprefix(f"{__package__}.node.JobFailed: ")
                 if result
                 else ""
             )
-        if looks < 2:
-            return ""
-        last = state.name if state else self.queue.last_state(record)
-        final = bool(last) and not State(last.split()[0]).alive
-        if not final and looks < 4:
+        looks = self.looks[record.job_id] = self.looks.get(record.job_id, 0) + 1
+        if looks < (2 if state else 4):
             return ""
         why = (
-            f"{last}, {MEANING.get(last.split()[0], 'without a result')}"
-            if final
-            else "no queue knows it any more"
+            f"{state.name}, {MEANING.get(state.name, 'without a result')}"
+            if state
+            else "Slurm does not know it any more"
         )
         return f"Job {record.job_id} was lost: {why}. {why_unwritable(Path(record.folder))}".rstrip()
 
@@ -103,7 +104,7 @@ class Watcher:
         """Cancel jobs of this folder that nobody waits for, at the second look unless ``at_once``.
 
         These are jobs whose result was seen and that do not leave the queue, and jobs that Slurm accepted although
-        sbatch did not say so, or that were submitted in the moment in which Snakemake was killed.
+        sbatch did not say so, or that were submitted in the moment in which Snakemake was stopped.
         """
         folder = self.records.folder.parent
         found = {
@@ -115,16 +116,18 @@ class Watcher:
             and Path(state.script).parent == folder
         }
         found = found and found - self.records.job_ids()
-        if doomed := found if at_once else found & self.strays:
-            self.warn(f"Cancelled, because nobody waits for them: {' '.join(sorted(doomed))}")
-            self.queue.cancel([Record("", "", job_id, "slurm", str(folder), "") for job_id in sorted(doomed)])
+        if doomed := sorted(found if at_once else found & self.strays):
+            self.warn(f"Cancelled, because nobody waits for them: {' '.join(doomed)}")
+            slurm.cancel(
+                self.cluster, [Record("", "", job_id, self.cluster, str(folder), "") for job_id in doomed]
+            )
         self.strays = found
 
     def finish(self, seconds: float = LEAVE) -> None:
         """Wait until jobs whose result was seen have left the queue, and cancel those that stay."""
         end = self.clock() + seconds
-        while (states := self.queue.states([])) is not None:
-            self.strays.clear()
+        while (states := slurm.states(self.cluster, [])) is not None:
+            self.strays = set()
             self.cancel_strays(states, at_once=self.clock() >= end)
             if not self.strays or self.clock() >= end:
                 return

@@ -125,10 +125,10 @@ def test_the_environment_reaches_the_command(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     out = tmp_path / "out"
     node_job(
-        f'echo "$SUBMITIT_PARAMS ${{CUDA_VISIBLE_DEVICES-all}}" > {out}',
-        environment={"SUBMITIT_PARAMS": "[]", "CUDA_VISIBLE_DEVICES": None},
+        f'echo "$OMP_NUM_THREADS ${{CUDA_VISIBLE_DEVICES-all}}" > {out}',
+        environment={"OMP_NUM_THREADS": "3", "CUDA_VISIBLE_DEVICES": None},
     )()
-    assert out.read_text() == "[] all\n"
+    assert out.read_text() == "3 all\n"
 
 
 def files(tmp_path: Path, **changes: object) -> Files:

@@ -1,4 +1,4 @@
-"""When the watcher calls a job ended, with queues that answer what the test wants."""
+"""When the watcher calls a job ended, with a Slurm that answers what the test wants."""
 
 from __future__ import annotations
 
@@ -7,75 +7,67 @@ from pathlib import Path
 
 import pytest
 
+from snakemake_executor_plugin_submitit import slurm
 from snakemake_executor_plugin_submitit.records import Record, RecordFolder
 from snakemake_executor_plugin_submitit.slurm import State
 from snakemake_executor_plugin_submitit.watcher import Watcher, killed_for_memory, last_lines
 
 
-class FakeQueue:
-    """Answers ``states`` and ``accounting`` as set, and counts the questions."""
-
-    def __init__(self) -> None:
-        self.answer: dict | None = {}
-        self.accounting = ""
-        self.asked = 0
-        self.cancelled: list[str] = []
-
-    def states(self, records):
-        self.asked += 1
-        return self.answer
-
-    def last_state(self, record):
-        return self.accounting
-
-    def cancel(self, records):
-        self.cancelled += [record.job_id for record in records]
-
-
 @pytest.fixture
-def world(tmp_path: Path):
-    """A record, a queue, a watcher with its clock, and the warnings it gave."""
+def world(tmp_path: Path, monkeypatch):
+    """A record, a watcher with its clock and its warnings, and a Slurm that answers what the test wants."""
 
     class World:
         record = Record("key", "train n=1", "7_1", "slurm", str(tmp_path), "f")
-        queue, now, warnings = FakeQueue(), 0.0, []
+        records = RecordFolder(tmp_path / "running")
+        now, asked, answer = 0.0, 0, {}
+
+        def __init__(self) -> None:
+            self.warnings, self.cancelled = [], []
+            self.watcher = Watcher("slurm", self.records, 10.0, self.warnings.append, clock=lambda: self.now)
 
         def look(self, seconds: float = 10.0):
             self.now += seconds
             return self.watcher.ended([self.record]).get("key")
 
+        def states(self, cluster, records):
+            self.asked += 1
+            return self.answer
+
+        def cancel(self, cluster, records):
+            self.cancelled += [record.job_id for record in records]
+
     world = World()
-    world.warnings = []
-    world.records = RecordFolder(tmp_path / "running")
-    world.watcher = Watcher(world.queue, world.records, 10.0, world.warnings.append, clock=lambda: world.now)
+    monkeypatch.setattr(slurm, "states", world.states)
+    monkeypatch.setattr(slurm, "cancel", world.cancel)
     return world
 
 
 def test_a_success_is_seen_without_asking_the_queue(world):
     world.record.path("result.pkl").write_bytes(pickle.dumps(("success", None)))
-    assert world.look(0.1) == "" and world.queue.asked == 0
+    assert world.look(0.1) == "" and world.asked == 0
 
 
 def test_an_error_counts_when_the_queue_has_let_the_job_go(world):
     """A job may fail at the very moment in which Slurm requeues it: it must not be submitted a second time."""
     error = world.record.path("result.pkl")
     error.write_bytes(pickle.dumps(("error", "Trace\nValueError: no")))
-    world.queue.answer = {"7_1": State("PENDING")}
+    world.answer = {"7_1": State("PENDING")}
     assert world.look() is None
     error.unlink()  # its next start
-    world.queue.answer = {"7_1": State("RUNNING")}
+    world.answer = {"7_1": State("RUNNING")}
     assert world.look() is None
     error.write_bytes(pickle.dumps(("error", "Trace\nValueError: no")))
     for gone in ({}, {"7_1": State("FAILED")}):
-        world.queue.answer = gone
+        world.answer = gone
         assert world.look() == "ValueError: no"
 
 
 def test_the_queue_is_asked_once_per_interval(world):
-    world.queue.answer = {"7_1": State("RUNNING")}
+    world.answer = {"7_1": State("RUNNING")}
     for _ in range(100):
         assert world.look(1.0) is None
-    assert world.queue.asked == 10
+    assert world.asked == 10
 
 
 @pytest.mark.parametrize(
@@ -88,36 +80,25 @@ def test_the_queue_is_asked_once_per_interval(world):
     ],
 )
 def test_a_final_state_counts_at_the_second_look(world, state, words):
-    world.queue.answer = {"7_1": State(state)}
+    world.answer = {"7_1": State(state)}
     assert world.look() is None
     assert words in world.look()
 
 
 def test_a_requeued_job_is_not_lost(world):
     for name in ("NODE_FAIL", "PENDING", "NODE_FAIL", "RUNNING", "COMPLETING"):
-        world.queue.answer = {"7_1": State(name)}
+        world.answer = {"7_1": State(name)}
         assert world.look() is None
 
 
-def test_a_forgotten_job_is_lost_at_once_with_accounting_and_after_four_looks_without(world):
-    assert world.look() is None
-    world.queue.accounting = "OUT_OF_MEMORY"
-    assert "OUT_OF_MEMORY" in world.look()
-    world.queue.accounting = ""
+def test_a_forgotten_job_is_lost_after_four_looks(world):
+    """Unless it was only out of sight."""
     assert [world.look() for _ in range(3)] == [None] * 3
-    assert "no queue knows it" in world.look()
-
-
-def test_accounting_that_lags_behind_the_queue_is_not_believed_too_soon(world):
-    """The queue has forgotten the job, accounting still says that it runs, and then what became of it."""
-    world.queue.accounting = "RUNNING"
-    assert [world.look() for _ in range(3)] == [None] * 3
-    world.queue.answer = {"7_1": State("RUNNING")}  # it was only out of sight: counted anew
+    world.answer = {"7_1": State("RUNNING")}
     assert world.look() is None
-    world.queue.answer = {}
-    assert [world.look() for _ in range(2)] == [None] * 2
-    world.queue.accounting = "TIMEOUT"
-    assert "reached its time limit" in world.look()
+    world.answer = {}
+    assert [world.look() for _ in range(3)] == [None] * 3
+    assert "Slurm does not know it any more" in world.look()
 
 
 def test_a_late_result_wins_over_the_loss(world):
@@ -127,22 +108,22 @@ def test_a_late_result_wins_over_the_loss(world):
 
 
 def test_a_silent_queue_loses_nothing_and_warns_now_and_then(world):
-    world.queue.answer = None
+    world.answer = None
     assert [world.look(60.0) for _ in range(12)] == [None] * 12
     assert len(world.warnings) == 2 and "squeue has not answered" in world.warnings[0]
 
 
 def test_a_job_that_can_never_start_is_named_once(world):
-    world.queue.answer = {"7_1": State("PENDING", "PartitionTimeLimit")}
+    world.answer = {"7_1": State("PENDING", "PartitionTimeLimit")}
     for _ in range(3):
         world.look()
     assert len(world.warnings) == 1 and "train n=1" in world.warnings[0]
 
 
 def test_a_job_that_slurm_holds_after_a_failed_launch_is_a_failed_attempt(world):
-    world.queue.answer = {"7_1": State("PENDING", "launch failed requeued held")}
+    world.answer = {"7_1": State("PENDING", "launch failed requeued held")}
     assert "no node could start it" in world.look()
-    assert world.queue.cancelled == ["7_1"]
+    assert world.cancelled == ["7_1"]
 
 
 @pytest.fixture
@@ -154,22 +135,22 @@ def folder_without_space(monkeypatch):
 
 
 def test_a_full_submission_folder_is_named(world, folder_without_space):
-    world.queue.answer = {"7_1": State("FAILED")}
+    world.answer = {"7_1": State("FAILED")}
     world.look()
     assert f"{world.record.folder} cannot be written: No space left on device." in world.look()
 
 
 def stray(world, job_id="9", name="RUNNING", script="submission_file_ab.sh"):
-    world.queue.answer = {"7_1": State("RUNNING", "None", world.record.folder + "/submission_file_cd.sh")}
-    world.queue.answer[job_id] = State(name, "None", f"{world.record.folder}/{script}")
+    world.answer = {"7_1": State("RUNNING", "None", world.record.folder + "/submission_file_cd.sh")}
+    world.answer[job_id] = State(name, "None", f"{world.record.folder}/{script}")
 
 
 def test_a_job_that_nobody_waits_for_is_cancelled_at_the_second_look(world):
     """Its result was seen and it stays in the queue, or sbatch failed after Slurm had accepted it."""
     world.records.write(world.record)
     stray(world)
-    assert world.look() is None and world.queue.cancelled == []
-    assert world.look() is None and world.queue.cancelled == ["9"]
+    assert world.look() is None and world.cancelled == []
+    assert world.look() is None and world.cancelled == ["9"]
     assert "nobody waits for them: 9" in world.warnings[0]
 
 
@@ -181,23 +162,23 @@ def test_jobs_on_record_ended_ones_and_those_of_others_are_left_alone(world, cha
     stray(world, **changes)
     for _ in range(3):
         world.look()
-    assert world.queue.cancelled == []
+    assert world.cancelled == []
 
 
 def test_at_the_end_a_job_has_some_time_to_leave_the_queue(world, monkeypatch):
     stray(world)
-    del world.queue.answer["7_1"]
+    del world.answer["7_1"]
 
     def pause(seconds):
-        assert world.queue.cancelled == []
+        assert world.cancelled == []
         world.now += 1.0
 
     monkeypatch.setattr("time.sleep", pause)
     world.watcher.finish(5.0)
-    assert world.queue.cancelled == ["9"] and world.now == 5.0
-    world.queue.answer, asked = {}, world.queue.asked
+    assert world.cancelled == ["9"] and world.now == 5.0
+    world.answer, asked = {}, world.asked
     world.watcher.finish(5.0)
-    assert world.queue.asked == asked + 1 and world.now == 5.0
+    assert world.asked == asked + 1 and world.now == 5.0
 
 
 def test_records_come_back_and_broken_ones_do_not(world, tmp_path):

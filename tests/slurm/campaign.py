@@ -80,7 +80,8 @@ class Wave:
             "scancel": lambda: self.tell("scancel"),
             "node failure": self.fail_node,
             "slurmd stopped and started": self.restart_slurmd,
-            "sacct fails": self.break_sacct,
+            "controller away": self.stop_controller,
+            "SIGKILL of the step daemons": self.kill_step_daemons,
             "checkpoint truncated": self.truncate,
             "disk full": self.fill_disk,
         }
@@ -132,12 +133,22 @@ class Wave:
             time.sleep(0.5)
         return quiet("slurmd", "-N", NODE)
 
-    def break_sacct(self) -> bool:
-        mark = self.cluster / "sacct-broken"
-        if mark.exists():
-            return False
-        mark.touch()  # until the end of the wave
-        return True
+    def stop_controller(self) -> bool:
+        """End slurmctld for some seconds."""
+        pid = (self.cluster / "slurmctld.pid").read_text().strip()
+        quiet("kill", pid)
+        end = time.monotonic() + 60
+        while Path("/proc", pid).exists() and time.monotonic() < end:
+            time.sleep(0.5)
+        time.sleep(self.rng.uniform(1, 8))
+        return quiet("slurmctld")
+
+    def kill_step_daemons(self) -> bool:
+        """Let Slurm believe that a job runs for ever."""
+        ids = queue("-t", "running")
+        return bool(ids) and quiet(
+            "pkill", "-KILL", "-f", f"slurmstepd: .{self.rng.choice(ids).partition('_')[0]}"
+        )
 
     def truncate(self) -> bool:
         return self.kill_training() and self.witness.truncate()
@@ -244,7 +255,6 @@ class Wave:
         quiet("scancel", "-u", str(os.getuid()))
         self.witness.stop()
         self.flow.end()
-        (self.cluster / "sacct-broken").unlink(missing_ok=True)
         if self.mounted:
             quiet("umount", "-l", str(self.flow.folder))
 
@@ -263,7 +273,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="bench-campaign-"))
     folder.chmod(0o755)  # munge's own user must get to its socket
     cluster = folder / "slurm"
-    os.environ.update(SLURM_CONF=str(cluster / "slurm.conf"), PATH=f"{HERE / 'bin'}:{os.environ['PATH']}")
+    os.environ["SLURM_CONF"] = str(cluster / "slurm.conf")
     total: Counter[str] = Counter()
     lost = waves = restarts = 0
     try:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A one-node Slurm for tests, all of it under one folder:  cluster.sh start|stop FOLDER
 # Needs root and the Debian packages slurm-wlm and munge. After `start`:
-#   export SLURM_CONF=FOLDER/slurm.conf PATH=<folder of this script>/bin:$PATH
+#   export SLURM_CONF=FOLDER/slurm.conf
 set -euo pipefail
 action=$1
 export STATE=$2

@@ -31,7 +31,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     # not under the test folder: munge must be able to enter every folder above its socket
     folder = Path(f"/tmp/bench-slurm-{os.getpid()}")
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    os.environ["PATH"] = f"{HERE / 'bin'}:{os.environ['PATH']}"
     try:
         subprocess.run([HERE / "cluster.sh", "start", folder], check=True, timeout=60)
         yield folder
