@@ -66,7 +66,7 @@ def _make(
 
 def _report(manifest: dict) -> None:
     counts = ", ".join(f"{manifest[pool]} {pool}" for pool in POOLS if manifest[pool])
-    dropped = {pool: n for pool, n in manifest["duplicates"]["dropped"].items() if n}
+    dropped = {pool: n for pool, n in (manifest["duplicates"] or {"dropped": {}})["dropped"].items() if n}
     lost = "".join(f", {n} dropped from {pool} (another pool holds them too)" for pool, n in dropped.items())
     side = manifest["resolution"]
     say(

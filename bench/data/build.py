@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import shutil
 from collections.abc import Callable
@@ -11,23 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data import duplicates
 from bench.data.dataset import content_hash, joint_hash, open_dataset
 from bench.data.options import POOLS, DatasetOptions, check_name
-from bench.data.pools import Pool, Record, import_pools
+from bench.data.pools import import_pools
 from bench.data.procedural import START, draw, round_to_uint8
-from bench.data.storage import ArrayWriter, Rows, publish, workshop
+from bench.data.storage import ArrayWriter, Rows, workshop
 from bench.data.views import seen
 from bench.support.console import Progress
 from bench.support.errors import BenchError
-from bench.support.files import write_json, write_text
+from bench.support.files import write_json
 from bench.support.fingerprint import fingerprint
 from bench.support.options import to_dict
 
-FILES = tuple(f"{pool}.npy" for pool in POOLS)
-OPTIONAL = (*(f"{pool}_labels.npy" for pool in POOLS), "duplicates.csv")
 BLOCK = 256  # images that are drawn or transformed together
-NAMED = 100  # files that the manifest names; the counts are complete
+
+Images = Callable[[int, int], np.ndarray]  # (first, number) -> some images of a pool
 
 
 def sources_folder() -> Path:
@@ -48,18 +44,18 @@ def build_dataset(
     check_name(name)
     sources = sources_folder() if sources is None else Path(sources)
     try:
-        with workshop(folder, name) as temporary:
+        with workshop(folder) as temporary:
             if options.base is not None:
-                more = _derive(name, options, temporary)
+                pools, more = _derive(name, options, temporary, folder.with_name(options.base))
             elif options.family is not None:
-                more = _draw(name, options, temporary)
+                pools, more = _draw(options), {}
             else:
-                more = _import(name, options, temporary, sources, workers)
+                pools, more = _import(name, options, temporary, sources, workers)
+            for pool in POOLS:
+                count, images = pools.get(pool, (0, None))
+                _write(temporary / f"{pool}.npy", count, images, options, f"{name} {pool}")
             manifest = _manifest(name, options, temporary, more)
             write_json(temporary / "manifest.json", manifest)
-            made = [file for file in OPTIONAL if (temporary / file).exists()]
-            gone = set(OPTIONAL) - set(made)
-            publish(temporary, folder, (*FILES, *made, "manifest.json"), tuple(gone))
     except OSError as error:
         raise BenchError(
             f"Cannot write {folder}: {error.strerror or error}; free space or choose another."
@@ -70,8 +66,7 @@ def build_dataset(
 
 def _manifest(name: str, options: DatasetOptions, folder: Path, more: dict) -> dict:
     shape = [options.resolution, options.resolution, options.channels]
-    pools = {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
-    hashes = {pool: content_hash(images) for pool, images in pools.items()}
+    hashes = {pool: content_hash(Rows(folder / f"{pool}.npy")) for pool in POOLS}
     content = joint_hash(hashes["train"], hashes["test"], shape)
     if options.sha256 is not None and content != options.sha256:
         raise BenchError(
@@ -85,127 +80,76 @@ def _manifest(name: str, options: DatasetOptions, folder: Path, more: dict) -> d
         "resolution": options.resolution,
         "channels": options.channels,
         "dtype": options.dtype,
-        **{pool: len(images) for pool, images in pools.items()},
+        **{pool: len(Rows(folder / f"{pool}.npy")) for pool in POOLS},
         "sha256": content,
         **{f"{pool}_sha256": value for pool, value in hashes.items()},
         "redistribute": options.redistribute,
         "licence": options.licence,
         "home": options.home,
-        "base_sha256": None,
+        **{"base_sha256": None, "labels": None, "duplicates": None, "sources": {}},
+        "skipped": {"count": 0, "files": []},
         **more,
         "made": to_dict(options),
         "code": fingerprint(__name__),
     }
 
 
-def _draw(name: str, options: DatasetOptions, folder: Path) -> dict:
-    """Draw the pools of a procedural family; return what the manifest says of them."""
-    for pool in POOLS:
-        start = START[pool]
-
-        def images(first: int, number: int, start: int = start) -> np.ndarray:
-            drawn = draw(options, start + first, number)
-            return round_to_uint8(drawn) if options.dtype == "uint8" else drawn
-
-        _write(folder / f"{pool}.npy", getattr(options, pool), options, images, f"{name} {pool}")
-    pools = {pool: Rows(folder / f"{pool}.npy") for pool in POOLS}
-    repeats, within = duplicates.find(pools, nearly=False)  # draws of a law are independent, however close
-    counts = _counts(repeats, within, dropped=set())
-    return {"duplicates": counts, "skipped": {"count": 0, "files": []}, "sources": {}, "labels": None}
-
-
-def _write(
-    path: Path, count: int, options: DatasetOptions, images: Callable[[int, int], np.ndarray], title: str
-) -> None:
-    """Write ``count`` images, block by block: ``images(first, number)`` gives some of them."""
+def _write(path: Path, count: int, images: Images | None, options: DatasetOptions, title: str) -> None:
+    """Write the images of a pool, block by block."""
     shape = (options.resolution, options.resolution, options.channels)
     with (
         ArrayWriter(path, count, shape, options.dtype) as writer,
         Progress(count, title, "image") as progress,
     ):
-        for first in range(0, count, BLOCK):
+        for first in range(0, count if images else 0, BLOCK):
             made = images(first, min(BLOCK, count - first))
             writer.put(first, made)
             progress.advance(len(made))
 
 
-def _import(name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int) -> dict:
-    """Import the pools of real images; return what the manifest says of them."""
-    record = Record()
-    pools = import_pools(name, options, folder, sources, workers, record)
-    found = _drop_duplicates(name, options, pools, folder)
+def _draw(options: DatasetOptions) -> dict[str, tuple[int, Images]]:
+    """Return size and images of each pool of a procedural family."""
+
+    def images(start: int) -> Images:
+        def drawn(first: int, number: int) -> np.ndarray:
+            some = draw(options, start + first, number)
+            return round_to_uint8(some) if options.dtype == "uint8" else some
+
+        return drawn
+
+    return {pool: (getattr(options, pool), images(START[pool])) for pool in POOLS}
+
+
+def _seen(whole: np.ndarray | Rows, options: DatasetOptions) -> tuple[int, Images]:
+    """Return size and images of a pool as the row's variant and at its resolution."""
+    return len(whole), lambda first, number: seen(whole[first : first + number], options)
+
+
+def _import(
+    name: str, options: DatasetOptions, folder: Path, sources: Path, workers: int
+) -> tuple[dict[str, tuple[int, Images]], dict]:
+    """Import real images; return size and images of each pool, and what the manifest says of them."""
+    pools, more = import_pools(name, options, folder, sources, workers)
     labels = {}
-    for pool in POOLS:
-        if pool not in pools:
-            _write_seen(np.empty((0, 1, 1, 1), np.uint8), folder / f"{pool}.npy", options, name)
-            continue
-        _write_seen(pools[pool].images, folder / f"{pool}.npy", options, f"{name} {pool}")
-        if (values := pools[pool].labels) is not None:
-            np.save(folder / f"{pool}_labels.npy", values)
-            labels[f"{pool}_sha256"] = content_hash(values)
-    return {
-        "duplicates": found,
-        "skipped": {"count": len(record.skipped), "files": record.skipped[:NAMED]},
-        "sources": record.sources,
-        "labels": {"names": pools["train"].classes, **labels} if labels else None,
-    }
+    for pool, found in pools.items():
+        if found.labels is not None:
+            np.save(folder / f"{pool}_labels.npy", found.labels)
+            labels[f"{pool}_sha256"] = content_hash(found.labels)
+    names = {"names": pools["train"].classes, **labels} if labels else None
+    return {pool: _seen(found.images, options) for pool, found in pools.items()}, more | {"labels": names}
 
 
-def _drop_duplicates(name: str, options: DatasetOptions, pools: dict[str, Pool], folder: Path) -> dict:
-    """Drop the images that two pools share from one of them; list all such pairs in ``duplicates.csv``."""
-    kept_first = (
-        ("train", "test", "validation") if options.drop_from == "test" else ("test", "validation", "train")
-    )
-    repeats, within = duplicates.find({pool: pools[pool].images for pool in kept_first if pool in pools})
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["pool", "image", "other_pool", "other_image", "rms"])
-    for pool, i, other, j, rms in repeats:
-        names = (
-            text.encode("utf-8", "backslashreplace").decode()
-            for text in (pools[pool].names[i], pools[other].names[j])
-        )
-        one, two = names
-        table.writerow([pool, one, other, two, f"{rms:.2f}"])
-    write_text(folder / "duplicates.csv", text.getvalue())
-    keep_near = options.near_duplicates == "keep"
-    dropped = {(r.pool, r.index) for r in repeats if r.rms == 0 or not keep_near}
-    for pool, images in list(pools.items()):
-        rows = [i for i in range(len(images.rows)) if (pool, i) not in dropped]
-        if not rows:
-            raise BenchError(
-                f"{name}: every {pool} image is in another pool too; give another source, or another drop_from."
-            )
-        pools[pool] = images.take(np.array(rows, np.int64))
-    return _counts(repeats, within, dropped)
-
-
-def _counts(repeats: list[duplicates.Repeat], within: dict[str, int], dropped: set[tuple[str, int]]) -> dict:
-    """Return how many images of each pool another one holds too, and how many of them were dropped."""
-    exact = {(r.pool, r.index) for r in repeats if r.rms == 0}
-    near = {(r.pool, r.index) for r in repeats} - exact
-    sizes = {
-        kind: {pool: sum(p == pool for p, _ in found) for pool in within}
-        for kind, found in (("exact", exact), ("near", near), ("dropped", dropped))
-    }
-    return {**sizes, "within": within, "limit_rms": duplicates.NEAR}
-
-
-def _derive(name: str, options: DatasetOptions, folder: Path) -> dict:
-    """Make a variant of the dataset beside this one; return what the manifest says of it."""
-    base = open_dataset(folder.parent / str(options.base))
-    _check_base(name, options, base.manifest, base.folder)
-    for pool in POOLS:
-        _write_seen(getattr(base, pool), folder / f"{pool}.npy", options, f"{name} {pool}")
-        if (base.folder / f"{pool}_labels.npy").exists():
-            shutil.copyfile(base.folder / f"{pool}_labels.npy", folder / f"{pool}_labels.npy")
-    kept = ("duplicates", "skipped", "sources", "labels")
-    return {key: base.manifest[key] for key in kept} | {"base_sha256": base.manifest["sha256"]}
-
-
-def _write_seen(images: np.ndarray | Rows, path: Path, options: DatasetOptions, title: str) -> None:
-    """Write images of a pool as the row's variant and at its resolution."""
-    _write(path, len(images), options, lambda first, n: seen(images[first : first + n], options), title)
+def _derive(
+    name: str, options: DatasetOptions, folder: Path, base_folder: Path
+) -> tuple[dict[str, tuple[int, Images]], dict]:
+    """Return size and images of each pool of a variant, and what the manifest says of them."""
+    base = open_dataset(base_folder)
+    _check_base(name, options, base.manifest, base_folder)
+    for file in base_folder.glob("*_labels.npy"):
+        shutil.copyfile(file, folder / file.name)
+    kept = {key: base.manifest[key] for key in ("duplicates", "skipped", "sources", "labels")}
+    pools = {pool: _seen(getattr(base, pool), options) for pool in POOLS}
+    return pools, kept | {"base_sha256": base.manifest["sha256"]}
 
 
 def _check_base(name: str, options: DatasetOptions, base: dict, folder: Path) -> None:

@@ -186,30 +186,6 @@ def stream(
             pool.shutdown(cancel_futures=True)
 
 
-class Journal:
-    """How many images, in the order of reading, an array file holds for good, and which failed."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self.path, self.key, self.noted = path, key, time.monotonic()
-        found = read_json(path) if path.exists() else {}
-        if found.get("key") != key:  # another source, other options: from the start
-            found = {"done": 0, "failed": {}}
-        self.done: int = found["done"]
-        self.failed: dict[int, str] = {int(position): reason for position, reason in found["failed"].items()}
-
-    def advance(self, writer: ArrayWriter) -> None:
-        """Count one more image; now and then note how far the file is whole."""
-        self.done += 1
-        if time.monotonic() - self.noted >= EVERY:
-            self.note(writer)
-
-    def note(self, writer: ArrayWriter) -> None:
-        """Note how far it came, after all of it is on disk."""
-        writer.sync()
-        write_json(self.path, {"key": self.key, "done": self.done, "failed": self.failed})
-        self.noted = time.monotonic()
-
-
 def convert(
     source: Source, options: DatasetOptions, out: Path, title: str, workers: int
 ) -> tuple[np.ndarray, list[str]]:
@@ -218,28 +194,32 @@ def convert(
 
     ``out`` and the journal beside it, left by a killed conversion of the same source, are gone on with.
     """
-    journal, count = Journal(out.with_suffix(".json"), _key(source, options)), len(source.names)
-    if journal.done:
-        say(f"{title}: goes on after {journal.done} of {count} images")
+    file, key, count = out.with_suffix(".json"), _key(source, options), len(source.names)
+    journal = read_json(file) if file.exists() else {}
+    if journal.get("key") != key:  # another source, other options: from the start
+        journal = {"key": key, "done": 0, "failed": {}}  # images in the order of reading; why, by position
+    start, failed, noted = journal["done"], journal["failed"], time.monotonic()
+    if start:
+        say(f"{title}: goes on after {start} of {count} images")
     shape = (options.resolution, options.resolution, options.channels)
     with (
-        ArrayWriter(out, count, shape, resume=journal.done > 0) as writer,
-        Progress(count, title, "image", start=journal.done) as progress,
+        ArrayWriter(out, count, shape, resume=start > 0) as writer,
+        Progress(count, title, "image", start=start) as progress,
     ):
-        for position, outcome in stream(source, options, workers, journal.done):
+        for done, (position, outcome) in enumerate(stream(source, options, workers, start), start=start + 1):
             if isinstance(outcome, str):
-                journal.failed[position] = refuse(
-                    f"{source.shown(position)} {outcome}", options, len(journal.failed)
-                )
+                failed[str(position)] = refuse(f"{source.shown(position)} {outcome}", options, len(failed))
             else:
                 writer.put(position, outcome)
-            journal.advance(writer)
             progress.advance()
-        journal.note(writer)
-    reasons = [journal.failed[position] for position in sorted(journal.failed)]
+            if done == count or time.monotonic() - noted >= EVERY:
+                writer.sync()  # what the journal counts is on disk
+                write_json(file, {"key": key, "done": done, "failed": failed})
+                noted = time.monotonic()
+    reasons = [failed[position] for position in sorted(failed, key=int)]
     if len(reasons) == count:
         raise BenchError(f"None of the {count} images of {source.path} could be used; {reasons[-1]}.")
-    return np.delete(np.arange(count), list(journal.failed)), reasons
+    return np.delete(np.arange(count), [int(position) for position in failed]), reasons
 
 
 def refuse(message: str, options: DatasetOptions, before: int) -> str:

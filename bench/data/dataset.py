@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.data.options import POOLS, DatasetOptions
+from bench.data.options import POOLS
 from bench.data.storage import Rows
 from bench.support.errors import BenchError
 from bench.support.files import read_json, write_json
-from bench.support.options import to_dict
 
 SEEN = ".verified.json"  # file -> size, time of change and content hash when its content was last read
 
@@ -124,45 +122,3 @@ def _load(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _broken(path, f"is missing or truncated ({error})") from error
-
-
-def is_current(folder: Path, options: DatasetOptions, code: str) -> bool:
-    """Return whether ``folder`` holds what these options and this code (a fingerprint) give, by its own record.
-
-    ``code`` is the fingerprint of the rule ``dataset``.  A variant is out of date where its base was built anew.
-    """
-    try:
-        manifest = read_json(folder / "manifest.json")
-        here = all((folder / file).exists() for file in _hashes(manifest))
-        made = manifest["made"] == json.loads(json.dumps(to_dict(options))) and manifest["code"] == code
-        if not (here and made) or options.base is None:
-            return here and made
-        return read_json(folder.parent / options.base / "manifest.json")["sha256"] == manifest["base_sha256"]
-    except (BenchError, KeyError, TypeError):
-        return False
-
-
-def pool_sizes(folder: Path, options: DatasetOptions) -> dict[str, int | None]:
-    """Return how many images each pool has, from the manifest if ``folder`` was built with these options.
-
-    Before that they are what the row says, and None where only the source can tell; an import may lose
-    some more to duplicates and files that do not decode.
-    """
-    for place, made in ((folder, to_dict(options)), (folder.parent / str(options.base), None)):
-        with contextlib.suppress(BenchError, KeyError):
-            manifest = read_json(place / "manifest.json")
-            if made is None or manifest["made"] == json.loads(json.dumps(made)):
-                return {pool: manifest[pool] for pool in POOLS}
-    if options.family is not None:
-        return {"train": options.train, "validation": options.validation, "test": options.test}
-    return {pool: _expected(pool, options) for pool in POOLS}
-
-
-def _expected(pool: str, options: DatasetOptions) -> int | None:
-    """Return the size of a pool of an import as its row says it."""
-    key = options.source_of(pool)
-    if key is None or getattr(options, pool):
-        return getattr(options, pool)
-    whole = getattr(options, key.replace("source", "expected"))
-    others = [getattr(options, other) for other in POOLS if other != pool and options.source_of(other) == key]
-    return None if whole is None or None in others else whole - sum(others)

@@ -50,6 +50,17 @@ def find(pools: dict[str, Images], nearly: bool = True) -> tuple[list[Repeat], d
     return sorted(found), {pool: len(keys[pool]) - len(first[pool]) for pool in pools}
 
 
+def counts(repeats: list[Repeat], within: dict[str, int], dropped: set[tuple[str, int]]) -> dict:
+    """Return how many images of each pool another one holds too, and how many of them were dropped."""
+    exact = {(repeat.pool, repeat.index) for repeat in repeats if repeat.rms == 0}
+    near = {(repeat.pool, repeat.index) for repeat in repeats} - exact
+    kinds = {"exact": exact, "near": near, "dropped": dropped}
+    of_pool = {
+        kind: {p: sum(pool == p for pool, _ in found) for p in within} for kind, found in kinds.items()
+    }
+    return {**of_pool, "within": within, "limit_rms": NEAR}
+
+
 def _hashes(images: Images) -> Iterator[bytes]:
     for start in range(0, len(images), BLOCK):
         for image in images[start : start + BLOCK]:

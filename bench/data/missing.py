@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from bench.data.options import SOURCES, DatasetOptions, SourceFile
+from bench.data.record import is_current
 from bench.support import paths
 from bench.support.errors import BenchError
 
@@ -37,12 +38,8 @@ def unpacked(file: SourceFile, sources: Path) -> Path | None:
 
 def absent(options: DatasetOptions, sources: Path) -> list[SourceFile]:
     """Return the files of a row that are needed and not there, neither packed nor unpacked."""
-    return [
-        file
-        for file in options.files
-        if not (sources / file.path).exists()
-        and not ((place := unpacked(file, sources)) is not None and place.exists())
-    ]
+    places = {file: (sources / file.path, unpacked(file, sources)) for file in options.files}
+    return [file for file, found in places.items() if not any(path and path.exists() for path in found)]
 
 
 def packed(options: DatasetOptions, sources: Path) -> bool:
@@ -58,8 +55,11 @@ def wanted(options: DatasetOptions, sources: Path) -> list[str]:
 
 def state_of(name: str, options: DatasetOptions, sources: Path) -> list[str]:
     """Return what is to be done for a dataset, then the files that are missing."""
-    if (paths.dataset_folder(name) / "manifest.json").exists():
+    folder = paths.dataset_folder(name)
+    if is_current(folder, options):
         return ["built"]
+    if (folder / "manifest.json").exists():
+        return [f"built from other options, `bench data build {name}` builds it again"]
     if options.base:
         return [f"a view of {options.base}, `bench data build {name}` makes it"]
     if options.family:

@@ -14,6 +14,8 @@ import numpy as np
 from bench.support.console import say
 from bench.support.errors import BenchError
 
+RAW = "raw"  # folder of converted sources: all that a killed build leaves to the next
+
 
 class ArrayWriter:
     """Writes images of one shape into a ``.npy`` file, each at its place, in any order.
@@ -52,6 +54,7 @@ class ArrayWriter:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self.file.truncate(self.end)  # whole, also where the last images have no content
+            self.sync()
         self.file.close()
 
 
@@ -75,31 +78,38 @@ class Rows:
 
 
 @contextlib.contextmanager
-def workshop(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the folder beside ``folder`` in which it is made, as a killed process may have left it.
+def workshop(folder: Path) -> Iterator[Path]:
+    """Yield a hidden folder beside ``folder``, which takes its place if the block succeeds.
 
-    It is removed at the end and after an error, not when the process is killed or interrupted.  Raises
-    BenchError where another process is at work in it.
+    After an error it is removed; a killed or interrupted process leaves it, and the next finds what is in its
+    folder ``raw``.  Raises BenchError where another process is at work in it.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.parent / f".{name}.part"
-    lock = _lock(temporary, name)
+    temporary = folder.with_name(f".{folder.name}.part")
+    (temporary / RAW).mkdir(parents=True, exist_ok=True)
+    lock = os.open(temporary, os.O_RDONLY)
     try:
-        yield temporary
-    except Exception:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    else:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if not exclusive(lock) or not temporary.exists():
+            raise BenchError(f"Another process is building {folder}; wait until it has ended.")
+        for left in temporary.iterdir():
+            if left.name != RAW:
+                left.unlink()
+        try:
+            yield temporary
+            shutil.rmtree(temporary / RAW)
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.rename(folder)
+        except Exception:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     finally:
-        if lock is not None:
-            os.close(lock)
+        os.close(lock)
 
 
 def exclusive(handle: int) -> bool:
     """Lock an open file or folder until it is closed; return whether nobody else has it.
 
-    Where there are no locks (some network file systems, Windows) this is always true.
+    Where there are no locks (some network file systems) this is always true.
     """
     try:
         import fcntl
@@ -110,33 +120,3 @@ def exclusive(handle: int) -> bool:
     except (ImportError, OSError) as error:
         say(f"there are no file locks here ({error}); do not run the same command twice at the same time")
     return True
-
-
-def _lock(folder: Path, name: str) -> int | None:
-    """Make a folder and lock it; the handle holds the lock.  None where folders cannot be opened."""
-    while True:
-        folder.mkdir(exist_ok=True)
-        try:
-            handle = os.open(folder, os.O_RDONLY)
-        except PermissionError:  # Windows
-            return None
-        if not exclusive(handle):
-            os.close(handle)
-            raise BenchError(
-                f"Another process is building {name} in {folder.parent}; wait until it has ended."
-            )
-        # the one who had it may have removed the folder in the meantime
-        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(handle)):
-            return handle
-        os.close(handle)
-
-
-def publish(temporary: Path, folder: Path, files: tuple[str, ...], gone: tuple[str, ...] = ()) -> None:
-    """Move finished files into ``folder``; the last one makes them whole, so its older version goes first."""
-    folder.mkdir(exist_ok=True)
-    for file in (files[-1], *gone):
-        (folder / file).unlink(missing_ok=True)
-    for file in files:
-        with (temporary / file).open("rb") as handle:
-            os.fsync(handle.fileno())
-        (temporary / file).replace(folder / file)

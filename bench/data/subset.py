@@ -14,7 +14,6 @@ import numpy as np
 from bench.data.dataset import Dataset, open_dataset
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
-from bench.support.files import read_json
 from bench.support.fingerprint import fingerprint
 from bench.support.randomness import numpy_generator
 
@@ -41,19 +40,8 @@ def write_subset(dataset_folder: Path, shuffle: int, out: Path, balanced: bool =
         pool: numpy_generator(shuffle, pool).permutation(len(getattr(dataset, pool)))
         for pool in ("test", "validation")
     }
-    made = {"sha256": dataset.manifest["sha256"], "code": fingerprint(__name__)}
-    save_arrays(out, train=train, **orders, **{key: np.array(value) for key, value in made.items()})
-
-
-def is_current(path: Path, dataset_folder: Path, code: str) -> bool:
-    """Return whether ``path`` holds an order of this dataset that this code (a fingerprint) wrote."""
-    try:
-        manifest = read_json(dataset_folder / "manifest.json")
-        with np.load(path, allow_pickle=False) as file:
-            same = str(file["sha256"]) == manifest["sha256"] and str(file["code"]) == code
-            return same and len(file["validation"]) == manifest["validation"]
-    except (BenchError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return False
+    made = {"sha256": np.array(dataset.manifest["sha256"]), "code": np.array(fingerprint(__name__))}
+    save_arrays(out, train=train, **orders, **made)
 
 
 def _classes(dataset: Dataset) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.data.subset import is_current
+from bench.data.record import is_current, is_order_current
 from bench.suite.options import trained_spec
 from bench.suite.plan import Plan
 from bench.support import paths
@@ -20,15 +20,15 @@ from bench.training.options import recipe
 
 def dataset(plan: Plan, name: str) -> bool:
     """Whether a dataset was built from its row as it is, by the code as it is."""
-    made = _read(paths.dataset_folder(name) / "manifest.json")
-    same_code = made is None or made.get("code", plan.code("dataset")) == plan.code("dataset")
-    return made is None or (same_code and made.get("made") == to_dict(plan.all_datasets[name]))
+    folder = paths.dataset_folder(name)
+    here = (folder / "manifest.json").exists()
+    return not here or is_current(folder, plan.all_datasets[name], plan.code("dataset"))
 
 
 def subset(plan: Plan, dataset: str, shuffle: int) -> bool:
     """Whether a shuffle's order is of the dataset that lies here, drawn by the code as it is."""
     file = paths.subset_file(dataset, shuffle)
-    return not file.exists() or is_current(file, paths.dataset_folder(dataset), plan.code("subset"))
+    return not file.exists() or is_order_current(file, paths.dataset_folder(dataset), plan.code("subset"))
 
 
 def planned(plan: Plan) -> bool:

@@ -7,8 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from bench.data.dataset import pool_sizes
 from bench.data.options import DatasetOptions
+from bench.data.record import pool_sizes
 from bench.models.families import CONTROLS
 from bench.models.spec import ModelSpec
 from bench.suite.config import GridOptions, ModelPreset, SuiteOptions

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from bench.data import dataset, duplicates, procedural, subset
+from bench.data import dataset, duplicates, procedural
 from bench.data.build import build_dataset
-from bench.data.dataset import is_current, open_dataset, pool_sizes
+from bench.data.dataset import open_dataset
 from bench.data.options import DatasetOptions, SourceFile, check_name
 from bench.data.pixels import to_network, to_uint8
+from bench.data.record import is_current, is_order_current, pool_sizes
 from bench.data.subset import read_subset, write_subset
 from bench.support.errors import BenchError
 from bench.support.files import sha256
@@ -253,17 +254,17 @@ def test_a_variant_is_out_of_date_where_its_base_changed(tmp_path, source):
     assert not is_current(tmp_path / "v", view, CODE)
 
 
-def test_a_subset_knows_whether_it_belongs_to_the_dataset(tmp_path, source):
+def test_an_order_knows_whether_it_belongs_to_the_dataset(tmp_path):
     code, file = fingerprint("bench.data.subset"), tmp_path / "s0.npz"
-    assert not subset.is_current(file, tmp_path / "x", code)
+    assert not is_order_current(file, tmp_path / "x", code)
     row = {"title": "x", "resolution": 8, "channels": 1, "family": "disks", "train": 10, "test": 5}
     build_dataset("x", DatasetOptions(**row), tmp_path / "x")
     write_subset(tmp_path / "x", 0, file)
-    assert subset.is_current(file, tmp_path / "x", code)
-    assert not subset.is_current(file, tmp_path / "x", "other code")
+    assert is_order_current(file, tmp_path / "x", code)
+    assert not is_order_current(file, tmp_path / "x", "other code")
     for more in ({"seed": 1}, {"validation": 3}):  # the second leaves the content hash as it was
         build_dataset("x", DatasetOptions(**row | more), tmp_path / "x")
-        assert not subset.is_current(file, tmp_path / "x", code)
+        assert not is_order_current(file, tmp_path / "x", code)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +285,7 @@ def test_pool_sizes_are_known_before_and_after_building(tmp_path, source, more, 
     view = options(**more, base="x", resolution=4)
     assert tuple(pool_sizes(tmp_path / "v", view).values()) == after
     assert tuple(pool_sizes(tmp_path / "none", row).values()) == before
+    assert tuple(pool_sizes(folder, options(**more, seed=1)).values()) == before
 
 
 def test_pool_sizes_of_families(tmp_path):

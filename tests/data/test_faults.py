@@ -71,7 +71,7 @@ def source(tmp_path):
 def stalled(tmp_path, source):
     """A process that has converted STOP images and goes no further."""
     process = subprocess.Popen([sys.executable, "-c", CONVERSION, tmp_path], stderr=subprocess.DEVNULL)
-    journal = tmp_path / ".x.part" / "source.raw.json"
+    journal = tmp_path / ".x.part" / "raw" / "source.json"
     assert wait_for(lambda: journal.exists() and read_json(journal)["done"] == STOP)
     yield process
     process.kill()
@@ -105,7 +105,7 @@ def test_a_changed_source_starts_from_the_beginning(tmp_path, stalled, source, m
 
 
 def test_two_conversions_of_one_dataset(tmp_path, stalled):
-    with pytest.raises(BenchError, match="Another process is building x"):
+    with pytest.raises(BenchError, match="Another process is building .*x"):
         build_dataset("x", options(), tmp_path / "x", tmp_path)
     build_dataset("y", options(), tmp_path / "y", tmp_path)  # another dataset of the same source
 
