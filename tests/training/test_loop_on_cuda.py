@@ -12,6 +12,7 @@ from bench.support.errors import BenchError
 from bench.support.randomness import generator, seed_all
 from bench.training.loop import Loop
 from bench.training.options import TrainingOptions
+from bench.training.train import enough_memory
 
 pytestmark = [
     pytest.mark.cuda,
@@ -96,8 +97,7 @@ def test_draws_are_a_function_of_position():
 
 
 def test_too_little_memory_is_one_sentence():
-    from bench.training.train import _run
-
     made = loop(batch=4_000_000, captured=False)
-    with pytest.raises(BenchError, match="too little memory for batches of 4000000"):
-        _run(made, lambda loop: None)
+    said = "too little memory for batches of 4000000"
+    with pytest.raises(BenchError, match=said), enough_memory("run", 4_000_000, "cuda"):
+        made.advance()
