@@ -74,7 +74,7 @@ def train(
     folder = state_root / name
     _use_deterministic(spec.training.deterministic)
     began = time.time()
-    with lock(folder), enough_memory(spec.name, spec.training.batch, device):
+    with lock(folder), _enough_memory(spec, device):
         sweep(folder)
         seed_all(_seed(spec), "init")
         model = build(spec.model, dataset.manifest["resolution"], dataset.manifest["channels"])
@@ -107,7 +107,7 @@ def _use_deterministic(wanted: bool) -> None:
 
 
 @contextlib.contextmanager
-def enough_memory(name: str, batch: int, device: str) -> Iterator[None]:
+def _enough_memory(spec: RunSpec, device: str) -> Iterator[None]:
     """Turn an error of the device's or the host's memory into a BenchError."""
     try:
         yield
@@ -115,7 +115,7 @@ def enough_memory(name: str, batch: int, device: str) -> Iterator[None]:
         if type(error) is RuntimeError and "can't allocate memory" not in str(error):
             raise
         raise BenchError(
-            f"{name}: {device} has too little memory for batches of {batch}; raise "
+            f"{spec.name}: {device} has too little memory for batches of {spec.training.batch}; raise "
             "training.accumulate, or use a smaller network or a larger device. The last checkpoint is kept."
         ) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from bench.support.errors import BenchError
 from bench.support.randomness import generator, seed_all
 from bench.training.loop import Loop
 from bench.training.options import TrainingOptions
-from bench.training.train import enough_memory
+from bench.training.train import _enough_memory
 
 pytestmark = [
     pytest.mark.cuda,
@@ -99,5 +101,6 @@ def test_draws_are_a_function_of_position():
 def test_too_little_memory_is_one_sentence():
     made = loop(batch=4_000_000, captured=False)
     said = "too little memory for batches of 4000000"
-    with pytest.raises(BenchError, match=said), enough_memory("run", 4_000_000, "cuda"):
+    spec = SimpleNamespace(name="run", training=made.options)
+    with pytest.raises(BenchError, match=said), _enough_memory(spec, "cuda"):
         made.advance()
