@@ -19,7 +19,6 @@ from bench.data.options import FAMILIES
 from bench.data.procedural import (
     PLANTED,
     Disk,
-    disk_image,
     edge_width,
     gaussian_spectrum,
     haar_basis,
@@ -145,26 +144,6 @@ def disk_tangent(disk: Disk, side: int) -> np.ndarray:
 def disk_basis(disk: Disk, side: int) -> np.ndarray:
     """Return an orthonormal basis (side^2, 5) of the tangent space at a disk, for principal angles."""
     return np.linalg.qr(disk_tangent(disk, side).reshape(5, -1).T)[0]
-
-
-def fit_disk(noisy: np.ndarray, start: Disk, steps: int = 20) -> np.ndarray:
-    """Return the least-squares disk image (side, side) for a noisy one, by Gauss-Newton from ``start``.
-
-    Started at the truth, its squared error is 5 sigma^2 to first order: the reference for the family.
-    """
-    side = noisy.shape[-1]
-    values = np.array([start.cx, start.cy, start.radius, start.inside[0], start.outside[0]])
-
-    def disk() -> Disk:
-        return Disk(*values[:3], values[3:4], values[4:5])
-
-    for _ in range(steps):
-        residual = noisy - disk_image(disk(), side)[..., 0]
-        change = np.linalg.lstsq(disk_tangent(disk(), side).reshape(5, -1).T, residual.ravel(), rcond=None)[0]
-        values = values + change
-        if np.abs(change).max() < 1e-9:
-            break
-    return disk_image(disk(), side)[..., 0]
 
 
 def gaussian_covariance(side: int, beta: float = 2.0) -> np.ndarray:

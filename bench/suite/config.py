@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.options import OF_VARIANTS, DatasetOptions
+from bench.data.options import OF_VARIANTS, DatasetOptions, check_name
 from bench.suite.options import METRICS, MeasureOptions
 from bench.suite.strict import read_yaml, validate
 from bench.support.errors import BenchError, nearest
@@ -114,6 +114,8 @@ def load_datasets() -> dict[str, DatasetOptions]:
     """Return the rows of ``config/datasets.yaml``; a row with a base has all that it does not say from it."""
     path = folder() / "datasets.yaml"
     raw = {name: {} if row is None else row for name, row in read_yaml(path).items()}
+    for name in raw:
+        check_name(name, f"{path}: ")
     rows = {name: _with_base(row, raw, f"{path}: {name}") for name, row in raw.items()}
     return {name: validate(DatasetOptions, row, f"{path}: {name}") for name, row in rows.items()}
 

@@ -16,6 +16,7 @@ from bench.data.options import DatasetOptions, SourceFile, check_name
 from bench.data.pixels import to_network, to_uint8
 from bench.data.record import is_current, is_order_current, pool_sizes
 from bench.data.subset import read_subset, write_subset
+from bench.suite.config import load_datasets
 from bench.support.errors import BenchError
 from bench.support.files import sha256
 from bench.support.fingerprint import fingerprint
@@ -348,3 +349,12 @@ def test_names_that_yaml_reads_as_something_else(name, kind):
         BenchError, match=f"file.yaml: the name {name!r} is read by YAML as {kind}; write it in"
     ):
         check_name(name, "file.yaml: ")
+
+
+@pytest.mark.parametrize("name", ['"it\'s"', '"a b"', "ä"])
+def test_a_row_with_such_a_name_is_refused_when_rows_are_read(tmp_path, monkeypatch, name):
+    row = "{title: x, resolution: 8, channels: 1, family: disks, train: 4, test: 2}"
+    (tmp_path / "datasets.yaml").write_text(f"{name}: {row}\n", encoding="utf-8")
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path))
+    with pytest.raises(BenchError, match=r"datasets\.yaml: a dataset cannot be named"):
+        load_datasets()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tarfile
-import zipfile
 
 import numpy as np
 import pytest
@@ -40,22 +38,6 @@ def build(tmp_path, source, **more):
     return build_dataset("x", options(source, **more), tmp_path / "out" / "x")
 
 
-def test_folder_archive_and_array_give_the_same_dataset(tmp_path, folder):
-    hashes = {build(tmp_path, folder)["sha256"]}
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        for file in folder.rglob("*.png"):
-            archive.write(file, file.relative_to(folder))
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
-        for file in folder.rglob("*.png"):
-            archive.add(file, str(file.relative_to(folder)))
-    for source in ("a.zip", "a.tar.gz"):
-        hashes.add(build(tmp_path, tmp_path / source)["sha256"])
-    order = sorted(range(12), key=lambda i: f"{'deep/' if i % 2 else ''}bild-ä{i:02d}.png")
-    np.save(tmp_path / "a.npy", images()[order])
-    hashes.add(build(tmp_path, tmp_path / "a.npy")["sha256"])
-    assert len(hashes) == 1
-
-
 def test_resizing_is_pillows_antialiased_filter(tmp_path):
     np.save(tmp_path / "a.npy", images(4, 20))
     build(tmp_path, tmp_path / "a.npy", test=1, filter="lanczos")
@@ -63,19 +45,6 @@ def test_resizing_is_pillows_antialiased_filter(tmp_path):
     made = {image.tobytes() for image in (*dataset.train, *dataset.test)}
     expected = {Image.fromarray(i).resize((8, 8), Image.Resampling.LANCZOS).tobytes() for i in images(4, 20)}
     assert made == expected
-
-
-def test_duplicates_leave_the_test_pool(tmp_path):
-    np.save(tmp_path / "train.npy", images(6, 8))
-    np.save(
-        tmp_path / "test.npy", np.concatenate([images(6, 8)[:2], images(3, 8, seed=1), images(1, 8, seed=1)])
-    )
-    two = {"test": 0, "test_source": str(tmp_path / "test.npy"), "drop_from": "test"}
-    manifest = build(tmp_path, tmp_path / "train.npy", **two)
-    assert (manifest["train"], manifest["test"]) == (6, 4)
-    found = manifest["duplicates"]
-    assert (found["exact"]["test"], found["near"]["test"]) == (2, 0)
-    assert found["within"] == {"train": 0, "test": 1}
 
 
 def test_subsets_are_nested_disjoint_and_checked(tmp_path):
@@ -144,22 +113,6 @@ def test_wrong_arrays(tmp_path, array, words):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(BenchError, match=words):
         build(tmp_path, tmp_path / "a.npy")
-
-
-def test_archive_that_points_out_is_refused(tmp_path):
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("../evil.png", b"x")
-    with pytest.raises(BenchError, match="points out of the archive"):
-        build(tmp_path, tmp_path / "a.zip")
-
-
-def test_truncated_archive(tmp_path, folder):
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        archive.add(folder, "images")
-    data = (tmp_path / "a.tar").read_bytes()
-    (tmp_path / "a.tar").write_bytes(data[: len(data) // 2])
-    with pytest.raises(BenchError, match=r"a\.tar"):
-        build(tmp_path, tmp_path / "a.tar")
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "I;16"])

@@ -142,17 +142,6 @@ def test_disk_tangent_is_the_derivative():
     np.testing.assert_allclose(basis.T @ basis, np.eye(5), atol=1e-12)
 
 
-def test_a_disk_has_five_dimensions():
-    """The least-squares fit of a noisy disk keeps 5 sigma^2 of the noise (Monte Carlo, 120 disks)."""
-    sigma, rng, errors = 0.02, np.random.default_rng(0), []
-    for i in range(120):
-        disk = procedural.draw_disk(procedural.generators("disks", 0, i, 1), 32)
-        clean = procedural.disk_image(disk, 32)[..., 0]
-        fitted = optima.fit_disk(clean + sigma * rng.standard_normal(clean.shape), disk)
-        errors.append(((fitted - clean) ** 2).sum() / sigma**2)
-    assert np.mean(errors) == pytest.approx(5, abs=0.9)  # standard error 0.29
-
-
 def test_contours_are_rougher_for_small_alpha():
     rough = [
         np.abs(
