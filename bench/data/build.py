@@ -102,7 +102,7 @@ def _write(path: Path, count: int, images: Images | None, options: DatasetOption
         Progress(count, title, "image") as progress,
     ):
         for first in range(0, count if images else 0, BLOCK):
-            made = images(first, min(BLOCK, count - first))
+            made = images(first, min(BLOCK, count - first))  # type: ignore[misc]
             writer.put(first, made)
             progress.advance(len(made))
 

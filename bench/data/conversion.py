@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import PIL
@@ -33,7 +33,7 @@ BLOCK = 16  # images that one thread decodes at a time
 NAMED = 100  # files that are named on the way; all are counted
 EVERY = 5.0  # seconds between two notes of how far it came
 
-Outcome = np.ndarray | str  # an image, or why there is none
+Outcome: TypeAlias = np.ndarray | str  # an image, or why there is none
 
 
 def decode(data: bytes | np.ndarray, options: DatasetOptions) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,14 +16,14 @@ CELLS = 8  # the first comparison is between means over at most 8 x 8 cells
 SLACK = 0.25  # float32 rounding of squared distances up to 255^2
 BLOCK = 1024
 
-Images = np.ndarray | Rows
+Images: TypeAlias = np.ndarray | Rows
 
 
 class Repeat(NamedTuple):
     """Image ``index`` of ``pool`` is image ``other_index`` of ``other``, or nearly: ``rms`` grey levels away."""
 
     pool: str
-    index: int
+    index: int  # type: ignore[assignment]
     other: str
     other_index: int
     rms: float

@@ -51,7 +51,7 @@ def _check_files(folder: Path, files: list[tuple[str, str]]) -> None:
 def _celeba(path: Path, test: bool) -> Source:
     datasets = _torchvision()
 
-    class CelebA(datasets.CelebA):
+    class CelebA(datasets.CelebA):  # type: ignore[name-defined]
         base_folder = path.name
 
     _check_files(path, [(name, md5) for _, md5, name in CelebA.file_list if not name.endswith(".zip")])
@@ -137,8 +137,8 @@ def _batches(path: Path, test: bool) -> Source:
             here[key[0]] = _load_batch(files[key[0]])[0]
         return here[key[0]][key[1]]
 
-    names = [f"{files[number].name} image {row}" for number, row in keys]
-    return Source(path, names, keys, read, ordered=True, labels=np.concatenate(labels))
+    names = [f"{files[number].name} image {row}" for number, row in keys]  # type: ignore[assignment]
+    return Source(path, names, keys, read, ordered=True, labels=np.concatenate(labels))  # type: ignore[arg-type]
 
 
 def labels_from_folders(source: Source, classes: list[str] | None = None) -> tuple[np.ndarray, list[str]]:

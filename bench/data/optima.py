@@ -35,7 +35,7 @@ def optimum(made: Mapping[str, Any]) -> Callable[[float], float] | None:
     side, family = made["resolution"], made.get("family")
     if made.get("base") or made.get("variant"):
         return None
-    given = {**FAMILIES.get(family, {}), **(made.get("parameters") or {})}
+    given = {**FAMILIES.get(str(family), {}), **(made.get("parameters") or {})}
     if family == "gaussian":
         return lambda sigma: gaussian_error(side, sigma, **given)
     if family == "haar":

@@ -145,7 +145,7 @@ def _source(path: Path, entries: list[tuple[str, Any]], read: Read, pure: bool =
         if not pure and suffix not in _suffixes():
             unknown[key] = name
         source.names.append(name)
-        source.keys.append(key)
+        source.keys.append(key)  # type: ignore[attr-defined]
     keys = sorted(unknown) if source.ordered else unknown
     refused = sorted(unknown[key] for key in keys if not _is_image(read(key)))
     if refused:
@@ -223,7 +223,7 @@ def _tar(path: Path) -> Source:
     entries = []
     with tarfile.open(path) as archive:
         while (member := archive.next()) is not None:
-            archive.members = []  # else every header stays in memory
+            archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
             if (member.issym() or member.islnk() or member.issparse()) and not _is_service(member.name):
                 raise BenchError(
                     f"{path}: {printable(member.name)!r} is a link or sparse; store the file itself."
@@ -236,7 +236,7 @@ def _tar(path: Path) -> Source:
     with path.open("rb") as file:
         head = file.read(6)
     opener = next((o for magic, o in OPENERS.items() if head.startswith(magic)), open)
-    handle = opener(path, "rb")
+    handle = opener(path, "rb")  # type: ignore[operator]
 
     def read(key: tuple[int, int]) -> bytes:
         _check_size(f"a member of {path}", key[1])
