@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from bench.suite.options import HALF_BUDGET
+
 NOT_FITTED, OVERFITTED, SETTLED, STILL_LEARNING = "not fitted", "overfitted", "settled", "still learning"
 RANKED = (OVERFITTED, SETTLED)  # rankings leave out the others
-HALF = "half-budget"  # suffix of the recipe of a run with half the steps
 FEWEST = 5  # checkpoints
 ERRORS = 2.0  # standard errors
 CLOSE = 0.1  # dB
@@ -46,7 +47,9 @@ def words(table: pd.DataFrame) -> dict[tuple, Word]:
     Controls, which are not trained, and runs of half a budget have none.
     """
     runs = [_run(key, part) for key, part in table.groupby(RUN, sort=False)]
-    halves = {(*run[:3], run.recipe.removesuffix(HALF).rstrip("-")): run for run in runs if _is_half(run)}
+    halves = {
+        (*run[:3], run.recipe.removesuffix(HALF_BUDGET).rstrip("-")): run for run in runs if _is_half(run)
+    }
     wholes = {
         tuple(run[:5]): run for run in runs if not _is_half(run) and run.numbers.get(("parameters", "")) != 0
     }
@@ -75,7 +78,7 @@ def is_ranked(word: str) -> bool:
 
 
 def _is_half(run: _Run) -> bool:
-    return run.recipe.endswith(HALF)
+    return run.recipe.endswith(HALF_BUDGET)
 
 
 def _run(key: Any, part: pd.DataFrame) -> _Run:
