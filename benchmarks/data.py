@@ -137,7 +137,7 @@ def speed_table(place: Path, count: int) -> None:
         "Pillow, decoding alone": decoded_alone,
         "Pillow loop": pillow_loop,
         "torchvision, no worker": torchvision_loader(0),
-        "this project, 1 process": ours(1),
+        "this project, 1 thread": ours(1),
     }
     decoded_alone(folder)  # the files are in the page cache from here on
     taken = dict.fromkeys(alone, (0.0, 0.0))
@@ -147,7 +147,7 @@ def speed_table(place: Path, count: int) -> None:
             taken[name] = taken[name][0] + clock, taken[name][1] + processor
     for name, work in {
         "torchvision, 2 workers": torchvision_loader(2),
-        "this project, 2 processes": ours(2),
+        "this project, 2 threads": ours(2),
     }.items():
         say(name)
         taken[name] = measured(work, folder)

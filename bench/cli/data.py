@@ -33,7 +33,7 @@ Sources = Annotated[
     Option(help="Folder that sources are relative to.", show_default="BENCH_DATA or data"),
 ]
 Out = Annotated[Path | None, Option(help="Dataset folder.", show_default="results/datasets/NAME")]
-Workers = Annotated[int | None, Option(help="Processes that decode images.", show_default="all cores", min=1)]
+Workers = Annotated[int | None, Option(help="Threads that decode images.", show_default="all cores", min=1)]
 
 
 def _row(name: str) -> DatasetOptions:
