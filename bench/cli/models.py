@@ -38,7 +38,7 @@ def list_models(
     store: Annotated[bool, typer.Option("--store", help="Store the counts in config/.")] = False,
 ) -> None:
     """List every preset with its size and cost for one image of the size it is meant for."""
-    from bench.suite import sizes
+    from bench.jobs import sizes
     from bench.suite.config import load_models
 
     if context.invoked_subcommand:
@@ -163,9 +163,9 @@ def _size_text(parameters: int, macs: int) -> str:
 
 def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
     """Return a preset or the model of a file, its options changed, with image side and channels."""
+    from bench.jobs.sizes import spec_of
     from bench.suite.candidate import find_preset
     from bench.suite.config import load_models
-    from bench.suite.sizes import spec_of
 
     name, preset = find_preset(text, load_models())
     spec = spec_of(name, preset)

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from bench.cli import main
-from bench.suite import sizes
+from bench.jobs import sizes
 from bench.suite.config import load_models
 
 
