@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,7 +84,7 @@ class AttentionCore(nn.Module):
 
     def __init__(
         self,
-        grid: tuple[int, int] | None,
+        grid: Any,
         window: int | None = None,
         extra: int = 0,
         scale: float | None = None,

@@ -69,7 +69,7 @@ def tiled_attention(
     sources = [(q, queries), (k, keys), (v, keys)]
     gathered = [gather(x, index) for x, index in sources]
     with _kept_as_sources(gathered, [(x.detach(), index) for x, index in sources], gather):
-        out = fused_attention(*gathered, mask, scale)
+        out = fused_attention(*gathered, mask, scale)  # type: ignore[call-arg]  # three of them
     out = out.transpose(1, 2).reshape(queries.numel(), batch * heads * width).index_select(0, places)
     out = out.view(len(places), batch, heads, width).permute(1, 2, 0, 3)
     if extra:  # the extra tokens see every token

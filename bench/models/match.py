@@ -79,37 +79,35 @@ def _along(
         except BenchError:
             return None
 
-    def excess(by: str) -> Callable[[int], float | None]:
-        def logarithm(value: int) -> float | None:
-            found = size(value)
-            return None if found is None else math.log(getattr(found, by) / getattr(target, by))
-
-        return logarithm
-
     size_of(spec, image_size, channels)  # what fails as it is given is said, not searched
     steps = range(1, LARGEST_STEP + 1)
     step = next((s for s in steps if all(size(start + k * s) for k in (1, 2))), None)
     for by in MEASURES if step else ():
-        value = _nearest(excess(by), start, step)
-        yield Proposal(option, value, by, size(value))
+
+        def excess(value: int, by: str = by) -> float:
+            found = size(value)
+            return math.nan if found is None else math.log(getattr(found, by) / getattr(target, by))
+
+        value = _nearest(excess, start, step or 1)
+        yield Proposal(option, value, by, size(value) or target)
 
 
-def _nearest(excess: Callable[[int], float | None], start: int, step: int) -> int:
-    """Return the value start + k step whose ``excess``, which grows with it, is nearest to 0."""
+def _nearest(excess: Callable[[int], float], start: int, step: int) -> int:
+    """Return the value start + k step whose ``excess``, which grows with it, is nearest to 0; NaN is no value."""
     low = high = start
     while excess(high) < 0:
         larger = high + max(step, high // step * step)
-        if excess(larger) is None or larger > LARGEST_FACTOR * start:
+        if math.isnan(excess(larger)) or larger > LARGEST_FACTOR * start:
             break
         low, high = high, larger
     while excess(low) > 0 and low > step:
         smaller = low - max(step, low // 2 // step * step)
-        if excess(smaller) is None:
+        if math.isnan(excess(smaller)):
             break
         low, high = smaller, low
     while high - low > step:
         middle = low + (high - low) // step // 2 * step
-        if excess(middle) is None:
+        if math.isnan(excess(middle)):
             break
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)
     return min((low, high), key=lambda value: abs(excess(value)))

@@ -86,7 +86,7 @@ def models_in_file(path: str | Path) -> dict[str, Factory]:
         raise BenchError(f"{path} needs the package {error.name!r}; install it first.") from error
     except Exception as error:
         raise BenchError(
-            f"{path} cannot be loaded ({type(error).__name__}: {error}); mend the file."
+            f"{path} cannot be loaded ({type(error).__name__}: {error}); fix the file."
         ) from error
     if not _FACTORIES.get(name):
         raise BenchError(f"{path} registers no model; decorate a factory with @register_model('name').")
@@ -135,7 +135,7 @@ def build(spec: ModelSpec, image_size: int, channels: int) -> nn.Module:
             raise
         raise BenchError(
             f"{spec.file}: the factory of {spec.family!r} fails for {image} images "
-            f"({type(error).__name__}: {error}); mend the file."
+            f"({type(error).__name__}: {error}); fix the file."
         ) from error
     if not callable(getattr(model, "forward", None)):
         raise BenchError(

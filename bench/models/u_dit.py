@@ -326,7 +326,7 @@ class UDiT(nn.Module):
                 nn.init.normal_(linear.weight, std=0.02)
         for module in self.modules():
             if isinstance(module, (Block, UDiT)):
-                nn.init.zeros_(module.modulation.weight)
+                nn.init.zeros_(module.modulation.weight)  # type: ignore[union-attr]  # these blocks have one
         nn.init.zeros_(self.head.weight)
 
     def _level(self, index: int, x: Tensor, conditions: list[Tensor]) -> Tensor:
