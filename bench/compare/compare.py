@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.compare.costs import costs, unmatched
 from bench.compare.gather import Evidence
 from bench.results.measures import AT_EQUAL, GAPS, TEST, Measure, test_holds
 from bench.results.staleness import first_reason
@@ -31,12 +32,11 @@ from bench.results.statistics import (
 from bench.results.words import is_ranked
 from bench.support.errors import BenchError
 
-MATCHED = 1.25  # a ratio of parameters, multiply-adds or budget beyond this, either way, is warned of
+FIELDS = ("difference", "error", "freedom", "count")  # of an interval
 CELL = ["metric", "baseline", "dataset", "train_size"]
 UNPROVEN = "smaller, but test PSNR may be lower"
 NOT_RANKED = "not ranked"
 NEITHER = {BETTER: "lower", WORSE: "higher"}  # of measures of which neither way is better
-COSTS = {"parameters": "parameters", "macs": "multiply-adds", "images": "training images"}
 
 
 @dataclass(frozen=True)
@@ -66,17 +66,15 @@ def compare(evidence: Evidence) -> Comparison:
         )
     cells = pd.DataFrame(_cells(evidence, pairs))
     pooled = pd.DataFrame(_pooled(pairs))
-    for table in (cells, pooled):
-        table["control"] = table["baseline"].isin(evidence.controls)
+    for table, place in ((cells, CELL[1:]), (pooled, ["baseline"])):
         _judge(evidence, table)
-    _hold_back(cells, CELL[1:])
-    _hold_back(pooled, ["baseline"])
+        _hold_back(table, place)
     pooled["stale"] = [
         max(cells.loc[(cells["metric"] == row.metric) & (cells["baseline"] == row.baseline), "stale"])
         for row in pooled.itertuples()
     ]
-    costs = _costs(evidence)
-    return Comparison(evidence, pooled, cells, costs, _notes(evidence, costs, cells))
+    budget = costs(pd.concat([evidence.new, evidence.old]), evidence.trained)
+    return Comparison(evidence, pooled, cells, budget, _notes(evidence, budget, cells))
 
 
 def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
@@ -150,12 +148,7 @@ def _pooled(pairs: pd.DataFrame) -> Iterator[dict]:
 
 def _row(part: pd.DataFrame, found: Interval) -> dict:
     means = {name: part[name].mean() for name in ("candidate", "stored")}
-    interval = {
-        "difference": found.mean,
-        "error": found.error,
-        "freedom": found.freedom,
-        "count": found.count,
-    }
+    interval = {"difference": found.mean} | {name: getattr(found, name) for name in FIELDS[1:]}
     return means | interval | {"low": found.low, "high": found.high, "judged": bool(part["judged"].all())}
 
 
@@ -170,78 +163,35 @@ def _over_images(evidence: Evidence, runs: list[str], baseline: str) -> tuple[fl
 
 def _judge(evidence: Evidence, table: pd.DataFrame) -> None:
     """Add ``verdict`` and ``shown``, corrected within each measure and question."""
+    known = {measure.key: measure for measure in evidence.measures}
+    table["control"] = table["baseline"].isin(evidence.controls)
     table["verdict"], table["shown"] = NOT_JUDGED, math.nan
-    for measure in evidence.measures:
-        for control in (False, True):
-            one = table[(table["metric"] == measure.key) & (table["control"] == control) & table["judged"]]
-            if len(one):
-                found = Interval(*(one[c].to_numpy() for c in ("difference", "error", "freedom", "count")))
-                words = verdicts(found, measure.row.better, measure.bound)
-                if not measure.row.better:
-                    words = [NEITHER.get(word, word) for word in words]
-                table.loc[one.index, "verdict"] = words
-                table.loc[one.index, "shown"] = detectable(found)
+    for (metric, _), part in table[table["judged"]].groupby(["metric", "control"]):
+        found, better = Interval(*(part[name].to_numpy() for name in FIELDS)), known[metric].row.better
+        words = verdicts(found, better, known[metric].bound)
+        table.loc[part.index, "verdict"] = words if better else [NEITHER.get(word, word) for word in words]
+        table.loc[part.index, "shown"] = detectable(found)
 
 
 def _hold_back(table: pd.DataFrame, place: list[str]) -> None:
     """Take "better" from a gap whose test PSNR may be lower, and from a side that is not fitted or still learning."""
-    lows = {
-        metric: table[table["metric"] == metric].set_index(place)["low"].to_dict() for metric in GAPS.values()
-    }
-    for index, row in table.iterrows():
-        words = {BETTER: row["word"], WORSE: row["baseline_word"]}
-        unfit = words.get(row["verdict"], "")
-        key = tuple(row[place]) if len(place) > 1 else row[place[0]]
-        beside = lows.get(GAPS.get(row["metric"], ""))
+    keys = pd.MultiIndex.from_frame(table[place])
+    lows = pd.Series(table["low"].to_numpy(), pd.MultiIndex.from_frame(table[["metric", *place]]))
+    for row, key in zip(table.itertuples(), keys):
+        unfit = {BETTER: row.word, WORSE: row.baseline_word}.get(row.verdict, "")
         if not is_ranked(unfit):
-            table.loc[index, "verdict"] = f"{NOT_RANKED}: {unfit}"
-        elif beside is not None and row["verdict"] == BETTER and not test_holds(beside.get(key, -math.inf)):
-            table.loc[index, "verdict"] = UNPROVEN
+            table.loc[row.Index, "verdict"] = f"{NOT_RANKED}: {unfit}"
+        elif row.metric in GAPS and row.verdict == BETTER:
+            held = test_holds(lows.get((GAPS[row.metric], *key), -math.inf))
+            table.loc[row.Index, "verdict"] = BETTER if held else UNPROVEN
 
 
-def unmatched(costs: pd.DataFrame, candidate: str) -> dict[str, dict[str, float]]:
-    """Return baseline -> what -> ratio where the candidate is larger or smaller by more than ``MATCHED``.
-
-    Controls, which have no parameters to match, are left out.
-    """
-    costs = costs.set_index("model")
-    ratios = costs.loc[candidate, list(COSTS)] / costs.loc[costs["parameters"] > 0, list(COSTS)].drop(
-        index=candidate
-    )
-    return {
-        model: found
-        for model, row in ratios.iterrows()
-        if (found := {COSTS[key]: float(v) for key, v in row.items() if not 1 / MATCHED <= v <= MATCHED})
-    }
-
-
-def _costs(evidence: Evidence) -> pd.DataFrame:
-    """Return what the candidate and each baseline cost, and how they were trained.
-
-    Columns: model, parameters, macs, images (steps times batch), steps, batch, learning_rate, images_per_second (mean),
-    device.  The baselines' recipe is that of the stored plan, with which they were trained.
-    """
-    rows = []
-    for model, part in pd.concat([evidence.new, evidence.old]).groupby("model", sort=False):
-        value = {
-            m: part.loc[part["metric"] == m, "value"].mean()
-            for m in ("parameters", "macs", "images_per_second")
-        }
-        devices = (
-            part.loc[part["metric"] == "images_per_second", "protocol"].str.removeprefix("device=").unique()
-        )
-        how = {key: evidence.trained[model][key] for key in ("steps", "batch", "learning_rate")}
-        images = {"images": how["steps"] * how["batch"]}
-        rows.append({"model": model} | value | images | how | {"device": ", ".join(sorted(devices))})
-    return pd.DataFrame(rows)
-
-
-def _notes(evidence: Evidence, costs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """Return sentences on the candidate's runs, on what is not matched, and on baselines that are out of date."""
-    notes = []
-    for model, ratios in unmatched(costs, evidence.candidate).items():
-        words = ", ".join(f"{ratio:.3g} times the {word}" for word, ratio in ratios.items())
-        notes.append(f"Not matched with {model}: {evidence.candidate} has {words}.")
+def _notes(evidence: Evidence, budget: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    """Return sentences on what is not matched, and on baselines that are out of date."""
+    who = evidence.candidate
+    notes = [
+        f"Not matched with {model}: {who} has {words}." for model, words in unmatched(budget, who).items()
+    ]
     stale = cells[cells["stale"] != ""]
     if len(stale):
         first = stale.iloc[0]

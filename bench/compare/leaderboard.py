@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from bench.compare.costs import costs, readable
+from bench.report.table import Table
 from bench.results import baselines, staleness
 from bench.results.measures import AT_EQUAL, GAPS, Measure, controls, measures, test_holds
 from bench.results.statistics import (
@@ -40,9 +41,7 @@ three more may be. Bold: no network is shown to be better. Not ranked: controls 
 lack cells, and networks that are in some cell not fitted or still learning (the word stands in the place of the rank).
 † is out of date with the current code or options. To compare two architectures, read their paired differences
 (`bench compare`), not two intervals."""
-EMPTY = (
-    "\nNo suite has stored baselines yet: `bench baselines promote` stores those of a suite that was run.\n"
-)
+EMPTY = "\nNo suite has stored baselines yet: `bench baselines promote` stores those of a suite that was run."
 
 
 def write() -> list[Path]:
@@ -57,9 +56,7 @@ def write() -> list[Path]:
 def page() -> str:
     """Return the whole page in Markdown."""
     suites = sorted(f.parent.name for f in (paths.RESULTS / "baselines").glob("*/provenance.json"))
-    return (
-        "\n".join([HEAD, *(_Board(name).text() for name in suites)]) + "\n" if suites else HEAD + "\n" + EMPTY
-    )
+    return "\n".join([HEAD, *(_Board(suite).text() for suite in suites)] if suites else [HEAD, EMPTY]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,12 @@ class _Board:
             }
 
     def text(self) -> str:
-        lines = [f"\n## {self.suite}: {self.plan['title']}", "", self._origin()]
-        for measure in self.measures.values():
-            lines += ["", *self._measure(measure)]
-        return "\n".join([*lines, "", *self._costs()])
+        trained = {run["model"]["name"]: run["training"] for run in self.plan["runs"] if not run["recipe"]}
+        plain = self.table[self.table["model"].isin(trained)]
+        budget = readable(costs(plain, trained), self._label).drop(columns=["Images/s", "Device"])
+        parts = [f"\n## {self.suite}: {self.plan['title']}", self._origin()]
+        parts += [self._measure(measure) for measure in self.measures.values()]
+        return "\n\n".join([*parts, "### Cost", _markdown(budget)])
 
     def _origin(self) -> str:
         runs, environments = self.record["runs"].values(), self.record["environments"]
@@ -124,30 +123,32 @@ class _Board:
         label = f"*{label}*" if model in self.controls else label
         return label if label == model else f"{label} (`{model}`)"
 
-    def _measure(self, measure: Measure) -> Iterator[str]:
-        """Yield the lines of one measure's table."""
+    def _measure(self, measure: Measure) -> str:
+        """Return one measure's heading and table."""
         values = measure.values(self.table)
-        known = list(self.plan["datasets"])
-        columns = sorted(
-            set(zip(values["dataset"], values["train_size"])), key=lambda c: (known.index(c[0]), c[1])
-        )
         beside = self.measures.get(GAPS.get(measure.metric, ""))
-        tests = beside.values(self.table) if beside else None
-        ranks, order = _ranks(measure, self._contestants(values), None if tests is None else _wide(tests))
-        models = list(order)
-        models += sorted(set(values["model"]) - set(models), key=lambda m: (m in self.controls, m))
-        arrow = {"higher": " ↑", "lower": " ↓", "": ""}[measure.row.better]
-        name, beside = measure.name, ", test PSNR in brackets" if tests is not None else ""
-        yield f"### {name[0].upper()}{name[1:]}{arrow}{beside}"
-        yield ""
-        titles = (f"{self.plan['datasets'][d]['title'] or d}, N = {n:,}" for d, n in columns)
-        yield "| | Rank | " + " | ".join(titles) + " |"
-        yield "| --- | --- |" + " ---: |" * len(columns)
+        tests = None if beside is None else _wide(beside.values(self.table))
+        ranks, order = _ranks(measure, self._contestants(values), tests)
+        models = order + sorted(set(values["model"]) - set(order), key=lambda m: (m in self.controls, m))
+        cells = {
+            key: self._cell(measure, key, part, tests)
+            for key, part in values.groupby(["model", "dataset", "train_size"])
+        }
+        datasets = list(self.plan["datasets"])
+        columns = sorted(
+            {key[1:] for key in cells}, key=lambda column: (datasets.index(column[0]), column[1])
+        )
+        rows = []
         for model in models:
-            rank = ranks.get(model, self._word(model) or "–")
-            label = f"**{self._label(model)}**" if rank.split("–")[0] == "1" else self._label(model)
-            cells = (self._cell(measure, values, tests, model, *column) for column in columns)
-            yield f"| {label} | {rank} | " + " | ".join(cells) + " |"
+            rank, label = ranks.get(model, self._word(model) or "–"), self._label(model)
+            row = {"": f"**{label}**" if rank.split("–")[0] == "1" else label, "Rank": rank}
+            for dataset, size in columns:
+                title = f"{self.plan['datasets'][dataset]['title'] or dataset}, N = {size:,}"
+                row[title] = cells.get((model, dataset, size), "–")
+            rows.append(row)
+        arrow = {"higher": " ↑", "lower": " ↓", "": ""}[measure.row.better]
+        what = measure.name[0].upper() + measure.name[1:] + arrow
+        return f"### {what}{'' if tests is None else ', test PSNR in brackets'}\n\n{_markdown(pd.DataFrame(rows))}"
 
     def _contestants(self, values: pd.DataFrame) -> pd.DataFrame:
         """Return the values of the trained networks that can be ranked, on the cells that they share.
@@ -170,44 +171,19 @@ class _Board:
         found = (word.word for (_, name, _), word in self.words.items() if name == model)
         return next((word for word in found if not is_ranked(word)), "")
 
-    def _cell(
-        self,
-        measure: Measure,
-        values: pd.DataFrame,
-        tests: pd.DataFrame | None,
-        model: str,
-        dataset: str,
-        size: int,
-    ):
-        part = _at(values, model, dataset, size)
-        if not len(part):
-            return "–"
+    def _cell(self, measure: Measure, key: tuple, part: pd.DataFrame, tests: pd.DataFrame | None) -> str:
+        model, dataset, size = key
         found = paired_interval(part["value"])
         runs = [f"{dataset}.{model}.n{size}.s{shuffle}" for shuffle in part["shuffle"]]
         stale = " †" if staleness.first_reason(self.status, runs, measure.measured) else ""
         half = "" if math.isnan(found.half()) else f" ± {found.half():.2g}"
-        beside = "" if tests is None else f" ({_at(tests, model, dataset, size)['value'].mean():.2f})"
+        beside = "" if tests is None else f" ({tests.loc[(dataset, size), model].mean():.2f})"
         number = f"{found.mean:.3g}" if abs(found.mean) < 10 else f"{found.mean:.2f}"
         return f"{number}{half}{stale}{beside}".replace("-", "−")
 
-    def _costs(self) -> Iterator[str]:
-        yield "### Cost"
-        yield ""
-        yield "| | parameters (M) | multiply-adds (M) | steps × batch | learning rate |"
-        yield "| --- | ---: | ---: | ---: | ---: |"
-        trained = {run["model"]["name"]: run["training"] for run in self.plan["runs"] if not run["recipe"]}
-        means = self.table.groupby(["model", "metric"])["value"].mean()
-        for model in sorted(trained, key=lambda m: (m in self.controls, m)):
-            size, macs = (means.get((model, metric), math.nan) for metric in ("parameters", "macs"))
-            how = trained[model]
-            recipe = f"{how['steps']:,} × {how['batch']} | {how['learning_rate']:g}"
-            recipe = "– | –" if model in self.controls else recipe
-            yield f"| {self._label(model)} | {size / 1e6:.3f} | {macs / 1e6:.2f} | {recipe} |"
 
-
-def _at(values: pd.DataFrame, model: str, dataset: str, size: int) -> pd.DataFrame:
-    same = (values["model"] == model) & (values["dataset"] == dataset) & (values["train_size"] == size)
-    return values[same]
+def _markdown(frame: pd.DataFrame) -> str:
+    return Table(frame, frame, "").markdown().strip()
 
 
 def _ranks(
@@ -230,7 +206,7 @@ def _ranks(
     below, above = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
     for pair, word in zip(pairs, words):
         winner, loser = pair if word == BETTER else pair[::-1]
-        held = tests is None or test_holds(_difference(tests, winner, loser).low)
+        held = tests is None or test_holds(_difference(tests.reindex(wide.index), winner, loser).low)
         if word in (BETTER, WORSE) and held:
             above[loser] += 1
             below[winner] += 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.compare.compare import UNPROVEN, Comparison, compare
+from bench.compare.costs import readable
 from bench.compare.gather import Evidence, gather
 from bench.report.table import Table
 from bench.results.measures import Measure
@@ -52,7 +53,9 @@ def page(found: Comparison, cells: Table, costs: Table) -> str:
 
 def tables(found: Comparison) -> tuple[Table, Table]:
     """Return the table of all cells, and that of what the networks cost."""
-    return _cells(found), _costs(found)
+    budget = readable(found.costs, found.evidence.label)
+    caption = "What the networks cost, and how they were trained."
+    return _cells(found), Table(budget, found.costs, caption, columns="lrrrrrrl")
 
 
 def _words(evidence: Evidence) -> str:
@@ -138,20 +141,3 @@ def _caption(found: Comparison) -> str:
         f"'{UNPROVEN.capitalize()}': a smaller gap is no merit where a network may only fit less. The interval over images "
         "is for these very networks and says nothing of other seeds."
     )
-
-
-def _costs(found: Comparison) -> Table:
-    costs = found.costs
-    shown = pd.DataFrame(
-        {
-            "Model": [found.evidence.label(m) for m in costs["model"]],
-            "Parameters (M)": [f"{v / 1e6:.3f}" for v in costs["parameters"]],
-            "Multiply-adds (M)": [f"{v / 1e6:.2f}" for v in costs["macs"]],
-            "Steps": [f"{v:,}" for v in costs["steps"]],
-            "Batch": [f"{v:,}" for v in costs["batch"]],
-            "Learning rate": [f"{v:g}" for v in costs["learning_rate"]],
-            "Images/s": ["–" if math.isnan(v) else f"{v:,.0f}" for v in costs["images_per_second"]],
-            "Device": costs["device"],
-        }
-    )
-    return Table(shown, costs, "What the networks cost, and how they were trained.", columns="lrrrrrrl")

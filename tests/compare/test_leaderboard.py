@@ -49,7 +49,7 @@ def test_ranks_intervals_and_test_psnr_beside_the_gap(suite, capsys):
     assert rows[0].startswith("| **DiT (`dit-t16`)** | 1 | 1.1 ± 0.25 (19.50) |")
     assert rows[1].startswith("| UNet (`unet-t16`) | 2 | 2.1 ± 0.25 (19.50) |")
     assert all(row.split("|")[2] == " 1–2 " for row in rows_of("Test PSNR"))
-    assert "| DiT (`dit-t16`) | 0.001 | 0.01 | 100 × 4 | 0.0001 |" in text
+    assert "| DiT (`dit-t16`) | 0.001 | 0.01 | 100 | 4 | 0.0001 |" in text
 
 
 def test_a_smaller_gap_ranks_higher_only_where_test_psnr_holds(suite):
