@@ -73,8 +73,8 @@ def compare(evidence: Evidence) -> Comparison:
         max(cells.loc[(cells["metric"] == row.metric) & (cells["baseline"] == row.baseline), "stale"])
         for row in pooled.itertuples()
     ]
-    budget = costs(pd.concat([evidence.new, evidence.old]), evidence.trained)
-    return Comparison(evidence, pooled, cells, budget, _notes(evidence, budget, cells))
+    spent = costs(pd.concat([evidence.new, evidence.old]), evidence.trained)
+    return Comparison(evidence, pooled, cells, spent, _notes(evidence, spent, cells))
 
 
 def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
@@ -186,12 +186,10 @@ def _hold_back(table: pd.DataFrame, place: list[str]) -> None:
             table.loc[row.Index, "verdict"] = BETTER if held else UNPROVEN
 
 
-def _notes(evidence: Evidence, budget: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+def _notes(evidence: Evidence, spent: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
     """Return sentences on what is not matched, and on baselines that are out of date."""
-    who = evidence.candidate
-    notes = [
-        f"Not matched with {model}: {who} has {words}." for model, words in unmatched(budget, who).items()
-    ]
+    who, far = evidence.candidate, unmatched(spent, evidence.trained, evidence.candidate)
+    notes = [f"Not matched with {model}: {who} has {words}." for model, words in far.items()]
     stale = cells[cells["stale"] != ""]
     if len(stale):
         first = stale.iloc[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.compare.costs import recipes
 from bench.compare.duration import duration
 from bench.results import baselines, staleness
 from bench.results.measures import Measure, controls, measures
@@ -19,13 +20,14 @@ from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError
 from bench.support.files import read_json
+from bench.support.options import to_dict
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The candidate's rows (``new``) and the stored ones (``old``) of a suite, and what is known of both.
 
-    ``images`` holds the test PSNR of single images, (K,), by run; ``trained`` the training options by model; ``status``
+    ``images`` holds the test PSNR of single images, (K,), by run; ``trained`` the recipes (:func:`recipes`); ``status``
     why stored measurements are out of date; ``priors`` those of the stored baselines; ``words`` the word of each
     (dataset, model, train_size).
     """
@@ -34,7 +36,7 @@ class Evidence:
     new: pd.DataFrame
     old: pd.DataFrame
     images: dict[str, np.ndarray]
-    trained: dict[str, dict]
+    trained: pd.DataFrame
     status: staleness.Status
     priors: dict[str, dict[int, Prior]]
     words: dict[tuple[str, str, int], Word]
@@ -88,10 +90,8 @@ def gather(suite: Plan) -> Evidence:
     _check_data(suite, new, old)
     folders = {run: paths.arrays_folder(suite.suite, run) for run in runs}
     folders |= {run: paths.baseline_arrays(suite.suite, run) for run in record["runs"] if run not in folders}
-    stored_plan = read_json(paths.baselines_folder(suite.suite) / "plan.json")
-    trained = {run["model"]["name"]: run["training"] for run in stored_plan["runs"] if not run["recipe"]}
-    own = suite.run(runs[0]).training
-    trained[suite.candidate] = {key: getattr(own, key) for key in ("steps", "batch", "learning_rate")}
+    stored_runs = read_json(paths.baselines_folder(suite.suite) / "plan.json")["runs"]
+    trained = recipes([*stored_runs, *(to_dict(suite.runs[run]) for run in runs)])
     images = {run: found for run, folder in folders.items() if (found := _images(folder)) is not None}
     status = staleness.status(suite)
     priors, words = baselines.priors(suite.suite), by_cell(pd.concat([old, new]))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.compare.costs import costs, readable
+from bench.compare.costs import costs, readable, recipes
 from bench.report.table import Table
 from bench.results import baselines, staleness
 from bench.results.measures import AT_EQUAL, GAPS, Measure, controls, measures, test_holds
@@ -100,9 +100,9 @@ class _Board:
             }
 
     def text(self) -> str:
-        trained = {run["model"]["name"]: run["training"] for run in self.plan["runs"] if not run["recipe"]}
-        plain = self.table[self.table["model"].isin(trained)]
-        budget = readable(costs(plain, trained), self._label).drop(columns=["Images/s", "Device"])
+        spent = costs(self.table, recipes(self.plan["runs"]))
+        spent = spent.sort_values("model", key=lambda models: models.isin(self.controls), kind="stable")
+        budget = readable(spent, self._label).drop(columns=["Images/s", "Device"])
         parts = [f"\n## {self.suite}: {self.plan['title']}", self._origin()]
         parts += [self._measure(measure) for measure in self.measures.values()]
         return "\n\n".join([*parts, "### Cost", _markdown(budget)])

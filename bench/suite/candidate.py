@@ -85,23 +85,24 @@ def runs_of(
 ) -> tuple[str, config.ModelPreset, dict[str, RunSpec]]:
     """Return the candidate's name, preset and runs: one for each dataset, N and shuffle that the suite trains.
 
-    Raises BenchError for a file without such a model, a name that the suite has already, or wrong training options.
+    Each is trained like the first run that the suite lists there, but for the candidate's own options.  Raises BenchError
+    for a file without such a model, a name that the suite has already, or wrong training options.
     """
     name, preset = find_preset(wanted["model"], known.models)
     if name in {run.model.name for run in runs.values()}:
         raise BenchError(f"Suite {suite!r} has a model {name!r} already; give yours another name.")
     preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
-    training = validate(
-        TrainingOptions, {**to_dict(options.training), **wanted["training"]}, "the model's training"
-    )
     spec = ModelSpec(name, str(preset.family), preset.options, preset.file)
-    cells = dict.fromkeys(
-        (run.dataset, run.train_size, run.shuffle) for run in runs.values() if not run.recipe
-    )
-    new = [
-        run_of(suite, dataset, spec, size, shuffle, "", training=training, measure=options.measure)
-        for dataset, size, shuffle in cells
-    ]
+    first: dict[tuple, TrainingOptions] = {}
+    for run in runs.values():
+        if not run.recipe:
+            first.setdefault((run.dataset, run.train_size, run.shuffle), run.training)
+    new = []
+    for (dataset, size, shuffle), own in first.items():
+        training = validate(TrainingOptions, {**to_dict(own), **wanted["training"]}, "the model's training")
+        new.append(
+            run_of(suite, dataset, spec, size, shuffle, "", training=training, measure=options.measure)
+        )
     return name, preset, {run.name: measured(run, None, known.datasets, where=None) for run in new}
 
 

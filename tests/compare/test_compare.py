@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from stored import MODEL, candidate, finish
 
@@ -63,6 +64,35 @@ def test_first_the_pooled_answer_then_the_cells(suite, monkeypatch, tmp_path):
     assert cells.loc["memorized_share:random-conv", "verdict"] == "equal"
     assert cells.loc["attention_distance", "verdict"] == "lower"
     assert found.notes == [] and set(found.cells["stale"]) == {""}
+
+
+def test_the_candidate_is_trained_like_the_first_run_of_each_cell(suite, monkeypatch, tmp_path):
+    candidate(monkeypatch, tmp_path, training={"batch": 8})
+    found = plan.load("families")
+    for name in candidate_runs(found):
+        own = found.run(name)
+        cell = (own.dataset, own.train_size, own.shuffle)
+        first = next(r for r in found.runs.values() if (r.dataset, r.train_size, r.shuffle) == cell)
+        assert own.training == dataclasses.replace(first.training, batch=8)
+
+
+def test_the_gap_at_equal_train_psnr_is_compared_at_the_largest_level_that_both_reach(
+    suite, monkeypatch, tmp_path
+):
+    evidence = gather(compared(suite, monkeypatch, tmp_path))
+
+    def at_levels(table, levels):
+        rows = table[table["metric"] == GAP].assign(metric="gap_at_train_psnr", index_name="train_psnr")
+        return pd.concat([table, *(rows.assign(index=n, value=value) for n, value in levels.items())])
+
+    new, old = (
+        at_levels(evidence.new, {20: 1.0, 21: 2.0}),
+        at_levels(evidence.old, {20: 2.0, 21: 8.0, 22: 9.0}),
+    )
+    found = compare(dataclasses.replace(evidence, new=new, old=old)).cells
+    gaps = found[found["metric"] == "gap_at_train_psnr"]
+    assert len(gaps) == 4 and gaps["difference"].to_numpy() == pytest.approx(math.log(2 / 8))
+    assert set(gaps["candidate"]) == {2.0} and set(gaps["stored"]) == {8.0}
 
 
 def test_a_gap_near_zero_is_not_judged(suite, monkeypatch, tmp_path):
