@@ -186,7 +186,7 @@ def test_a_figure_from_a_stale_baseline_says_so(suite, tmp_path, capsys):
     make_stale("disks-8.unet-t16.n10.s1", "psnr", "cost")  # cost is not shown in fig2
     assert "STALE: 1 of 12 stored measurements" in context.stale(measures)
     assert main(["claims", "--suite", "grid"]) == 0
-    assert "STALE: 2 of 60 stored measurements" in capsys.readouterr().err
+    assert "STALE: 2 of 72 stored measurements" in capsys.readouterr().err
     (paths.baselines_folder("grid") / "provenance.json").unlink()
     assert "is unknown: Suite 'grid' has no stored baselines" in context.stale(measures)
 
