@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bench.models.families import FAMILIES
-from bench.models.registry import build, check_options, factory_of, module_of
+from bench.models.registry import build, check_options, factory_of, module_of, same_network
 from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 
@@ -131,3 +131,20 @@ def test_bad_user_file(tmp_path, text, message):
 def test_absent_user_file(tmp_path):
     with pytest.raises(BenchError, match="There is no model file"):
         build(user_spec(tmp_path / "absent.py"), 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("dit", TINY), ("dit", {**TINY, "mlp_ratio": 4, "windows": "global"}), True),
+        (("dit", {**TINY, "windows": "7"}), ("dit", TINY), True),  # 4x4 tokens: a window of 7 sees all
+        (("dit", {**TINY, "windows": "3"}), ("dit", {**TINY, "windows": [3]}), True),
+        (("dit", {**TINY, "windows": "3"}), ("dit", TINY), False),
+        (("u-vit", {"width": 8, "depth": 2, "heads": 1}), ("iu-vit", {"width": 8, "depth": 2, "heads": 1}), True),
+        (("adm", {"head_width": None}), ("unet", {}), False),
+        (("unet", {"multipliers": [1, 2, 2, 2]}), ("unet", {}), True),
+    ],
+)  # fmt: skip
+def test_presets_that_are_one_network_are_told(one, other, same):
+    first, second = (ModelSpec(f"preset {i}", *pair) for i, pair in enumerate((one, other)))
+    assert same_network(first, second, 8) is same
