@@ -117,10 +117,9 @@ class Executor(RemoteExecutor):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         self.array_size = 1
         if self.settings.cluster == "slurm":
+            # inside an interactive allocation these would change every submission
             for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
-                if (
-                    name != "SLURM_CONF"
-                ):  # inside an interactive allocation they would change every submission
+                if name != "SLURM_CONF":
                     del os.environ[name]
             largest = slurm.patiently(slurm.largest_array, self.logger.warning)
             self.array_size = 1 if self.settings.no_arrays else largest
@@ -137,9 +136,8 @@ class Executor(RemoteExecutor):
             try:
                 slurm.patiently(lambda asked=wanted: slurm.check(self.settings, asked), self.logger.warning)
             except slurm.Refused as refusal:
-                asked = ", ".join(
-                    f"{name}={value}" for name, value in wanted.items() if name != "slurm_srun_args"
-                )
+                wanted.pop("slurm_srun_args")
+                asked = ", ".join(f"{name}={value}" for name, value in wanted.items())
                 refused.append(f"{asked}: {refusal}")
         if refused:
             raise WorkflowError(

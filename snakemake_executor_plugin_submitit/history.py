@@ -38,21 +38,12 @@ def main(words: list[str]) -> int:
     """Print all starts, or those of jobs whose name holds the second word; 1 where there are none."""
     folder = Path(words[0] if words else ".snakemake/submitit")
     found = [line for line in starts(folder) if len(words) < 2 or words[1] in line["name"]]
-    row = "{:>10} {:>5} {:>9} {:>9} {:>7}  {}  {}: {}"
-    print(row.format("job", "start", "queue s", "work s", "MiB", "host", "name", "exit"))
-    for line in found:
-        work, peak = line.get("compute_seconds", ""), line.get("peak_memory_mib", "")
-        end = line.get("exit", "killed, or still at work")
-        known = (
-            line["job"],
-            line["restarts"] + 1,
-            line["queue_seconds"],
-            work,
-            peak,
-            line["host"],
-            line["name"],
-        )
-        print(row.format(*known, end))
+    row = "{job:>10} {restarts:>8} {queue_seconds:>9} {compute_seconds:>9} {peak_memory_mib:>7}  {host}  {name}: {exit}"
+    unknown = {"compute_seconds": "", "peak_memory_mib": "", "exit": "killed, or still at work"}
+    titles = ("job", "restarts", "queue s", "work s", "MiB", "host", "name", "exit")
+    names = ("job", "restarts", "queue_seconds", "compute_seconds", "peak_memory_mib", "host", "name", "exit")
+    for line in [dict(zip(names, titles)), *found]:
+        print(row.format(**unknown | line))
     return 0 if found else 1
 
 

@@ -55,5 +55,5 @@ def test_the_smoke_suite_goes_through_slurm_whole(slurm, tmp_path, slow):
     history = [sys.executable, "-m", "snakemake_executor_plugin_submitit.history"]
     said = subprocess.run(history, **place, capture_output=True, text=True, check=True).stdout
     lines = said.splitlines()[1:]
-    assert len(lines) > 40 and all(line.endswith(": done") for line in lines)
+    assert len(lines) > 20 and all(line.endswith(": done") for line in lines)
     assert not subprocess.run(["squeue", "-h"], capture_output=True, text=True).stdout
