@@ -44,7 +44,7 @@ class Evidence:
     @property
     def candidate(self) -> str:
         """The candidate's name."""
-        return self.suite.candidate
+        return str(self.suite.candidate)
 
     @cached_property
     def measures(self) -> list[Measure]:
@@ -63,11 +63,11 @@ class Evidence:
 
     def label(self, model: str) -> str:
         """Return a model's name for readers."""
-        return self.suite.models[model].label if model in self.suite.models else model
+        return str(self.suite.models[model].label) if model in self.suite.models else model
 
     def title(self, dataset: str) -> str:
         """Return a dataset's name for readers."""
-        return self.suite.all_datasets[dataset].title or dataset
+        return str(self.suite.all_datasets[dataset].title or dataset)
 
 
 def gather(suite: Plan) -> Evidence:

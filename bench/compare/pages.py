@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,13 +25,13 @@ def write(suite: Plan) -> Path:
     from bench.report.style import save
 
     found = compare(gather(suite))
-    stem = paths.compare_stem(suite.suite, suite.candidate)
+    stem = paths.compare_stem(suite.suite, found.evidence.candidate)
     cells, costs = tables(found)
     both = pd.concat([found.pooled, found.cells], ignore_index=True)
     write_text(f"{stem}.csv", both.drop(columns="judged").to_csv(index=False))
     write_text(f"{stem}.md", page(found, cells, costs))
     write_text(f"{stem}.tex", cells.latex() + "\n" + costs.latex())
-    save(draw(found), str(paths.compare_figure(suite.suite, suite.candidate)))
+    save(draw(found), str(paths.compare_figure(suite.suite, found.evidence.candidate)))
     return stem
 
 
@@ -85,13 +86,13 @@ def summary(found: Comparison) -> list[str]:
     return lines
 
 
-def _interval(measure: Measure, row: tuple) -> str:
+def _interval(measure: Measure, row: Any) -> str:
     """Return a difference with its interval."""
     mean = measure.text(row.difference)
     return mean if math.isnan(row.low) else f"{mean} [{measure.text(row.low)}, {measure.text(row.high)}]"
 
 
-def _shown(measure: Measure, row: tuple) -> str:
+def _shown(measure: Measure, row: Any) -> str:
     """Return how small a difference could have been shown, where none was."""
     known = row.verdict == NO_DIFFERENCE and not math.isnan(row.shown)
     return f" (one of {measure.text(row.shown, '')} could have been)" if known else ""

@@ -124,7 +124,7 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
         raise BenchError(
             f"{trained_file} was trained with other options than suite {suite.suite!r} has now; {again}."
         )
-    if unknown := git.uncommitted(filter(None, [suite.run(run).model.file])):
+    if unknown := git.uncommitted([Path(file)] if (file := suite.run(run).model.file) else []):
         raise BenchError(
             f"{run}: the model's file {unknown[0]} is not committed in this project; commit it, and {again}."
         )
@@ -222,7 +222,7 @@ def _write_table(table: pd.DataFrame, file: Path) -> None:
 
 def _fit_priors(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
-    untrained, found = controls(table), {}
+    untrained, found = controls(table), dict[str, dict[str, dict]]()
     for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
         values = measure.values(table)
         values = values[~values["model"].isin(untrained)]

@@ -51,6 +51,7 @@ class Measure:
     @property
     def margin(self) -> Margin:
         """The difference up to which values count as equal."""
+        assert self.row.margin is not None  # only what has one is judged
         return self.row.margin
 
     @property
@@ -107,7 +108,7 @@ def measures(table: pd.DataFrame) -> list[Measure]:
     for one in sorted(measurements().values(), key=lambda one: one.name != "psnr"):
         for metric, row in one.rows.items():
             part = table[(table["metric"] == metric) & (table["recipe"] == "")] if row.margin else table[:0]
-            split = next((split for split in SPLITS if (part["split"] == split).any()), None)
+            split = next((split for split in SPLITS if (part["split"] == split).any()), "")
             part = part[part["split"] == split]
             index = part["index_name"].max() if len(part) else ""
             spaces = space_of(part["protocol"]).unique()
@@ -123,4 +124,5 @@ def controls(table: pd.DataFrame) -> set[str]:
 
 def test_holds(low: float) -> bool:
     """Return whether test PSNR that differs by ``low`` dB or more is no worse within its margin."""
-    return low > -metrics()[TEST].margin.size
+    margin = metrics()[TEST].margin
+    return margin is not None and low > -margin.size
