@@ -17,11 +17,9 @@ from bench.support.files import read_json
 
 # Pages of docs/ by heading; a page that is not named stands under "More".
 NAVIGATION = {
-    "Start": ("index", "quick-start", "one-figure", "pieces", "cluster", "costs"),
-    "Extend": ("add-architecture", "add-measurement", "add-figure", "add-paper", "data", "models"),
-    "Protocol": ("protocol", "measurements", "samples", "controls", "capacity", "bias-free", "limits"),
-    "Results": ("report", "leaderboard", "baselines", "claims", "results"),
-    "Reference": ("options",),
+    "Use": ("index", "results", "add-architecture", "data", "cluster"),
+    "Understand": ("measurements", "protocol", "models", "training", "leaderboard"),
+    "Extend": ("extend", "options"),
 }
 CATEGORIES = {
     "figures": ("Paper figures", "Appendix figures"),

@@ -36,7 +36,7 @@ def judged(context: Context | None) -> list[tuple[str, claims.Claim, dict[str, c
         )
         found.append((key, claim, verdicts))
     if not found:
-        raise BenchError("config/papers holds no claim; see docs/add-paper.md.")
+        raise BenchError("config/papers holds no claim; see docs/extend.md.")
     return found
 
 
