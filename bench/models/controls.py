@@ -116,7 +116,7 @@ class Wiener(Control):
     def fit(self, images: np.ndarray, schedule: Schedule) -> None:
         """Fit the images' own mean and covariance."""
         super().fit(images, schedule)
-        values = torch.from_numpy(np.ascontiguousarray(images)).to(self.mean.device)
+        values = torch.from_numpy(np.array(images)).to(self.mean.device)
         mean = sum(_rows(block).sum(0) for block in _blocks(values)) / len(values)
         if len(values) > mean.numel():
             covariance = sum(_products(block, mean) for block in _blocks(values)) / len(values)

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.data import optima
+from bench.models.families import CONTROLS
 from bench.report.context import Context
 from bench.support import paths
 
@@ -30,7 +31,6 @@ CEILING = 10 * math.log10(12 * 255**2)  # dB, the rounding error of uint8
 INITIAL = 0.01  # share of the initialisation that an averaged network may hold
 COPIES = 0.01  # share of test images that may look like copies
 
-CONTROLS = ("identity", "wiener", "memoriser", "local-score")  # families that are not trained
 KEYS = ["dataset", "model", "train_size", "shuffle", "recipe"]
 FAIL, NOTE, PASS, UNCHECKED = "fail", "note", "pass", "unchecked"
 

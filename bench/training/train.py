@@ -87,7 +87,8 @@ def train(
             )
         else:
             schedule = make_schedule(spec.training.schedule, spec.training.timesteps)
-            model.to(device).fit(dataset.train[rows], schedule)
+            images = dataset.train[:] if model.fits == "pool" else dataset.train[rows]
+            model.to(device).fit(images, schedule)
             trained = Trained(model.state_dict(), model.state_dict(), [], [])
         trained.seconds = time.time() - began
         write(spec, trained, dataset, code, folder, out_folder, device)

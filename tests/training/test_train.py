@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -12,11 +13,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_training import CODE, NETWORK, run, spec
 
 from bench.diffusion.schedule import make_schedule
+from bench.models.spec import ModelSpec
 from bench.support.errors import BenchError
 from bench.training import checkpoint
 from bench.training.log import look, starts
@@ -28,6 +32,7 @@ CHILD = """
 import sys, pickle
 from pathlib import Path
 import torch
+from safetensors.torch import load_file
 torch.set_num_threads(1)
 from bench.training.train import Interrupted, train
 spec, folder, seconds = pickle.loads(Path(sys.argv[1]).read_bytes())
@@ -287,3 +292,11 @@ def test_a_checkpoint_of_another_prediction_is_refused(place):
     (folder,) = (place / "state").iterdir()
     with pytest.raises(BenchError, match="another configuration"):
         run(place, spec(place, prediction="v"), "other", checkpoint=newest(folder))
+
+
+def test_a_control_of_the_pool_is_fitted_to_all_training_images(place):
+    one = dataclasses.replace(spec(place, size=10), model=ModelSpec("wiener-pool", "wiener-pool", {}))
+    train(one, place / "data", place / "s0.npz", place / "out", place / "state", code=CODE)
+    mean = load_file(place / "out" / "weights.safetensors")["mean"]
+    pool = torch.from_numpy(np.load(place / "data" / "train.npy")).double() / 127.5 - 1
+    assert torch.allclose(mean.double().flatten(), pool.mean(0).permute(2, 0, 1).flatten(), atol=1e-5)
