@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.data.options import DatasetOptions
 from bench.data.record import pool_sizes
@@ -58,11 +58,12 @@ def run_of(
 
 def counted(datasets: Mapping[str, DatasetOptions]) -> dict[str, DatasetOptions]:
     """Return datasets with the sizes of their pools as far as they are known: of those built here exactly."""
-    known = {name: pool_sizes(paths.dataset_folder(name), row).items() for name, row in datasets.items()}
-    return {
-        name: dataclasses.replace(row, **{pool: size for pool, size in known[name] if size is not None})
-        for name, row in datasets.items()
-    }
+    found = {}
+    for name, row in datasets.items():
+        sizes = pool_sizes(paths.dataset_folder(name), row)
+        known: dict[str, Any] = {pool: size for pool, size in sizes.items() if size is not None}
+        found[name] = dataclasses.replace(row, **known)
+    return found
 
 
 def _block(
