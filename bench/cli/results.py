@@ -103,16 +103,16 @@ def claims(
     from bench.report.tables.tabClaims import judged, numbers
 
     context = Context(suite, "tabClaims") if suite else None
-    rows = judged(context)
+    found = judged(context)
     if json_:
-        print(numbers(rows).to_json(orient="records", indent=1))
+        print(numbers(found).to_json(orient="records", indent=1))
         return
-    for key, claim, verdicts in rows:
+    for key, (claim, verdicts) in found.items():
         print(f"{key}\t{verdicts['printed'].word}\t{verdicts['measured'].word}\t{claim.sentence}")
         for side, verdict in verdicts.items():
             if verdict.cells:
                 print(f"  {side}: {verdict.text()}")
-    say(f"{len(rows)} claims; printed numbers first, then those of {suite or 'no suite'}")
+    say(f"{len(found)} claims; printed numbers first, then those of {suite or 'no suite'}")
     if context and (note := context.stale(ITEMS["tabClaims"].measures)):
         say(note.strip())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.compare.costs import costs, readable, recipes
-from bench.report.table import Table
+from bench.report.markup import markdown, markdown_table
 from bench.results import baselines, staleness
 from bench.results.measures import AT_EQUAL, GAPS, Measure, controls, measures, test_holds
 from bench.results.statistics import (
@@ -119,7 +119,7 @@ class _Board:
         )
 
     def _label(self, model: str) -> str:
-        label = self.plan["models"][model]["label"]
+        label = markdown(self.plan["models"][model]["label"])
         label = f"*{label}*" if model in self.controls else label
         return label if label == model else f"{label} (`{model}`)"
 
@@ -183,7 +183,7 @@ class _Board:
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    return Table(frame, frame, "").markdown().strip()
+    return markdown_table(frame.columns, frame.astype(str).itertuples(index=False))
 
 
 def _ranks(

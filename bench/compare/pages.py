@@ -22,7 +22,7 @@ from bench.support.files import write_text
 def write(suite: Plan) -> Path:
     """Compare and write ``results/SUITE/compare/NAME.{csv,md,tex}`` and the figure; return the tables' stem."""
     from bench.compare.picture import draw
-    from bench.report.style import save
+    from bench.report.style import save, sheet
 
     found = compare(gather(suite))
     stem = paths.compare_stem(suite.suite, found.evidence.candidate)
@@ -31,7 +31,8 @@ def write(suite: Plan) -> Path:
     write_text(f"{stem}.csv", both.drop(columns="judged").to_csv(index=False))
     write_text(f"{stem}.md", page(found, cells, costs))
     write_text(f"{stem}.tex", cells.latex() + "\n" + costs.latex())
-    save(draw(found), str(paths.compare_figure(suite.suite, found.evidence.candidate)))
+    with sheet():
+        save(draw(found), str(paths.compare_figure(suite.suite, found.evidence.candidate)))
     return stem
 
 
@@ -56,7 +57,7 @@ def tables(found: Comparison) -> tuple[Table, Table]:
     """Return the table of all cells, and that of what the networks cost."""
     budget = readable(found.costs, found.evidence.label)
     caption = "What the networks cost, and how they were trained."
-    return _cells(found), Table(budget, found.costs, caption, columns="lrrrrrrl")
+    return _cells(found), Table(budget, found.costs, caption)
 
 
 def _words(evidence: Evidence) -> str:
@@ -122,7 +123,7 @@ def _cells(found: Comparison) -> Table:
         }
         for row in table.itertuples()
     ]
-    return Table(pd.DataFrame(rows), table, _caption(found), columns="lllrlrrlll"[: len(rows[0])])
+    return Table(pd.DataFrame(rows), table, _caption(found), groups=1)
 
 
 def _caption(found: Comparison) -> str:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.compare.compare import NEITHER, NOT_RANKED, Comparison
-from bench.report.style import MARKERS, PALETTE, count, new_figure
+from bench.report.style import MARKERS, PALETTE, new_figure
 from bench.results.measures import Measure
 from bench.results.statistics import BETTER, EQUAL, WORSE
 
@@ -68,7 +68,7 @@ def _panel(ax: Axes, table: pd.DataFrame, measure: Measure, baselines: list[str]
         ax.scatter(
             part["difference"].map(measure.shown), y, s=14, marker=MARKERS[i % 6],
             c=[colour if word in DECIDED else "white" for word in part["verdict"]],
-            edgecolors=colour, linewidths=0.9, zorder=3, label=f"N = {count(size)}",
+            edgecolors=colour, linewidths=0.9, zorder=3, label=f"N = {size:,}",
         )  # fmt: skip
     ax.set_title(measure.change[0].upper() + measure.change[1:], fontsize=7)
     sides = {"lower": "← better", "higher": "better →", "": "← lower"}

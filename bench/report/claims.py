@@ -1,16 +1,30 @@
-"""Sentences of papers that a number can refute (``config/papers/*/claims.yaml``), and what numbers say of them."""
+"""Sentences of papers that a number can refute (``config/papers/*/claims.yaml``), and what numbers say of them.
+
+On the numbers that papers print a claim is decided cell by cell, as they stand; on a suite's by one pooled test over
+(dataset, shuffle), corrected for the claims of its paper.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from bench.report import literature
-from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, paired_interval
+from bench.report.context import Context
+from bench.results.statistics import (
+    FAILS,
+    HOLDS,
+    NO_DIFFERENCE,
+    TOO_FEW,
+    Interval,
+    judge_claims,
+    paired_interval,
+    replicates,
+    stack,
+)  # fmt: skip
 from bench.results.tidy import METRICS
 from bench.suite import config
 from bench.support.errors import BenchError, nearest
@@ -20,35 +34,13 @@ from bench.support.options import STRICT, check, option, required
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
 MORE = ("sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
+MIXED, NOT_RUN = "mixed", "not run"
+VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
+# What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
+SIDE = ("metric", "split", "family", "label", "role", "train_size", "index", "permuted", "times")
+EXTREMES = {"smallest": "min", "largest": "max", "first": "min", "last": "max"}
 _PERMUTED = ", permuted"
-VERDICTS = ("holds", "fails", "mixed", NO_DIFFERENCE, TOO_FEW, "not run")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One side of a claim: which numbers, averaged over what is not named."""
-
-    __pydantic_config__ = STRICT
-
-    metric: str | list[str] = required("metric of the tidy table; of a list, the first that has rows")
-    split: str | None = option(None, "train, test or train-test")
-    family: list[str] | None = option(None, "model families")
-    label: list[str] | None = option(None, "models by their readers' name")
-    role: str | None = option(None, "what the preset is there for; '' is a baseline itself")
-    train_size: int | Literal["smallest", "largest"] | None = option(None, "N, where the sides differ in it")
-    index: int | Literal["first", "last"] | None = option(None, "step, k or layer; null averages over them")
-    permuted: bool = option(False, "datasets with permuted pixels in place of their originals")
-    times: float = option(1.0, "factor on the value")
-
-    @property
-    def metrics(self) -> list[str]:
-        """The metrics, as a list."""
-        return [self.metric] if isinstance(self.metric, str) else self.metric
-
-    def __post_init__(self) -> None:
-        known = list(dict.fromkeys([*METRICS, *MORE]))
-        for metric in self.metrics:
-            check(metric in known, f"there is no metric {metric!r}{nearest(metric, known)}")
+Side = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Scope:
     printed: Literal["all", "own", "none"] = option(
         "all", "whose printed numbers count: its own paper's; none where these would meet themselves"
     )
-    any: bool = option(False, "the sentence says 'may' or 'some': one cell is enough")
+    any: bool = option(False, "the sentence says 'may' or 'some': one printed cell is enough")
 
 
 @dataclass(frozen=True)
@@ -79,9 +71,9 @@ class Claim:
     sentence: str = required("what the paper says, in our own words")
     source: str = required("where in the paper")
     version: Literal["v1", "neurips2025", "all"] = required("version of the paper that says it")
-    left: Quantity = required("left side")
+    left: Side = required("left side")
     relation: Literal["<", ">", "~"] = required("less, greater, about equal")
-    right: Quantity | float = required("right side: numbers of the same cell, or one number")
+    right: Side | float = required("right side: numbers of the same cell, or one number")
     scope: Scope = option({}, "which cells")
     tolerance: float | str = option(
         0.0, "~: largest difference; < and >: smallest difference that counts; 'x%' of right"
@@ -90,26 +82,41 @@ class Claim:
 
     def __post_init__(self) -> None:
         check(len(self.sentence.split()) > 3, "sentence must be a sentence")
+        known = [*dict.fromkeys([*METRICS, *MORE])]
+        for name, side in (("left", self.left), ("right", self.right)):
+            if not isinstance(side, dict):
+                continue
+            for key in side:
+                check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
+            check("metric" in side, f"{name}: the key 'metric' is missing")
+            for metric in _listed(side["metric"]):
+                check(metric in known, f"{name}: there is no metric {metric!r}{nearest(metric, known)}")
+        check(self.left != self.right, "left and right are the same; name what differs")
         if isinstance(self.tolerance, str):
-            check(self.tolerance.endswith("%"), f"tolerance must be a number or 'x%', not {self.tolerance!r}")
-            check(_is_number(self.tolerance[:-1]), f"tolerance is not a number: {self.tolerance!r}")
+            number = self.tolerance.removesuffix("%").removeprefix("-").replace(".", "", 1)
+            valid = self.tolerance.endswith("%") and number.isdigit()
+            check(valid, f"tolerance must be a number or 'x%', not {self.tolerance!r}")
 
     def slack(self, right: float) -> float:
         """Return the tolerance in the unit of the values."""
-        if isinstance(self.tolerance, str):
-            return abs(right) * float(self.tolerance[:-1]) / 100
-        return self.tolerance
+        percent = isinstance(self.tolerance, str)
+        return abs(right) * float(self.tolerance[:-1]) / 100 if percent else self.tolerance
+
+    @property
+    def factor(self) -> float:
+        """The factor on the right side."""
+        return self.right.get("times", 1.0) if isinstance(self.right, dict) else 1.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: where, the two means, the number of shuffles, what it says, and the factor in ``right``."""
+    """One comparison: where, the two means, the number of shuffles; ``word`` as the means stand."""
 
     where: str
     left: float
     right: float
     shuffles: int
-    verdict: str
+    word: str
     factor: float = 1.0
 
     def text(self) -> str:
@@ -120,27 +127,38 @@ class Cell:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What numbers say of a claim: one of ``VERDICTS``, and the cells behind it."""
+    """What numbers say of a claim: one of ``VERDICTS``, the cells, and the pooled difference where it was tested."""
 
     word: str
     cells: list[Cell]
+    pooled: Interval | None = None
 
     def summary(self) -> str:
-        """Return the word, with the share of its cells where it is not that of all."""
-        count = sum(cell.verdict == self.word for cell in self.cells)
-        return f"{self.word} ({count} of {len(self.cells)})" if 0 < count < len(self.cells) else self.word
+        """Return the word, with the share of its cells where that is not all."""
+        count = sum(cell.word == self.word for cell in self.cells)
+        partly = self.pooled is None and 0 < count < len(self.cells)
+        return f"{self.word} ({count} of {len(self.cells)})" if partly else self.word
 
     def text(self, most: int = 4) -> str:
-        """Return the counts and the cells in words; those that hold are named only where all do."""
-        counts = Counter(cell.verdict for cell in self.cells)
-        parts = []
-        for word in VERDICTS:
-            found = [cell.text() for cell in self.cells if cell.verdict == word]
-            named = found[: 0 if word == "holds" and len(counts) > 1 else most]
+        """Return the pooled difference, or the cells in words; those that hold are named only where all do."""
+        counts, parts = Counter(cell.word for cell in self.cells), []
+        if self.pooled is not None:
+            found, pairs = self.pooled, f"dataset-shuffle pair{'s' * (self.pooled.count > 1)}"
+            interval = f" [{short(found.low)}, {short(found.high)}]" if found.count > 1 else ""
+            mean = f"{short(found.mean)}{interval}".replace("-", "−")
+            agree = f"{counts[HOLDS]} of {len(self.cells)} cells as claimed"
+            return f"left minus right {mean} over {found.count} {pairs}; {agree}"
+        for word in (HOLDS, FAILS):
+            found = [cell.text() for cell in self.cells if cell.word == word]
+            named = found[: 0 if word == HOLDS and len(counts) > 1 else most]
             more = f"; and {len(found) - most} more" if named and len(found) > most else ""
             if found:
                 parts.append(f"{len(found)} {word}" + (f" ({'; '.join(named)}{more})" if named else ""))
         return ", ".join(parts)
+
+
+def _listed(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def short(value: float) -> str:
@@ -166,28 +184,81 @@ def load() -> dict[str, Claim]:
 
 
 def _claim(value: object, paper: str, where: str) -> Claim:
-    if isinstance(value, dict):
-        for part, kind in (("left", Quantity), ("right", Quantity), ("scope", Scope)):
-            if isinstance(value.get(part), dict):
-                config.validate(kind, value[part], f"{where}: {part}")
-        value = {"scope": {}, **value, "paper": paper}
-    claim = config.validate(Claim, value, where)
-    if claim.left == claim.right:
-        raise BenchError(f"{where}: left and right are the same; name what differs.")
-    return claim
+    return config.validate(
+        Claim, {"scope": {}, **value, "paper": paper} if isinstance(value, dict) else value, where
+    )
 
 
-def judge(claim: Claim, table: pd.DataFrame, repeated: bool) -> Verdict:
-    """Return what a table says of a claim.
+def measured(context: Context) -> pd.DataFrame:
+    """Return a suite's tidy table with readers' names, in the shape of the printed numbers (``literature.COLUMNS``)."""
+    table, models = context.table, context.plan["models"]
+    names = table["model"]
+    by_model = {
+        "label": {m: info["label"] for m, info in models.items()},
+        "family": {m: info["family"] for m, info in models.items()},
+        "role": {m: context.role(m) for m in models},
+        "root": {m: info["baseline"] or m for m, info in models.items()},
+    }
+    table = table.assign(paper="", version="", **{key: names.map(known) for key, known in by_model.items()})
+    titles = {name: info["title"] for name, info in context.plan["datasets"].items()}
+    return table.assign(label=table["label"].fillna(names), dataset=table["dataset"].map(titles))[
+        literature.COLUMNS
+    ]
 
-    ``table`` has the columns of :data:`bench.report.literature.COLUMNS`; ``repeated``: its rows are measurements, so
-    that a cell needs two shuffles or more and is decided by the paired interval over them; else they are printed.
-    """
+
+def in_print(claim: Claim, table: pd.DataFrame) -> Verdict:
+    """Return what printed numbers say of a claim; undecided there is nothing, but cells may disagree."""
+    cells = _cells(claim, sides(claim, table))
+    found = {cell.word for cell in cells}
+    word = next(iter(found)) if len(found) == 1 else HOLDS if claim.scope.any and HOLDS in found else MIXED
+    return Verdict(word if cells else NOT_RUN, cells)
+
+
+def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, Verdict]:
+    """Return what a suite says of each claim, one pooled test each, corrected for the claims of one paper (Holm)."""
+    both = {key: sides(claim, table) for key, claim in claims.items()}
+    found = {key: Verdict(NOT_RUN, []) for key in claims}
+    for paper in dict.fromkeys(claim.paper for claim in claims.values()):
+        own = [key for key, claim in claims.items() if claim.paper == paper and len(both[key])]
+        tested = [key for key in own if not {*_listed(claims[key].left["metric"])} <= {*EXACT}]
+        pooled = [
+            paired_interval(replicates(both[k].assign(value=both[k]["left"] - both[k]["right"])))
+            for k in tested
+        ]
+        slack = [claims[key].slack(both[key]["right"].mean()) for key in tested]
+        relations = [claims[key].relation for key in tested]
+        words = judge_claims(stack(pooled), relations, slack) if tested else []
+        for key, word, interval in zip(tested, words, pooled):
+            found[key] = Verdict(str(word), _cells(claims[key], both[key]), interval)
+        for key in set(own) - set(tested):
+            found[key] = in_print(claims[key], table)
+    return found
+
+
+def sides(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``left`` and ``right`` of a claim by dataset, models, N, recipe and shuffle, where both sides are known."""
     table, protocol = _scoped(claim, table)
-    pairs = _pairs(claim, table)
-    named = f", {protocol.replace(';', ', ')}" if protocol and repeated else ""
-    cells = [_cell(claim, where + named, left, right, repeated) for where, left, right in pairs]
-    return Verdict(_overall([cell.verdict for cell in cells], claim.scope.any), cells)
+    both = _select(claim.left, table).rename(columns={"value": "left"})
+    if isinstance(claim.right, dict):
+        shared = _shared(claim.left, claim.right)
+        both = both.merge(_select(claim.right, table), on=shared, suffixes=("", "_right"))
+        both = both.rename(columns={"value": "right"})
+    else:
+        both = both.assign(right=float(claim.right))
+    for column in ("label", "train_size"):
+        if f"{column}_right" not in both:
+            both = both.assign(**{f"{column}_right": both[column]})
+    return both.assign(protocol=protocol)
+
+
+def _shared(left: Side, right: Side) -> list[str]:
+    """Return the columns in which both sides of a comparison must agree."""
+    shared = ["paper", "dataset", "recipe", "shuffle"]
+    shared += [] if {"train_size"} & {*left, *right} else ["train_size"]
+    same_kind = all(left.get(key) == right.get(key) for key in ("family", "label"))
+    if same_kind and left.get("role") == right.get("role"):
+        return [*shared, "label", "root"]
+    return [*shared, "root"] if same_kind and "role" in left and "role" in right else shared
 
 
 def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -207,147 +278,70 @@ def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    texts = [claim.scope.protocol] if isinstance(claim.scope.protocol, str) else claim.scope.protocol or []
+    texts = _listed(claim.scope.protocol or [])
     for text in texts:
         found = table[table["protocol"].str.contains(text, regex=False)]
-        if found["metric"].isin(claim.left.metrics).any():
+        if found["metric"].isin(_listed(claim.left["metric"])).any():
             return found, text
     return (table[table["protocol"] == ""] if texts else table), ""  # printed numbers say no protocol
 
 
-def _select(side: Quantity, table: pd.DataFrame) -> pd.DataFrame:
+def _select(side: Side, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of one side, averaged over what is not named: one per cell, model and shuffle."""
-    found = table.iloc[:0]
-    for metric in side.metrics:
-        found = table[table["metric"] == metric]
-        if len(found):
-            break
-    for names, column in ((side.family, "family"), (side.label, "label")):
-        if names is not None:
-            found = found[found[column].isin(names)]
-    if side.split is not None:
-        found = found[found["split"] == side.split]
-    if side.role is not None:
-        found = found[found["role"] == side.role]
+    known = [metric for metric in _listed(side["metric"]) if (table["metric"] == metric).any()]
+    found = table[table["metric"].isin(known[:1])]
     # an image with permuted pixels is evidence of permutation alone
-    found = found[found["dataset"].str.endswith(_PERMUTED) == side.permuted]
+    found = found[found["dataset"].str.endswith(_PERMUTED) == side.get("permuted", False)]
     found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
-    found = _at_size(side, _at_index(side, found))
+    for key, value in side.items():
+        if isinstance(value, str) and value in EXTREMES:
+            found = _extreme(found, key, EXTREMES[value])
+        elif key not in ("metric", "permuted", "times"):
+            found = found[found[key].isin(_listed(value))]
     keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
-    return (
-        found.groupby(keys, as_index=False, sort=False)["value"].mean().assign(metric=found["metric"].max())
-    )
+    means = found.groupby(keys, as_index=False, sort=False)["value"].mean()
+    return means.assign(value=means["value"] * side.get("times", 1.0))
 
 
-def _at_index(side: Quantity, found: pd.DataFrame) -> pd.DataFrame:
-    if side.index is None or not len(found):
-        return found
-    if isinstance(side.index, int):
-        return found[found["index"] == side.index]
-    group = found.groupby(["dataset", "label", "train_size"])["index"]
-    return found[found["index"] == group.transform("min" if side.index == "first" else "max")]
+def _extreme(found: pd.DataFrame, column: str, which: str) -> pd.DataFrame:
+    """Return the rows at the least or greatest value of a column in each group; of N, there must be two."""
+    group = found.groupby(
+        ["paper", "dataset", "label", "recipe", *(["train_size"] if column == "index" else [])]
+    )[column]
+    several = column != "train_size" or group.transform("nunique") > 1
+    return found[(found[column] == group.transform(which)) & several] if len(found) else found
 
 
-def _at_size(side: Quantity, found: pd.DataFrame) -> pd.DataFrame:
-    if side.train_size is None or not len(found):
-        return found
-    if isinstance(side.train_size, int):
-        return found[found["train_size"] == side.train_size]
-    group = found.groupby(["paper", "dataset", "label", "recipe"])["train_size"]
-    extreme = group.transform("min" if side.train_size == "smallest" else "max")
-    return found[(found["train_size"] == extreme) & (group.transform("nunique") > 1)]
-
-
-def _pairs(claim: Claim, table: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return (cell in words, left values, right values) with one value per shuffle that both sides have."""
-    left = _select(claim.left, table)
-    keys = ["paper", "dataset", "label", "train_size", "recipe"]
-    if not isinstance(claim.right, Quantity):
-        groups = left.groupby(keys, sort=False)["value"]
-        return [
-            (_words(dict(zip(keys, key))), v.to_numpy() * claim.left.times, np.full(len(v), claim.right))
-            for key, v in groups
-        ]
-    right = _select(claim.right, table)
-    shared = ["paper", "dataset", "recipe", "shuffle"]
-    if claim.left.train_size is None and claim.right.train_size is None:
-        shared.append("train_size")
-    families = all(getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label"))
-    by_root = families and claim.left.role is not None and claim.right.role is not None
-    same_models = all(getattr(claim.left, k) == getattr(claim.right, k) for k in ("family", "label", "role"))
-    if by_root or same_models:
-        shared += ["root"] if by_root and not same_models else ["label", "root"]
-    both = left.merge(right, on=shared, suffixes=("_left", "_right"))
-    if "label" in shared:
-        both = both.assign(label_left=both["label"], label_right=both["label"])
-    if "train_size" in both:
-        both = both.assign(train_size_left=both["train_size"], train_size_right=both["train_size"])
-    keys = ["paper", "dataset", "recipe", "label_left", "label_right", "train_size_left", "train_size_right"]
-    return [
-        (
-            _words(dict(zip(keys, key))),
-            group["value_left"].to_numpy() * claim.left.times,
-            group["value_right"].to_numpy() * claim.right.times,
-        )
-        for key, group in both.groupby(keys, sort=False)
+def _cells(claim: Claim, both: pd.DataFrame) -> list[Cell]:
+    keys = [
+        "paper",
+        "dataset",
+        "recipe",
+        "label",
+        "label_right",
+        "train_size",
+        "train_size_right",
+        "protocol",
     ]
+    cells = []
+    for key, group in both.groupby(keys, sort=False):
+        left, right = float(group["left"].mean()), float(group["right"].mean())
+        word = HOLDS if _as_claimed(claim, left - right, claim.slack(right)) else FAILS
+        cells.append(Cell(_words(dict(zip(keys, key))), left, right, len(group), word, claim.factor))
+    return cells
 
 
-def _words(where: dict) -> str:
+def _as_claimed(claim: Claim, difference: float, slack: float) -> bool:
+    """Whether a difference left - right is as the relation says, taken as it stands."""
+    if claim.relation == "~":
+        return abs(difference) <= slack
+    return (difference if claim.relation == "<" else -difference) < -slack
+
+
+def _words(where: dict[str, Any]) -> str:
     """Return a cell in words: dataset, models, N, recipe."""
-    labels = list(dict.fromkeys(where[k] for k in ("label", "label_left", "label_right") if k in where))
-    sizes = list(
-        dict.fromkeys(where[k] for k in ("train_size", "train_size_left", "train_size_right") if where.get(k))
-    )
+    labels = dict.fromkeys([where["label"], where["label_right"]])
+    sizes = dict.fromkeys(n for n in (where["train_size"], where["train_size_right"]) if n)
     parts = [where["dataset"], " against ".join(labels)]
     parts += [f"N = {' against '.join(f'{n:,}' for n in sizes)}"] if sizes else []
-    return ", ".join([*parts, *([where["recipe"]] if where["recipe"] else [])])
-
-
-def _cell(claim: Claim, where: str, left: np.ndarray, right: np.ndarray, repeated: bool) -> Cell:
-    means = float(left.mean()), float(right.mean())
-    slack = claim.slack(means[1])
-    factor = claim.right.times if isinstance(claim.right, Quantity) else 1.0
-    if not repeated or set(claim.left.metrics) <= set(EXACT):
-        low = high = means[0] - means[1]
-    elif len(left) < 2:
-        return Cell(where, *means, len(left), TOO_FEW, factor)
-    else:
-        interval = paired_interval(left - right)
-        low, high = interval.low, interval.high
-    return Cell(where, *means, len(left), _decide(claim.relation, low, high, slack), factor)
-
-
-def _decide(relation: str, low: float, high: float, slack: float) -> str:
-    """Return holds, fails or "no difference shown" of a difference left - right known to lie in [low, high]."""
-    if relation == ">":
-        low, high = -high, -low
-    if relation == "~":
-        if max(abs(low), abs(high)) <= slack:
-            return "holds"
-        return "fails" if low > slack or high < -slack else NO_DIFFERENCE
-    if high < -slack:
-        return "holds"
-    return "fails" if low >= -slack else NO_DIFFERENCE
-
-
-def _overall(words: list[str], one_is_enough: bool) -> str:
-    """Return one word for all cells: undecided ones take nothing from those that are decided."""
-    if not words:
-        return "not run"
-    known = set(words)
-    if one_is_enough and "holds" in known:
-        return "holds"
-    if {"holds", "fails"} <= known:
-        return "mixed"
-    if one_is_enough and len(known) > 1:
-        known -= {"fails"}  # an undecided cell may be the one
-    return next(word for word in VERDICTS if word in known)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return ", ".join([*parts, *filter(None, (where["recipe"], where["protocol"].replace(";", ", ")))])

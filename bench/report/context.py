@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,26 +14,62 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.declare import measurements
+from bench.models import windows
+from bench.models.families import CONTROLS
 from bench.report import literature
 from bench.report.items import ITEMS
+from bench.results import words
 from bench.results.tidy import read_tidy
+from bench.suite.options import HALF_BUDGET
 from bench.support import paths, root
 from bench.support.errors import BenchError
 from bench.support.files import read_json
 
-DEFAULTS = {
-    "datasets": None,
-    "models": None,
-    "train_sizes": None,
-    "operator": "x0",
-}  # of bench.suite.config.ItemOptions
-# metric -> the measurement that gives it
-MEASURED_BY = {metric: name for name, one in measurements().items() for metric in one.rows}
+# of bench.suite.config.ItemOptions
+DEFAULTS = {"datasets": None, "models": None, "train_sizes": None, "operator": "x0"}
+COLUMN = {"datasets": "dataset", "models": "model", "train_sizes": "train_size"}
+# words of runs -> sign behind a name or number; a settled run has none
+MARKS = {words.NOT_FITTED: " ✗", words.STILL_LEARNING: " ↗", words.OVERFITTED: " ↘"}
+RUN = words.RUN
+
+
+@functools.lru_cache(maxsize=2)
+def _read_table(path: Path, changed: int) -> tuple[pd.DataFrame, dict[tuple[str, str, int], str]]:
+    """Read a tidy table and the words of its cells once for all items of a process; ``changed`` tells newer files apart.
+
+    Runs of half a budget only serve the words.
+    """
+    table = read_tidy(path)
+    found = {cell: word.word for cell, word in words.by_cell(table).items()}
+    return table[~table["recipe"].str.endswith(HALF_BUDGET)], found
+
+
+def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
+    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN where it has none."""
+    return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
+
+
+def shuffles_in_words(counts: Iterable[int]) -> str:
+    """Return "3 shuffles" or "1 to 3 shuffles"."""
+    low, high = min(counts := [int(count) for count in counts]), max(counts)
+    return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"
+
+
+def run_key(run: dict) -> tuple:
+    """Return the values of ``RUN`` of a run of the plan."""
+    return (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"], run["recipe"])
 
 
 @dataclass
 class Context:
-    """One item of one suite. ``inputs`` collects the files that were read, for the sidecar.
+    """One item of one suite. ``inputs`` collects the files that were read, ``marked`` the words that were shown.
 
     Measurements come from ``results/SUITE``, or from ``results/baselines/SUITE`` where the suite was never run here.
     """
@@ -40,6 +77,7 @@ class Context:
     suite: str
     item: str
     inputs: list[Path] = field(default_factory=list)
+    marked: set[str] = field(default_factory=set)
 
     def _read(self, path: Path) -> Path:
         self.inputs.append(path)
@@ -67,17 +105,22 @@ class Context:
         return read_json(self._read(path))
 
     @cached_property
+    def _stored(self) -> tuple[pd.DataFrame, dict[tuple[str, str, int], str]]:
+        path = self._read(paths.stored_table(self.suite))
+        return _read_table(path.resolve(), path.stat().st_mtime_ns if path.exists() else 0)
+
+    @property
     def table(self) -> pd.DataFrame:
         """The whole tidy table."""
-        return read_tidy(self._read(paths.stored_table(self.suite)))
+        return self._stored[0]
 
     @cached_property
     def tidy(self) -> pd.DataFrame:
         """The tidy table, restricted to what the item shows."""
         table = self.table
-        for key, column in (("datasets", "dataset"), ("models", "model"), ("train_sizes", "train_size")):
-            if (wanted := self.options[key]) is not None:
-                table = table[table[column].isin(wanted)]
+        for key, column in COLUMN.items():
+            if self.options[key] is not None:
+                table = table[table[column].isin(self.options[key])]
         return table
 
     @cached_property
@@ -85,23 +128,34 @@ class Context:
         """What the item shows: as the suite lists it, else all that the suite has."""
         return DEFAULTS | self.plan["items"].get(self.item, {})
 
+    def shows(self, dataset: str, model: str, size: int) -> bool:
+        """Whether the item shows a dataset, model and N."""
+        values = {"datasets": dataset, "models": model, "train_sizes": size}
+        return all(self.options[key] is None or value in self.options[key] for key, value in values.items())
+
     def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
         """Return the rows of a metric; raises BenchError naming what is missing where there are none."""
-        table = self.tidy[self.tidy["metric"] == metric]
-        if recipe is not None:
-            table = table[table["recipe"] == recipe]
-        for column, value in where.items():
-            table = table[table[column] == value]
+        where |= {} if recipe is None else {"recipe": recipe}
+        table = at(self.tidy, metric=metric, **where)
         if not len(table):
-            scope = ", ".join(f"{k} = {v}" for k, v in where.items()) or "this suite"
-            raise self.needs(f"{metric} ({scope})", MEASURED_BY.get(metric, ""))
+            scope = ", ".join(f"{k} = {v}" for k, v in where.items() if v != "") or "this suite"
+            named = (name for name, one in measurements().items() if metric in one.rows and one.options)
+            raise self.needs(f"{metric} ({scope})", next(named, ""))
         return table
 
+    def has(self, metric: str) -> bool:
+        """Whether the item has rows of a metric."""
+        return bool((self.tidy["metric"] == metric).any())
+
+    @property
+    def distance(self) -> str:
+        """The distance of samples that the suite measured: ``fid``, else ``frechet``."""
+        return "fid" if self.has("fid") else "frechet"
+
     def needs(self, what: str, measure: str = "", instead: str = "") -> BenchError:
-        """Return the error that names the rows an item lacks, and the command that makes them."""
-        how = f"set `measure: {{{measure}: ...}}`" if measure and measure != "cost" else instead
-        where = f"config/suites/{self.suite}.yaml"
-        first = f"{how} in {where} and run" if how else "run"
+        """Return the error that names what an item lacks, and how to get it."""
+        how = f"set `measure: {{{measure}: ...}}`" if measure else instead
+        first = f"{how} in the suite's file and run" if how else "run"
         return BenchError(
             f"{self.item} of suite {self.suite!r} needs {what} and the tidy table has none; "
             f"{first} `snakemake --cores 2 all --config suite={self.suite}`."
@@ -109,62 +163,123 @@ class Context:
 
     def ordered(self, table: pd.DataFrame, column: str) -> list:
         """Return the values of a column in the order of the item's options, else of the plan."""
-        present = set(table[column])
-        plural = {"dataset": "datasets", "model": "models", "train_size": "train_sizes"}[column]
-        order = self.options[plural] or (
-            sorted(present) if column == "train_size" else list(self.plan[plural])
-        )
-        return [value for value in order if value in present]
+        present, plural = set(table[column]), f"{column}s"
+        default = sorted(present) if column == "train_size" else list(self.plan[plural])
+        return [value for value in self.options[plural] or default if value in present]
+
+    def groups(self, table: pd.DataFrame, *columns: str) -> Iterator[tuple]:
+        """Yield (value of each column, ..., its rows) for every combination in the table, as :meth:`ordered` has them."""
+        if not columns:
+            yield (table,)
+            return
+        for value in self.ordered(table, columns[0]):
+            for group in self.groups(table[table[columns[0]] == value], *columns[1:]):
+                yield value, *group
+
+    def _name(self, text: str, key: str) -> str:
+        """Return a name as the item can show it: figures are bound to one font, tables are not."""
+        if not self.item.startswith("fig"):
+            return text
+        from bench.report.style import drawable
+
+        return drawable(text, key)
 
     def label(self, model: str) -> str:
         """Return a model's name for readers."""
-        return self.plan["models"][model]["label"]
+        return self._name(self.plan["models"][model]["label"], model)
+
+    def title(self, dataset: str) -> str:
+        """Return a dataset's name for readers."""
+        return self._name(self.plan["datasets"][dataset]["title"] or dataset, dataset)
+
+    def variant(self, model: str) -> str:
+        """Return what tells a model from its baseline, for legends: "w/ Local", else its label."""
+        return self._name(self.plan["models"][model]["variant"] or self.label(model), model)
 
     def role(self, model: str) -> str:
-        """Return what a preset is there for ("local"), else what differs from its baseline; empty for a baseline."""
+        """Return what a preset is there for ("local"), else what tells it from its baseline; empty for a baseline."""
         info = self.plan["models"][model]
         text = info.get("role") or info["variant"] or ""
         return {"w/ Local": "local"}.get(text, text)  # baselines stored before presets had roles
 
-    def title(self, dataset: str) -> str:
-        """Return a dataset's name for readers."""
-        return self.plan["datasets"][dataset]["title"]
+    def windows(self, model: str) -> str:
+        """Return a model's attention windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where it has none."""
+        info = self.plan["models"][model]
+        return windows.describe(info["family"], info["options"])
+
+    def windows_of(self, models: Iterable[str]) -> str:
+        """Return a sentence with the windows and layers of every model that has some; empty where none has."""
+        models = [model for model in dict.fromkeys(models) if model and self.windows(model)]
+        found = (f"{self.variant(model)}, {self.windows(model).removeprefix('windows ')}" for model in models)
+        return f" Windows: {'; '.join(found)}." if models else ""
+
+    @property
+    def words(self) -> dict[tuple[str, str, int], str]:
+        """(dataset, model, N) -> the worst word of its runs, empty where they have none."""
+        return self._stored[1]
+
+    def ranked(self, model: str, dataset: str, size: int) -> bool:
+        """Whether a network takes part in rankings: one that is not fitted or still learning does not."""
+        return words.is_ranked(self.words.get((dataset, model, int(size)), ""))
+
+    def mark(self, model: str, dataset: str, size: int) -> str:
+        """Return the sign of the word of a cell's runs; empty where they are settled or have none."""
+        word = self.words.get((dataset, model, int(size)), "")
+        self.marked |= {word} & {*MARKS}
+        return MARKS.get(word, "")
+
+    def is_control(self, model: str) -> bool:
+        """Whether a model is a closed form that is not trained."""
+        return self.plan["models"][model]["family"] in CONTROLS
+
+    def networks(self, table: pd.DataFrame) -> list[str]:
+        """Return the trained models of a table, in order; all of them where it has controls only."""
+        models = self.ordered(table, "model")
+        return [model for model in models if not self.is_control(model)] or models
+
+    def control(self, metric: str, family: str, **where: object) -> pd.DataFrame:
+        """Return a control's rows of a metric from the whole table, whatever models the item lists; maybe none."""
+        names = [m for m, info in self.plan["models"].items() if info["family"] == family][:1]
+        return at(self.table[self.table["model"].isin(names)], metric=metric, **({"recipe": ""} | where))
 
     def pairs(self, table: pd.DataFrame, local: bool = False) -> list[tuple[str, str]]:
-        """Return (baseline, variant) of every variant, or every one with windows, whose baseline is in the table."""
-        present = set(table["model"])
-        models = {m: self.plan["models"][m]["baseline"] for m in self.plan["models"] if m in present}
+        """Return (baseline, variant) of every variant, or every local one, whose baseline is in the table too."""
+        present, models = set(table["model"]), self.plan["models"]
         found = [
-            (baseline, model)
-            for model, baseline in models.items()
-            if baseline in present and ("Local" in (self.plan["models"][model]["variant"] or "") or not local)
+            (models[model]["baseline"], model)
+            for model in models
+            if {model, models[model]["baseline"]} <= present
+            and (not local or self.role(model).startswith("local"))
         ]
         if not found:
             kind = "a model with attention windows" if local else "a model"
-            raise BenchError(
-                f"{self.item} of suite {self.suite!r} needs {kind} and its baseline (`baseline:` in models.yaml), say "
-                f"dit-t16-local and dit-t16; add both under `runs` in config/suites/{self.suite}.yaml."
-            )
+            how = "add, say, dit-t16-local and dit-t16 under `runs`"
+            raise self.needs(f"{kind} and its baseline (`baseline:` in models.yaml)", instead=how)
         return found
 
     @staticmethod
     def paired(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
         """Return the rows of two models at the shuffles that both have: the same images and noise on both sides."""
         both = table[table["model"].isin(pair)]
-        found = both.groupby(["dataset", "train_size", "recipe", "shuffle"])["model"].transform("nunique")
-        return both[found == 2]
+        return both[
+            both.groupby(["dataset", "train_size", "recipe", "shuffle"])["model"].transform("nunique") == 2
+        ]
 
     def runs(self, metric: str) -> pd.DataFrame:
         """Return dataset, model, train_size, shuffle of the runs that have a metric, first shuffle only."""
         keys = ["dataset", "model", "train_size"]
         return self.rows(metric).sort_values("shuffle").drop_duplicates(keys)[[*keys, "shuffle"]]
 
-    def arrays(
-        self, metric: str, dataset: str, model: str, train_size: int, shuffle: int
-    ) -> dict[str, np.ndarray]:
+    def pictured(self, runs: pd.DataFrame) -> tuple[str, list[str]]:
+        """Return the first dataset of ``runs`` whose pictures may be shown, else the first; and those passed over."""
+        datasets = self.ordered(runs, "dataset")
+        may = [d for d in datasets if not self.from_baseline or self.plan["datasets"][d]["redistribute"]]
+        shown = (may or datasets)[0]
+        return shown, datasets[: datasets.index(shown)]
+
+    def arrays(self, stem: str, dataset: str, model: str, size: int, shuffle: int) -> dict[str, np.ndarray]:
         """Return the arrays of one run; none where its images may not be stored (``redistribute: false``)."""
-        run = f"{dataset}.{model}.n{train_size}.s{shuffle}"
-        path = paths.stored_run(self.suite, run) / f"{metric}.npz"
+        path = paths.stored_run(self.suite, f"{dataset}.{model}.n{size}.s{shuffle}") / f"{stem}.npz"
         if self.from_baseline and not path.exists() and not self.plan["datasets"][dataset]["redistribute"]:
             return {}
         try:
@@ -175,26 +290,21 @@ class Context:
 
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
-        rows = self.tidy[self.tidy["metric"].map(MEASURED_BY) == measure]
-        keys = ["dataset", "model", "train_size", "shuffle", "recipe"]
-        found = set(rows[keys].drop_duplicates().itertuples(index=False, name=None))
+        metrics = measurements()[measure].rows if measure in measurements() else ()
+        rows = self.tidy[self.tidy["metric"].isin(metrics)]
+        found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
         lacking = [
             run["name"]
             for run in self.plan["runs"]
-            if run["measure"].get(measure) is not None and self.wanted(run)
-            and (run["dataset"], run["model"]["name"], run["train_size"], run["shuffle"], run["recipe"]) not in found
-        ]  # fmt: skip
+            if run["measure"].get(measure) is not None and self.wanted(run) and run_key(run) not in found
+        ]
         more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
         return f" Not measured yet: {', '.join(lacking[:5])}{more}." if lacking else ""
 
     def wanted(self, run: dict) -> bool:
         """Whether the item shows this run of the plan."""
-        values = (
-            ("datasets", run["dataset"]),
-            ("models", run["model"]["name"]),
-            ("train_sizes", run["train_size"]),
-        )
-        return all(self.options[key] is None or value in self.options[key] for key, value in values)
+        half = run["recipe"].endswith(HALF_BUDGET)
+        return self.shows(run["dataset"], run["model"]["name"], run["train_size"]) and not half
 
     def printed(self, table: str) -> pd.DataFrame:
         """Return the numbers that the item's own paper prints in ``table``, say "Figure 6", rows of ``PRINTED``."""
@@ -208,11 +318,14 @@ class Context:
     def print_of(self, rows: pd.DataFrame, model: str, dataset: str, size: int, recipe: str = "") -> float:
         """Return the value that ``rows`` of :meth:`printed` have for a preset, NaN where there is none."""
         root = rows["baseline"].where(rows["baseline"] != "", rows["model"])
-        same = (root == self.label(self.plan["models"][model]["baseline"] or model)) & (
-            rows["role"] == self.role(model)
-        )
-        same &= (rows["dataset"] == self.title(dataset)) & (rows["train_size"] == size)
-        found = rows.loc[same & (rows["recipe"] == recipe), "value"]
+        same = rows[root == self.label(self.plan["models"][model]["baseline"] or model)]
+        where = {
+            "role": self.role(model),
+            "dataset": self.title(dataset),
+            "train_size": size,
+            "recipe": recipe,
+        }
+        found = at(same, **where)["value"]
         return float(found.iloc[0]) if len(found) else math.nan
 
     def stale(self, measures: tuple[str, ...]) -> str:
@@ -226,10 +339,9 @@ class Context:
 
     @property
     def scope(self) -> str:
-        """Return one sentence on the runs: steps, shuffles, EMA."""
-        runs = [run for run in self.plan["runs"] if not run["recipe"]]
-        steps = sorted({run["training"]["steps"] for run in runs})
-        ema = sorted({run["training"]["ema"] for run in runs})
+        """A sentence on the runs: steps, averaging, and whether they are stored ones."""
+        runs = [run["training"] for run in self.plan["runs"] if not run["recipe"]]
+        steps, ema = (sorted({run[key] for run in runs}) for key in ("steps", "ema"))
         stored = f" Drawn from the stored baseline {self.folder}." if self.from_baseline else ""
         return (
             f"Suite {self.suite}: {', '.join(f'{s:,}' for s in steps)} training steps, "
@@ -241,9 +353,3 @@ class Context:
         return shuffles_in_words(
             table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
         )
-
-
-def shuffles_in_words(counts: Iterable[int]) -> str:
-    """Return "3 shuffles" or "1 to 3 shuffles"."""
-    low, high = min(counts := [int(count) for count in counts]), max(counts)
-    return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"

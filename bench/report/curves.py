@@ -1,121 +1,168 @@
-"""What the figures of the appendix share: fields of a row's protocol, curves with bands, the runs of a Jacobian."""
+"""Grids of panels with curves, and what figures of Jacobians share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context
-from bench.report.quality import CONTROLS
-from bench.report.style import MARKERS, PALETTE
+from bench.report.context import Context, at, protocol_field
+from bench.report.style import DASHES, GREY, MARKERS, PALETTE, legend, new_figure
 
-MARKS = (*MARKERS, "X", "*", "<", ">", "p")
-PAPER_STEP = 7  # of 50, recovered from the noise that the paper's Fig. 3 shows
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+MOST = 4  # models side by side
+SHOWN_STEP = 7  # of 50, a noise of half the scale of the image
+OPERATORS = {
+    "eps": "noise prediction",
+    "x0": "x0 estimate",
+    "denoiser": "denoiser (x0 estimate by image plus noise)",
+}
+LOOKS = {"x0": 0, "eps": 1, "denoiser": 2}  # colour and dash of an operator
+STEP_AXIS = "step index (0: least noise)"
 
 
-def field(table: pd.DataFrame, key: str) -> pd.Series:
-    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN where it has none."""
-    return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
+@dataclass
+class Line:
+    """A curve: ``table`` has a column ``value`` and shuffles; ``colour``, ``dash`` and ``marker`` count through the style's
+    lists, and a colour can be given by name."""
+
+    table: pd.DataFrame
+    label: str
+    colour: int | str = 0
+    dash: int = 0
+    marker: int | None = None
 
 
-def curve(
-    ax: Axes,
-    table: pd.DataFrame,
-    x: str,
-    label: str,
-    colour: int | str,
-    dash: int = 0,
-    marker: int | None = None,
-    every: int | None = None,
-) -> None:
-    """Draw the mean of ``value`` against column ``x``, images first, then shuffles, with a band of one deviation.
+@dataclass
+class Panel:
+    """One axes of a grid: curves, and ``levels``, horizontal dotted lines (height, label, colour)."""
 
-    ``colour``, ``dash`` and ``marker`` count through the style's lists; a colour can be given by name.
-    """
-    if not len(table):
+    title: str = ""
+    y: str = ""
+    lines: list[Line] = field(default_factory=list)
+    levels: list[tuple[float, str, int | str]] = field(default_factory=list)
+
+
+def colour(value: int | str) -> str:
+    """Return a colour of the palette by its place, or a named one as it is."""
+    return PALETTE[value % len(PALETTE)] if isinstance(value, int) else value
+
+
+def draw_line(ax: Axes, line: Line, x: str = "index", every: int | None = None) -> None:
+    """Draw the mean of ``value`` against column ``x``, images first, then shuffles, with a band of one deviation."""
+    if not len(line.table):
         return
-    values = table.groupby([x, "shuffle"])["value"].mean().groupby(x)
-    mean, spread = values.mean(), values.std()
-    shade = PALETTE[colour % len(PALETTE)] if isinstance(colour, int) else colour
-    ax.plot(
-        mean.index.astype(float), mean, color=shade, linestyle=DASHES[dash % len(DASHES)], label=label,
-        marker=None if marker is None else MARKERS[marker % len(MARKERS)], markevery=every, markeredgewidth=0,
-    )  # fmt: skip
+    values = line.table.groupby([x, "shuffle"])["value"].mean().groupby(x)
+    mean, spread, shade = values.mean(), values.std(), colour(line.colour)
+    places = mean.index.astype(float)
+    mark = None if line.marker is None else MARKERS[line.marker % len(MARKERS)]
+    look = {"color": shade, "linestyle": DASHES[line.dash % len(DASHES)], "label": line.label}
+    ax.plot(places, mean, marker=mark, markevery=every, markeredgewidth=0, **look)
     if spread.notna().any():
-        ax.fill_between(mean.index.astype(float), mean - spread, mean + spread, color=shade, alpha=0.25, lw=0)
+        ax.fill_between(places, mean - spread, mean + spread, color=shade, alpha=0.25, lw=0)
 
 
-def name_columns(context: Context, axes: np.ndarray, models: list[str], x: str) -> None:
-    """Write the models above the columns of a grid of axes, and what their common x is beneath."""
-    for top, bottom, model in zip(axes[0], axes[-1], models):
-        top.set_title(context.label(model))
-        bottom.set_xlabel(x)
+def grid(
+    panels: Sequence[Panel],
+    columns: int,
+    height: float,
+    x_label: str,
+    x: str = "index",
+    share: str | bool = "row",
+    legend_columns: int = 4,
+    every: int | None = None,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with panels in reading order, ``height`` inches a row, and one legend beneath.
+
+    ``share`` is what panels share their y axis with: ``row``, ``all`` or False.  A y label stands beside the first panel
+    of a row, the x label beneath the last one of a column.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(height * rows + 0.35)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=share).ravel().tolist()
+    for place, (ax, panel) in enumerate(zip(axes, panels)):
+        for line in panel.lines:
+            draw_line(ax, line, x, every)
+        for level, label, shade in panel.levels:
+            ax.axhline(level, color=colour(shade), linestyle=":", linewidth=0.9, label=label)
+        ax.set_title(panel.title)
+        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        if place % columns == 0:
+            ax.set_ylabel(panel.y)
+        if place + columns >= len(panels):
+            ax.set_xlabel(x_label)
+    for ax in axes[len(panels) :]:
+        ax.remove()
+    legend(figure, legend_columns)
+    return figure, axes[: len(panels)]
 
 
 def band(table: pd.DataFrame) -> str:
-    """Return what a band means, in words."""
-    return "bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else "no band"
+    """Return what a band means, in words; empty where there is none."""
+    return ", bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else ""
+
+
+def controls(context: Context, metric: str, **where: object) -> list[Line]:
+    """Return grey curves of the linear filter and the identity, as far as they were measured at ``where``."""
+    found = []
+    for family in ("wiener-pool", "wiener", "identity"):
+        rows = context.control(metric, family, **where)
+        if len(rows) and not (family == "wiener" and found):
+            largest = at(rows, train_size=rows["train_size"].max())
+            name = context.label(largest["model"].iloc[0])
+            found.append(Line(largest, name, GREY, 2 if family == "identity" else 1))
+    return found
+
+
+def looks(context: Context, models: Sequence[str]) -> dict[str, dict]:
+    """Return colour and marker of each model: hues by its place among ``models``, grey for controls; variants are hollow."""
+    networks = [model for model in models if not context.is_control(model)]
+    found = {}
+    for model in models:
+        place = networks.index(model) if model in networks else [*models].index(model)
+        shade = GREY if context.is_control(model) else colour(place)
+        face = "white" if context.plan["models"][model]["baseline"] else shade
+        mark = MARKERS[place % len(MARKERS)]
+        found[model] = {"color": face, "markeredgecolor": shade, "marker": mark, "line": shade}
+    return found
 
 
 def jacobian(context: Context, metric: str = "jacobian_eigenvalue", every: bool = False) -> pd.DataFrame:
     """Return the rows of a Jacobian metric with columns operator, step and sigma.
 
-    Without ``every`` of one operator, the item's where it was measured, and of the noise level nearest to the paper's.
+    Without ``every`` of one operator, the item's where it was measured, and of the noise level that is shown.
     """
     table = context.rows(metric)
-    table = table.assign(
-        operator=field(table, "operator"),
-        step=field(table, "step").astype(int),
-        sigma=field(table, "sigma").astype(float),
-    )
-    if every:
-        return table
-    operators = set(table["operator"])
-    wanted = context.options["operator"]
-    table = table[table["operator"] == (wanted if wanted in operators else min(operators))]
-    return table[table["step"] == paper_step(table["step"])]
+    fields = {key: protocol_field(table, key) for key in ("operator", "step", "sigma")}
+    table = table.assign(**fields).astype({"step": int, "sigma": float})
+    return table if every else at_shown_step(of_operator(context, table))
 
 
-def paper_step(steps: Iterable[int]) -> int:
-    """Return the noise level that is shown: of those measured, the nearest to the paper's, least noise first."""
-    return min(sorted(set(steps)), key=lambda step: abs(step - PAPER_STEP))
+def of_operator(context: Context, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the item's operator, or of another where it was not measured."""
+    known, wanted = set(table["operator"]), context.options["operator"]
+    return at(table, operator=wanted if wanted in known else min(known))
 
 
-OPERATORS = {
-    "eps": "noise prediction", "x0": "x0 estimate", "denoiser": "denoiser (x0 estimate by image plus noise)",
-}  # fmt: skip
+def at_shown_step(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the noise level nearest to the one that is shown."""
+    return at(table, step=shown_step(table["step"]))
+
+
+def shown_step(steps: Iterable[int]) -> int:
+    """Return the noise level that is shown: of those measured, the nearest to ``SHOWN_STEP``, least noise first."""
+    return min(sorted(set(steps)), key=lambda step: abs(step - SHOWN_STEP))
 
 
 def size_of(context: Context, dataset: str) -> int:
-    """Return the dimension of a dataset's images."""
-    about = context.plan["datasets"][dataset]
-    return about["channels"] * about["resolution"] ** 2
-
-
-def looks(context: Context) -> dict[str, dict]:
-    """Return colour and marker of each model of the suite, the same in all figures.
-
-    Colours are families, controls are grey; a variant of another model is hollow.  No two models share both, unless a
-    family has more of them than there are markers.
-    """
-    models, found = context.plan["models"], {}
-    controls = [m for m in models if models[m]["family"] in CONTROLS]
-    families = list(dict.fromkeys(models[m]["family"] for m in models if m not in controls))
-    for model, info in models.items():
-        same = controls if model in controls else [m for m in models if models[m]["family"] == info["family"]]
-        number = 0 if model in controls else families.index(info["family"])
-        colour = "0.35" if model in controls else PALETTE[number % len(PALETTE)]
-        # families that share a colour begin with different markers
-        place = same.index(model) + number // len(PALETTE) * 5
-        found[model] = {
-            "color": "white" if info["baseline"] else colour, "markeredgecolor": colour,
-            "marker": MARKS[place % len(MARKS)], "line": colour,
-        }  # fmt: skip
-    return found
+    """Return how many values an image of a dataset has."""
+    info = context.plan["datasets"][dataset]
+    return info["resolution"] ** 2 * info["channels"]
 
 
 def level(table: pd.DataFrame) -> str:
@@ -128,7 +175,17 @@ def level(table: pd.DataFrame) -> str:
 
 def noise(context: Context, step: int) -> str:
     """Return a step's noise level in words; its sigma is taken from the suite's Jacobians, where it has any."""
-    table = context.table[context.table["metric"] == "jacobian_eigenvalue"]
-    same = table[field(table, "step") == str(step)]
-    sigma = field(same, "sigma").astype(float)
+    table = at(context.table, metric="jacobian_eigenvalue")
+    same = table[protocol_field(table, "step") == str(step)]
+    sigma = protocol_field(same, "sigma").astype(float)
     return level(same.assign(step=step, sigma=sigma)) if len(same) else f"step {step}"
+
+
+def means(table: pd.DataFrame, *by: str) -> pd.Series:
+    """Return the mean value by these columns, shuffles first."""
+    return table.groupby([*by, "shuffle"])["value"].mean().groupby([*by]).mean()
+
+
+def positions(count: int, place: int, width: float = 0.15) -> np.ndarray | float:
+    """Return the offset of the ``place``-th of ``count`` marks that stand side by side."""
+    return width * (place - (count - 1) / 2)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.metrics.declare import measurements
+from bench.suite import config
 from bench.support.errors import BenchError, nearest
+from bench.support.files import digest
 
 if TYPE_CHECKING:
     from bench.suite.plan import Plan
@@ -27,20 +30,21 @@ EVERY = tuple(measurements())
 class Item:
     """A figure, drawn by ``draw`` of its module, or a table, built by ``build``.
 
-    ``subject`` says in a few words what it shows, ``reading`` how it is read, ``arrays`` are the ``.npz`` files of each
-    run that it reads beside the tidy table, ``measures`` the measurements that it draws, the one that it needs of each
-    run first (``training`` is the run itself; "every" stands for all), and ``counterpart`` what a paper's own one shows.
-    ``group`` is the heading that the report and the site list it under where it is neither a paper's nor one of the
-    appendix.  All values are literals; name and module are those of the file.
+    ``arrays`` are the ``.npz`` files of each run that it reads beside the tidy table, ``measures`` the measurements that
+    it draws, the one that it needs of each run first (``training`` is the run itself; "every" stands for all), and
+    ``counterpart`` what a paper's own one shows.  ``papers`` are the papers whose files it reads beside its own paper's
+    (``*``: all); ``group`` is a heading of its own in the report and on the site.  All of these are literals.
+    Of the module's docstring the first line is the ``subject``, the rest says how it is read (``reading``).
     """
 
     title: str
-    subject: str
-    reading: str = ""
     arrays: tuple[str, ...] = ()
     measures: tuple[str, ...] = ()
     counterpart: str = ""
+    papers: str = ""
     group: str = ""
+    subject: str = ""
+    reading: str = ""
     name: str = ""
     module: str = ""
 
@@ -57,13 +61,16 @@ class Item:
 
 def _declared(path: Path) -> Item | None:
     """Return the item that a module declares, None where it declares none."""
-    for node in ast.parse(path.read_text(encoding="utf-8"), str(path)).body:
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ITEM":
             given = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
             item = Item(*map(ast.literal_eval, node.value.args), **given)
+            subject, _, reading = ast.get_docstring(tree).partition("\n")
             module = ".".join(("bench.report", *path.relative_to(ROOT).with_suffix("").parts))
             measures = EVERY if item.measures == ("every",) else item.measures
-            return dataclasses.replace(item, name=path.stem, module=module, measures=measures)
+            texts = {"subject": subject.rstrip("."), "reading": " ".join(reading.split())}
+            return dataclasses.replace(item, measures=measures, name=path.stem, module=module, **texts)
     return None
 
 
@@ -87,10 +94,14 @@ def _in_order(title: str) -> list[tuple[int, str]]:
 ITEMS = discover()
 
 
+@functools.cache
 def category(name: str) -> str:
-    """Return the heading that an item stands under in the report and on the site."""
+    """Return the heading that an item stands under in the report and on the site: its group, its paper, or neither."""
     item = ITEMS[name]
-    return item.group or f"{'Paper' if item.paper else 'Appendix'} {item.kind}s"
+    if item.group or not item.paper:
+        return item.group or f"Other {item.kind}s"
+    about = config.folder() / "papers" / item.paper / "about.yaml"
+    return f"{config.read_yaml(about)['cite'] if about.exists() else item.paper}: {item.kind}s"
 
 
 def check_listed(plan: Plan) -> None:
@@ -103,3 +114,10 @@ def check_listed(plan: Plan) -> None:
 def code_of(name: str) -> tuple[str, str]:
     """Return the modules whose code an item depends on."""
     return "bench.report.render", ITEMS[name].module
+
+
+def data_of(name: str) -> str:
+    """Return a digest of the papers' files that an item reads; empty where it reads none."""
+    wanted = ITEMS[name].papers or ITEMS[name].paper
+    files = sorted(config.folder().glob(f"papers/{wanted}/*")) if wanted else []
+    return digest([path.read_text(encoding="utf-8") for path in files if path.is_file()]) if files else ""

@@ -1,39 +1,169 @@
-"""Paired differences of two models over shuffles, as tables show them."""
+"""Paired differences of two models over shuffles, and the table that shows them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
-from bench.report.context import shuffles_in_words
-from bench.results.statistics import NO_DIFFERENCE, TOO_FEW, Interval, holm, paired_interval, verdict
+from bench.report.context import Context, at, shuffles_in_words
+from bench.report.table import Table
+from bench.results.measures import Measure
+from bench.results.statistics import LEVEL, NO_DIFFERENCE, Interval, paired_interval, stack, verdicts
+from bench.results.tidy import METRICS
 
-UNCORRECTED = "not after correction"  # the cell's own interval excludes 0, Holm over the table does not
+NONE = Interval(math.nan, math.nan, math.nan, 0)
 CLIPPED = "The PSNR gap is clipped at 0 per step."
-_NONE = Interval(math.nan, math.nan, math.nan, 0)
+TEST, GAP, DISTANCES = "psnr_mean", "psnr_gap_mean", ("fid", "frechet")
+NAMES = {TEST: "Test PSNR (dB)", GAP: "PSNR gap (dB)", "fid": "FID", "frechet": "Fréchet"}
+SPLITS = {TEST: "test", GAP: "train-test"}
+ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+
+
+def head(metric: str) -> str:
+    """Return the name of a metric for readers, with an arrow towards the better side."""
+    return NAMES[metric] + ARROWS[METRICS[metric].better]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """``interval`` of second minus first; ``word`` as :func:`bench.results.statistics.verdict` has it, Holm over a table.
+class Pair:
+    """A row of the table: two models on a dataset, N and recipe; ``head`` names them, ``more`` are further cells.
 
-    ``word`` ends in ``UNCORRECTED`` where the interval alone would have said better or worse.
+    The second model is empty for one that stands alone, say a UNet beneath networks with windows.
     """
 
-    interval: Interval
-    word: str = ""
+    dataset: str
+    size: int
+    models: tuple[str, str]
+    head: str
+    recipe: str = ""
+    more: dict[str, str] = field(default_factory=dict)
+    printed: tuple[float, float] = (math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Both sides of a pair in one measure, one value for each shuffle that both have."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+    @property
+    def interval(self) -> Interval:
+        """Second minus first."""
+        return paired_interval(self.second - self.first) if len(self.second) else NONE
 
     def text(self, digits: int = 2) -> str:
-        """Return mean and interval, with sign; without interval where one shuffle was run."""
+        """Return mean and interval of the difference with signs; without interval where one shuffle was run."""
         found = self.interval
         if not found.count:
             return ""
         mean = signed(found.mean, digits)
-        if found.count < 2:
-            return mean
-        return f"{mean} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
+        return (
+            mean if found.count < 2 else f"{mean} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
+        )
+
+
+def change(table: pd.DataFrame, models: tuple[str, str]) -> Change:
+    """Return both sides of ``table``, paired by shuffle; the second is empty where it was not measured, or is no model."""
+    wide = table[table["model"].isin(models)].pivot_table(index="shuffle", columns="model", values="value")
+    if not {*models} <= {*wide.columns}:
+        alone = [] if models[1] else wide.get(models[0], [])
+        return Change(np.array(alone, dtype=float), np.array([]))
+    wide = wide[[*models]].dropna()
+    return Change(wide[models[0]].to_numpy(), wide[models[1]].to_numpy())
+
+
+def words(changes: Sequence[Change], metric: str) -> list[str]:
+    """Return a verdict on each change, corrected for their number, with the margin that the metric declares."""
+    measure, row = Measure(metric, "", "", "", METRICS[metric]), METRICS[metric]
+    known = [own for own in changes if len(own.second)]
+    scaled = [(measure.scale(pd.Series(side)) for side in (own.first, own.second)) for own in known]
+    tested = [paired_interval((second - first).to_numpy()) for first, second in scaled]
+    found = iter(verdicts(stack(tested), row.better, measure.bound) if tested else ())
+    return [str(next(found)) if len(own.second) else "" for own in changes]
+
+
+def paired_table(
+    context: Context,
+    pairs: Sequence[Pair],
+    metrics: Sequence[str],
+    what: str,
+    sides: tuple[str, str] = ("first", "second"),
+) -> Table:
+    """Build a row for each pair: both sides of the first metric, its difference and verdict, differences of the others."""
+    changes = {m: [change(_rows(context, m, pair), pair.models) for pair in pairs] for m in metrics}
+    main, judged = metrics[0], words(changes[metrics[0]], metrics[0])
+    digits = 4 if main in DISTANCES else 2
+    cells, numbers, bold = [], [], set()
+    for i, (pair, word) in enumerate(zip(pairs, judged)):
+        own = {m: changes[m][i] for m in metrics}
+        means = [side.mean() if len(side) else math.nan for side in (own[main].first, own[main].second)]
+        models = [model for model in pair.models if model]
+        if (
+            all(context.ranked(m, pair.dataset, pair.size) for m in models)
+            and means[0] != means[1] == means[1]
+        ):
+            better = (means[1] > means[0]) == (METRICS[main].better == "higher")
+            bold.add((i, 3 + len(pair.more) + better))
+        shown = [
+            f"{mean:.{digits}f}{context.mark(m, pair.dataset, pair.size)}" for mean, m in zip(means, models)
+        ]
+        row = {
+            "Dataset": context.title(pair.dataset),
+            "Models": pair.head,
+            "N": f"{pair.size:,}",
+            **pair.more,
+        }
+        row |= {f"{head(main)}, {sides[0]}": shown[0], f"{NAMES[main]}, {sides[1]}": "".join(shown[1:])}
+        row |= {"Change": percent(*means)} if main in DISTANCES else {}
+        row |= {f"Δ {head(m)}": own[m].text() for m in metrics} | {"Verdict": word}
+        if not math.isnan(pair.printed[0]):
+            row["The paper"] = f"{pair.printed[0]:.4f} → {pair.printed[1]:.4f} ({percent(*pair.printed)})"
+        cells.append(row)
+        numbers.append(_numbers(pair, own, word))
+    shuffles = shuffles_in_words(len(own.first) for own in changes[main] if len(own.first))
+    caption = (
+        f"{what} {shuffles}. {_finding(judged)}Δ: second minus first, paired by shuffle; the verdict is that of "
+        f"{NAMES[main]}. {meaning(judged)} {CLIPPED if GAP in metrics else ''}"
+    )
+    return Table(
+        pd.DataFrame(cells).fillna(""), pd.DataFrame(numbers), " ".join(caption.split()), bold, groups=1
+    )
+
+
+def _rows(context: Context, metric: str, pair: Pair) -> pd.DataFrame:
+    where = {"dataset": pair.dataset, "train_size": pair.size, "recipe": pair.recipe}
+    return at(context.tidy, metric=metric, split=SPLITS.get(metric, ""), **where)
+
+
+def _numbers(pair: Pair, own: dict[str, Change], word: str) -> dict:
+    found = {"dataset": pair.dataset, "train_size": pair.size, "recipe": pair.recipe}
+    found |= {"first": pair.models[0], "second": pair.models[1]}
+    found |= {name.lower(): text for name, text in pair.more.items()}
+    for metric, both in own.items():
+        key = "test_psnr" if metric == TEST else metric
+        for side in ("first", "second"):
+            values = getattr(both, side)
+            found[f"{key}_{side}"] = values.mean() if len(values) else math.nan
+        found |= {f"{key}_{end}": getattr(both.interval, end) for end in ("mean", "low", "high")}
+    return found | {"verdict": word, "printed_first": pair.printed[0], "printed_second": pair.printed[1]}
+
+
+def _finding(judged: Sequence[str]) -> str:
+    known = [word for word in judged if word]
+    counts = ", ".join(f"{word} in {known.count(word)}" for word in dict.fromkeys(known))
+    return f"Of {len(known)} cells the second is {counts}. " if known else ""
+
+
+def meaning(judged: Sequence[str]) -> str:
+    """Return what the brackets and words of a table mean, for its caption."""
+    cells = sum(bool(word) for word in judged)
+    text = f"Brackets: {LEVEL:.0%} t interval of the cell alone; verdicts after Holm's correction over {cells} cells"
+    return text + (f" ('{NO_DIFFERENCE}' is not 'equal')." if NO_DIFFERENCE in judged else ".")
 
 
 def signed(value: float, digits: int) -> str:
@@ -41,50 +171,6 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def at(table: pd.DataFrame, dataset: str, size: int) -> pd.DataFrame:
-    """Return the rows of a dataset and N."""
-    return table[(table["dataset"] == dataset) & (table["train_size"] == size)]
-
-
-def difference(table: pd.DataFrame, pair: tuple[str, str]) -> Interval:
-    """Return the interval of ``value`` of the second model minus the first, paired by shuffle."""
-    wide = table[table["model"].isin(pair)].pivot_table(index="shuffle", columns="model", values="value")
-    if not set(pair) <= set(wide.columns):
-        return _NONE
-    values = (wide[pair[1]] - wide[pair[0]]).dropna()
-    return paired_interval(values.tolist()) if len(values) else _NONE
-
-
-def judged(intervals: list[Interval], better: str) -> list[Difference]:
-    """Return the differences of one table with their words, corrected for their number (Holm)."""
-    corrected = holm([interval.p for interval in intervals])
-    return [Difference(i, _word(i, p, better)) for i, p in zip(intervals, corrected, strict=True)]
-
-
-def _word(interval: Interval, corrected_p: float, better: str) -> str:
-    if not interval.count:
-        return ""
-    word = verdict(interval, corrected_p, better)
-    alone = verdict(interval, interval.p, better)
-    return word if word == alone else f"{word} ({UNCORRECTED})"
-
-
-def shuffles(differences: list[Difference]) -> str:
-    """Return how many shuffles stand behind the differences, in words."""
-    return shuffles_in_words(d.interval.count for d in differences if d.interval.count)
-
-
-def meaning(differences: list[Difference]) -> str:
-    """Return what the brackets and words of a table mean, for its caption."""
-    known = [d for d in differences if d.interval.count]
-    if not known:
-        return "No cell has both sides."
-    cells = sum(d.interval.count > 1 for d in known)
-    if not cells:
-        return f"Differences have no interval ({TOO_FEW})."
-    missed = any(UNCORRECTED in d.word for d in known)
-    more = f"; '{UNCORRECTED}': the bracket excludes 0, the corrected test does not" if missed else ""
-    return (
-        "Brackets: paired 95 % t interval over shuffles of this cell alone; the word is the one after Holm's correction "
-        f"over the {cells} cells of this table ('{NO_DIFFERENCE}' is not 'equal'{more})."
-    )
+def percent(before: float, after: float) -> str:
+    """Return the change in percent with its sign."""
+    return "" if math.isnan(before + after) else f"{signed(100 * (after - before) / before, 2)}%"

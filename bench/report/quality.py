@@ -18,8 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bench.data import optima
-from bench.models.families import CONTROLS
-from bench.report.context import Context
+from bench.report.context import RUN, Context, run_key
 from bench.support import paths
 
 SIGMAS = 5.0
@@ -31,7 +30,6 @@ CEILING = 10 * math.log10(12 * 255**2)  # dB, the rounding error of uint8
 INITIAL = 0.01  # share of the initialisation that an averaged network may hold
 COPIES = 0.01  # share of test images that may look like copies
 
-KEYS = ["dataset", "model", "train_size", "shuffle", "recipe"]
 FAIL, NOTE, PASS, UNCHECKED = "fail", "note", "pass", "unchecked"
 
 SHARE, POSITIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
@@ -83,13 +81,12 @@ class Suite:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.specs = {run["name"]: run for run in context.plan["runs"]}
-        self.tables = dict(iter(context.table.groupby(KEYS)))
+        self.tables = dict(iter(context.table.groupby(RUN)))
         self._errors: dict[str, dict[str, np.ndarray]] = {}
 
     def rows(self, run: str, metric: str, split: str | None = None) -> pd.DataFrame:
         """Return a run's rows of a metric; none where it was not measured."""
-        spec = self.specs[run]
-        table = self.tables.get((*(_value(spec, key) for key in KEYS),), self.context.table.iloc[:0])
+        table = self.tables.get(run_key(self.specs[run]), self.context.table.iloc[:0])
         table = table[table["metric"] == metric]
         return table if split is None else table[table["split"] == split]
 
@@ -121,10 +118,6 @@ class Suite:
                 if protocols[0] and protocols[0] == protocols[1]:
                     return name
         return None
-
-
-def _value(spec: dict, key: str) -> object:
-    return spec["model"]["name"] if key == "model" else spec[key]
 
 
 def judge(context: Context) -> list[Finding]:
@@ -215,7 +208,7 @@ def _against(run: str, check: str, own: np.ndarray, best: np.ndarray, whose: str
 def check_trained(suite: Suite, run: str) -> Iterator[Finding]:
     """A network should beat the best linear estimate and the noisy image itself on test images."""
     own = suite.value(run, "psnr_mean", "test")
-    if suite.specs[run]["model"]["family"] in CONTROLS or math.isnan(own):
+    if suite.context.is_control(suite.specs[run]["model"]["name"]) or math.isnan(own):
         return
     for family, note in (("wiener", "undertrained"), ("identity", "worse than the noisy image")):
         control = suite.control(run, family)
@@ -235,7 +228,7 @@ def check_trained(suite: Suite, run: str) -> Iterator[Finding]:
 def check_average(suite: Suite, run: str) -> Iterator[Finding]:
     """Measured weights are averages: too short a training still holds its initialisation."""
     spec = suite.specs[run]
-    if spec["model"]["family"] in CONTROLS:
+    if suite.context.is_control(spec["model"]["name"]):
         return
     share = spec["training"]["ema"] ** spec["training"]["steps"]
     verdict = PASS if share <= INITIAL else NOTE

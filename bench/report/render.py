@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from bench.report.context import Context
-from bench.report.html import restructured
-from bench.report.items import ITEMS
+from bench.report.context import MARKS, Context
+from bench.report.items import ITEMS, Item
+from bench.report.markup import restructured
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
@@ -23,28 +23,35 @@ def render(name: str, suite: str, kind: str) -> Path:
         raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
     item, context = ITEMS[name], Context(suite, name)
     context.plan  # noqa: B018 - a suite that was never measured is refused first
-    module = importlib.import_module(item.module)
-    folder = paths.figures_folder(suite) if kind == "figure" else paths.tables_folder(suite)
-    stem = folder / name
+    stem = (paths.figures_folder if kind == "figure" else paths.tables_folder)(suite) / name
     if kind == "figure":
-        from bench.report.style import save
-
-        figure, caption = module.draw(context)
-        save(figure, str(stem))
+        caption = _figure(context, item, stem)
     else:
-        table = module.build(context)
-        caption = table.caption
-    if item.counterpart:
-        caption += f" The paper's own shows {item.counterpart}."
-    if item.measures:
-        caption += context.missing(item.measures[0])
-    caption += context.stale(item.measures)
-    if kind == "table":
-        table.caption = caption
+        table = importlib.import_module(item.module).build(context)
+        caption = table.caption = _complete(context, item, table.caption)
         table.write(str(stem))
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
     record = {"item": item.title, "subject": item.subject, "suite": suite, "caption": caption}
-    record["from_baseline"] = context.from_baseline
     write_text(f"{stem}.rst", restructured(caption))
-    write_json(f"{stem}.json", record | {"inputs": inputs})
+    write_json(f"{stem}.json", record | {"from_baseline": context.from_baseline, "inputs": inputs})
     return stem
+
+
+def _figure(context: Context, item: Item, stem: Path) -> str:
+    from bench.report import style
+
+    with style.sheet():
+        figure, caption = importlib.import_module(item.module).draw(context)
+        style.save(figure, str(stem))
+    return _complete(context, item, caption)
+
+
+def _complete(context: Context, item: Item, caption: str) -> str:
+    """Return a caption with what every item says of its runs: budget, source, what is missing, what is out of date."""
+    marks = "".join(f" {sign.strip()} {word}." for word, sign in MARKS.items() if word in context.marked)
+    rest = (
+        f" {context.scope}{context.missing(item.measures[0])}{context.stale(item.measures)}"
+        if item.measures
+        else ""
+    )
+    return " ".join(caption.split()) + marks + rest

@@ -1,62 +1,33 @@
-"""Hooks of mkdocs (``mkdocs.yml``): the navigation, and pages with the items that were drawn of each suite.
+"""Hooks of mkdocs (``mkdocs.yml``): a page on every item, and pages with the items that were drawn of each suite.
 
 A suite's pages come from the files that `bench items` wrote; nothing is measured or drawn here. Torch-free.
 """
 
 from __future__ import annotations
 
-import html
 import re
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.report.html import SCRIPT
 from bench.report.items import ITEMS, category
+from bench.report.markup import SCRIPT, escaped, markdown
 from bench.support import paths
 from bench.support.files import read_json
 
-# Pages of docs/ by heading; a page that is not named stands under "More".
-NAVIGATION = {
-    "Use": ("index", "results", "add-architecture", "data", "cluster"),
-    "Understand": ("measurements", "protocol", "models", "training", "leaderboard"),
-    "Extend": ("extend", "options"),
-}
-CATEGORIES = {
-    "figures": ("Paper figures", "Appendix figures"),
-    "tables": ("Paper tables", "Appendix tables"),
-    "checks": ("Claims, quality, protocol",),
-}
-TITLES = {"figures": "figures", "tables": "tables", "checks": "claims, quality, protocol"}
-CSS = (
-    ".md-typeset table:not([class]) th{min-width:3rem;padding:.4em .6em}"
-    ".md-typeset table:not([class]) td{padding:.3em .6em}"
-    'th[aria-sort="ascending"]::after{content:" \\2191"}th[aria-sort="descending"]::after{content:" \\2193"}'
-    ".md-typeset figure{width:100%;margin:0 0 2em}.md-typeset figure img{width:100%;max-width:46rem;background:#fff}"
-    ".md-typeset figcaption{max-width:none;text-align:left;font-style:normal}.scroll{overflow-x:auto}"
-)
+CHECKS = "Claims, quality, protocol"
+TITLES = {"figures": "figures", "tables": "tables", "checks": CHECKS[0].lower() + CHECKS[1:]}
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")  # a link from docs/ to another file of the project
 
 
-def navigation(pages: set[str], suites: list[str]) -> list[dict[str, Any]]:
-    """Return the navigation over the names of pages (without .md) and the pages of suites."""
-    known = {name for names in NAVIGATION.values() for name in names}
-    groups = {**NAVIGATION, "More": tuple(sorted(pages - known))}
-    found = [{head: [f"{n}.md" for n in names if n in pages]} for head, names in groups.items()]
-    found = [group for group in found if any(group.values())]
-    measured = [{suite: [{TITLES[k]: f"suites/{suite}-{k}.md"} for k in _kinds(suite)]} for suite in suites]
-    return [*found, {"Measured": measured}] if measured else found
-
-
 def drawn(suite: str) -> dict[str, Path]:
-    """Return item -> sidecar of a suite's items that lie in ``figures`` and ``results``, in the order of ITEMS."""
+    """Return item -> sidecar of the items that a suite lists and that lie in ``figures`` and ``results``."""
+    plan = paths.stored_folder(suite) / "plan.json"
+    listed = read_json(plan)["items"] if plan.exists() else {}
     folders = {"figure": paths.figures_folder(suite), "table": paths.tables_folder(suite)}
-    found = {name: folders[item.kind] / f"{name}.json" for name, item in ITEMS.items()}
+    found = {name: folders[item.kind] / f"{name}.json" for name, item in ITEMS.items() if name in listed}
     main = {"figure": ".png", "table": ".html"}
-    return {
-        name: path
-        for name, path in found.items()
-        if path.exists() and path.with_suffix(main[ITEMS[name].kind]).exists()
-    }
+    return {n: p for n, p in found.items() if p.exists() and p.with_suffix(main[ITEMS[n].kind]).exists()}
 
 
 def suites() -> list[str]:
@@ -65,44 +36,67 @@ def suites() -> list[str]:
     return sorted({folder.name for folder in folders if drawn(folder.name)})
 
 
-def _kinds(suite: str) -> list[str]:
-    found = {category(name) for name in drawn(suite)}
-    return [kind for kind, categories in CATEGORIES.items() if found & set(categories)]
+def _page_of(name: str) -> str:
+    return "checks" if category(name) == CHECKS else f"{ITEMS[name].kind}s"
+
+
+def kinds(suite: str) -> list[str]:
+    """Return which pages a suite has."""
+    found = {_page_of(name) for name in drawn(suite)}
+    return [kind for kind in TITLES if kind in found]
 
 
 def page(suite: str, kind: str) -> str:
     """Return a suite's page of figures, tables or checks in Markdown."""
     lines = [f"# Suite {suite}: {TITLES[kind]}", ""]
-    if kind != "figures":
-        lines += ["A click on a head of a table sorts its rows.", ""]
+    lines += [] if kind == "figures" else ["A click on a head of a table sorts its rows.", ""]
     items = drawn(suite)
-    for heading in CATEGORIES[kind]:
-        names = [name for name in items if category(name) == heading]
-        lines += [f"## {heading}", ""] if names and len(CATEGORIES[kind]) > 1 else []
+    for heading, names in groupby((name for name in items if _page_of(name) == kind), category):
+        lines += [] if kind == "checks" else [f"## {heading}", ""]
         for name in names:
             record = read_json(items[name])
-            lines += [
-                f"### {record['item']}: {ITEMS[name].subject}",
-                "",
-                *_item(suite, name, record["caption"]),
-            ]
+            title = markdown(f"{record['item']}: {ITEMS[name].subject}")
+            lines += [f"### {title}", "", *_item(suite, name, record["caption"])]
     return "\n".join(lines) + "\n"
 
 
 def _item(suite: str, name: str, caption: str) -> list[str]:
-    text = html.escape(caption).replace("\n", " ")
-    where = f"{suite}/{name}"
-    if ITEMS[name].kind == "figure":
-        title = html.escape(f"{ITEMS[name].title}: {ITEMS[name].subject}")
+    item, where = ITEMS[name], escaped(f"{suite}/{name}")
+    forms = ("pdf", "json") if item.kind == "figure" else ("csv", "tex", "json")
+    links = ", ".join(
+        f'<a href="{where}.{form}">{"inputs" if form == "json" else form.upper()}</a>' for form in forms
+    )
+    text = f'{escaped(caption)} <a href="../items.html#{name.lower()}">How to read it</a>. ({links})'
+    if item.kind == "figure":
+        picture = f'<img src="{where}.png" alt="{escaped(f"{item.title}: {item.subject}")}" loading="lazy">'
         return [
-            f'<figure><img src="{where}.png" alt="{title}" loading="lazy">',
-            f'<figcaption>{text} (<a href="{where}.pdf">PDF</a>, <a href="{where}.json">inputs</a>)</figcaption></figure>',
+            f'<figure><a href="{where}.png">{picture}</a>',
+            f"<figcaption>{text}</figcaption></figure>",
             "",
         ]
     body = paths.tables_folder(suite).joinpath(f"{name}.html").read_text(encoding="utf-8")
     body = body[body.index("<table>") : body.index("</table>") + len("</table>")]
-    links = ", ".join(f'<a href="{where}.{form}">{form.upper()}</a>' for form in ("csv", "tex", "json"))
-    return [f'<div class="scroll">\n{body}\n</div>', f"<p>{text} ({links})</p>", ""]
+    return [f'<div class="scroll">\n{body}\n</div>', f"<p>{text}</p>", ""]
+
+
+def items_page() -> str:
+    """Return the page that says of every figure and table what it shows, how it is read, and what it needs."""
+    lines = [
+        "# Figures and tables",
+        "",
+        "A suite lists under `items` which of these it shows; `bench figure NAME --suite SUITE` ",
+    ]
+    lines[-1] += "or `bench table NAME --suite SUITE` draws any of them from stored measurements."
+    for name, item in ITEMS.items():
+        needs = [f"measurements: {', '.join(item.measures)}"] if item.measures else []
+        needs += [f"arrays: {', '.join(item.arrays)}"] if item.arrays else []
+        own = f" The paper's own shows {markdown(item.counterpart)}." if item.counterpart else ""
+        lines += ["", f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}", ""]
+        lines += [
+            f"`{name}` ({category(name)}). {markdown(item.reading)}{own} "
+            f"{'Needs ' + '; '.join(needs) + '.' if needs else ''}"
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def assets(suite: str) -> dict[str, Path]:
@@ -120,9 +114,9 @@ def linked(markdown: str) -> list[str]:
 
 
 def on_config(config: Any, **_: Any) -> Any:
-    """Set the navigation."""
-    pages = {path.stem for path in Path(config["docs_dir"]).glob("*.md")}
-    config["nav"] = navigation(pages, suites())
+    """Add the pages of items and suites to the navigation."""
+    measured = [{suite: [{TITLES[k]: f"suites/{suite}-{k}.md"} for k in kinds(suite)]} for suite in suites()]
+    config["nav"] = [*config["nav"], {"Figures and tables": [{"What they show": "items.md"}, *measured]}]
     return config
 
 
@@ -130,10 +124,14 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
     """Add the pages of suites, what they show, and the files that pages link outside docs/."""
     from mkdocs.structure.files import File
 
-    texts = {"assets/sort.js": SCRIPT.read_text(encoding="utf-8"), "assets/site.css": CSS}
+    texts = {
+        "assets/sort.js": SCRIPT.read_text(encoding="utf-8"),
+        "assets/site.css": SCRIPT.with_name("site.css").read_text(encoding="utf-8"),
+        "items.md": items_page(),
+    }
     places = {}
     for suite in suites():
-        texts |= {f"suites/{suite}-{kind}.md": page(suite, kind) for kind in _kinds(suite)}
+        texts |= {f"suites/{suite}-{kind}.md": page(suite, kind) for kind in kinds(suite)}
         places |= assets(suite)
     docs = Path(config["docs_dir"])
     for path in docs.glob("*.md"):

@@ -196,7 +196,7 @@ def test_command_writes_tables_and_figure(suite, monkeypatch, tmp_path, capsys):
     assert main(["compare", "--suite", "grid"]) == 0
     text = capsys.readouterr().out
     assert "Over all datasets and N together: 3 (dataset, shuffle) pairs." in text
-    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −74.1 % [" in text
+    assert "| Disks | UNet | 10 | PSNR gap (dB) | 0.52 | 2.01 | −74.1 % \\[" in text
     assert "; of 2 cells better in 2." in text and "## Cost and budget" in text
     for name in ("mine.csv", "mine.md", "mine.tex"):
         assert (tmp_path / "results/grid/compare" / name).stat().st_size > 0

@@ -7,10 +7,10 @@ import zlib
 import numpy as np
 import pandas as pd
 
+from bench.models.families import CONTROLS
 from bench.results.tidy import COLUMNS, METRICS
 from bench.suite import plan
 from bench.support import paths
-
 
 def make(suite: str, arrays: bool = True) -> plan.Plan:
     """Write the plan, the tidy table and (optionally) the arrays of ``suite`` into the current folder."""
@@ -49,7 +49,7 @@ def _rows(run, dataset):
     if run.measure.psnr is not None:
         yield from _psnr(row, run)
     for name in ("parameters", "macs"):
-        yield row(name, 14_273_034 if name == "parameters" else 9.4e9)
+        yield row(name, (14_273_034 if name == "parameters" else 9.4e9) * (run.model.family not in CONTROLS))
     for step in np.linspace(1, run.training.steps, 20).astype(int):
         yield row("training_loss", 0.9 / (1 + step / 30) + strength_of(run) / 50, "train", "step", step)
     yield from _measured(row, run)
@@ -86,7 +86,7 @@ def _measured(row, run):
             yield row(metric, value, protocol=f"features={measure.frechet.features}")
     if measure.memorization is not None:
         for split, share in (("", strength), ("test", 0.01)):
-            protocol = "space=pixels;images=16;ratio=0.3333;mirrored=false"
+            protocol = "samples=16;space=pixels;images=16;ratio=0.3333;mirrored=false"
             yield row("memorized_share", share, split, protocol=protocol)
             yield row("nearest_distance", 20 - 15 * share, split, protocol=protocol)
             yield row("nearest_ratio", 1 - share, split, protocol=protocol)
@@ -96,7 +96,7 @@ def _measured(row, run):
         yield row("halves_sample_cosine", 1 - strength)
         yield row("halves_training_cosine", 0.3 + 0.6 * strength)
     if measure.along is not None:
-        for step in (*run.training.snapshots, run.training.steps):
+        for step in sorted({*run.training.kept, run.training.steps}):
             for split in ("train", "test"):
                 yield row("along_psnr_mean", 15 + step / 200, split, "training_step", step)
             for layer in (1, 3):

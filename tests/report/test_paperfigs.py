@@ -1,4 +1,4 @@
-"""Figures 1 to 8 as drawings: scales that are shared, nothing that lies on anything else, words in captions."""
+"""Figures 1 to 8 as drawings: what is shown, on which scale, and what their captions say."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from synthetic import make
 
+from bench.report import style
 from bench.report.context import Context
 from bench.report.items import ITEMS
+from bench.report.papers.an2024.fig3 import _unit
 from bench.report.papers.an2024.fig4 import shown_layers
-from bench.report.papers.an2024.fig8 import in_words
+from bench.results import words
+from bench.support.errors import BenchError
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -35,164 +38,144 @@ def drawn(place, monkeypatch):
     @cache
     def draw(item, suite="paper"):
         monkeypatch.chdir(place if suite == "paper" else ROOT)
-        return import_module(ITEMS[item].module).draw(Context(suite, item))
+        with style.sheet():
+            return import_module(ITEMS[item].module).draw(Context(suite, item))
 
     return draw
 
 
-@pytest.mark.parametrize("suite", ["paper", "real", "families"])
-def test_figure_2_shares_the_scales_of_a_dataset(drawn, suite):
-    figure, caption = drawn("fig2", suite)
-    rows = np.array(figure.axes).reshape(-1, 3)
-    for first, second in zip(rows[::2], rows[1::2], strict=True):  # UNet over DiT
-        assert [ax.get_ylim() for ax in first] == [ax.get_ylim() for ax in second]
-    assert "no band" not in caption or "bands are" not in caption
-    assert ("at N = 10 the train images repeat" in caption) == (suite != "paper")
-
-
-@pytest.mark.parametrize("suite", ["paper", "real", "families"])
-def test_insets_of_figure_2_enlarge_and_lie_on_nothing(drawn, suite):
-    figure, _ = drawn("fig2", suite)
-    figure.draw_without_rendering()
-    insets = [(ax, inset) for ax in figure.axes for inset in ax.child_axes]
-    assert insets
-    for ax, inset in insets:
-        box = inset.get_window_extent()
-        assert not box.overlaps(ax.get_legend().get_window_extent())
-        for curve in ax.lines:
-            assert not any(box.contains(*at) for at in ax.transData.transform(curve.get_xydata()))
-        for shade in ax.collections:
-            (outline,) = shade.get_paths()
-            assert not any(box.contains(*at) for at in ax.transData.transform(outline.vertices))
-        for side, lim in enumerate((inset.get_xlim(), inset.get_ylim())):
-            framed = np.ptp(ax.transData.transform(np.array(lim)[:, None].repeat(2, 1))[:, side])
-            assert (box.width, box.height)[side] >= 1.4 * framed * 0.999
-
-
-def test_legends_of_figure_2_stay_inside_their_panels(drawn):
-    figure, _ = drawn("fig2", "real")
-    figure.draw_without_rendering()
-    for ax in figure.axes:
-        legend, panel = ax.get_legend().get_window_extent(), ax.get_window_extent()
-        assert panel.x0 < legend.x0 and legend.x1 < panel.x1
-
-
-@pytest.mark.parametrize(("item", "suite"), [("fig6", "paper"), ("fig6", "families"), ("fig8", "paper")])
-def test_equal_heights_of_bars_are_equal_gaps(drawn, item, suite):
-    figure, caption = drawn(item, suite)
-    limits = [ax.get_ylim() for ax in figure.axes]
-    rows = [limits] if item == "fig6" else [limits[i : i + 2] for i in (0, 2, 4)]
-    assert all(len(set(row)) == 1 for row in rows)
-    assert "clipped at 0 per step" in caption
-
-
-@pytest.mark.parametrize(("item", "suite"), [("fig6", "paper"), ("fig6", "families"), ("fig8", "paper")])
-def test_numbers_stand_above_whiskers_clear_of_diamonds(drawn, item, suite):
-    figure, _ = drawn(item, suite)
-    figure.draw_without_rendering()
-    for ax in figure.axes:
-        inside = ax.get_window_extent()
-        marks = [line for line in ax.lines if line.get_label() == "the paper"]
-        spots = [ax.transData.transform(at) for line in marks for at in line.get_xydata()]
-        ends = [
-            ax.transData.transform(end)
-            for bars in ax.collections
-            for path in bars.get_paths()
-            for end in path.vertices
-        ]
-        for text in ax.texts:
-            box = text.get_window_extent()
-            assert box.y1 < inside.y1
-            assert not any(box.contains(*at) for at in [*spots, *ends]), text
-        centres = [bar.get_x() + bar.get_width() / 2 for bar in ax.patches]
-        assert all(min(abs(x - c) for c in centres) < 1e-9 for line in marks for x in line.get_xdata())
-        assert not any(line.get_clip_on() for line in marks)
-
-
-def test_figure_6_shows_the_noise_floor_where_the_identity_was_measured(drawn):
-    figure, caption = drawn("fig6", "real")
-    assert "Dotted" in caption
-    floors = [lines for lines in figure.axes[0].collections if lines.get_label() == "identity"]
-    heights = [path.vertices[0, 1] for path in floors[0].get_paths()]
-    assert heights == pytest.approx([0.189672, 0.150637, 0.150637], abs=1e-6)
-    assert "Dotted" not in drawn("fig6", "demo")[1]
-
-
-def test_figure_6_speaks_of_the_shuffles_that_it_shows(drawn):
-    """The baseline on CelebA has three, its variant one."""
-    caption = drawn("fig6")[1]
-    assert "; 1 shuffle." in caption and "whiskers" not in caption
-    assert "3 shuffles, whiskers are" in drawn("fig6", "families")[1]
-
-
-def test_figure_5_names_the_framed_rows(drawn):
-    whole = [ax for ax in drawn("fig5")[0].axes if ax.get_xlabel()]
-    assert [[*ax.get_yticks()] for ax in whole] == [[0, 6, 14]] * 2
-
-
-def test_windows_in_words():
-    assert in_words("5*6@head") == "5 in six layers"
-    assert in_words("3,3,5,5,7,7@tail") == "3, 5, 7 in two layers each"
-    assert in_words("3,5,5@head") == "3, 5, 5"
-    assert in_words("3,5@mix") == "3, 5 in one layer each"
-
-
-def test_figure_7_explains_its_diamonds_and_shares_its_scales(drawn):
-    figure, caption = drawn("fig7")
-    rows = [figure.axes[i : i + 2] for i in range(0, len(figure.axes), 2)]
-    for line in (rows[::2], rows[1::2]):
-        assert len({ax.get_ylim() for row in line for ax in row}) == 1
-    for ax in (ax for row in rows[::2] for ax in row):
-        labels = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert "the paper" in labels
-        lines = [group.lines[0].get_linestyle() for group in ax.containers]
-        assert len(set(lines)) == len(lines) == 4
-    assert "clipped at 0 per step" in caption
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
 
 
 @pytest.mark.parametrize(
-    ("item", "model"), [("fig1", "UNet"), ("fig3", "UNet"), ("fig4", "DiT"), ("figA3", "")]
+    ("item", "suite", "rows"), [("fig2", "real", 2), ("fig6", "families", 1), ("fig8", "paper", 1)]
 )
-def test_captions_say_of_what_they_are(drawn, item, model):
-    caption = drawn(item, "demo")[1]
-    assert caption.index("Disks") < 60 and model in caption
-    assert "step 7 (noise 0.5 of the image's scale)" in caption
-    assert "step_indices" not in caption
+def test_panels_of_one_dataset_or_row_share_their_scale(drawn, item, suite, rows):
+    axes = [ax for ax in drawn(item, suite)[0].axes if ax.lines or ax.patches]
+    limits = [ax.get_ylim() for ax in axes]
+    if item == "fig2":
+        assert all(limits[i] == limits[i + 3] for i in range(3))  # UNet over DiT
+    else:
+        assert limits[0] == limits[1]
 
 
-def test_figure_3_gives_the_spectrum_the_room_of_pictures_that_are_withheld(drawn):
-    figure, caption = drawn("fig3", "real")
-    figure.draw_without_rendering()
-    assert not [text for ax in figure.axes for text in ax.texts if "redistributable" in text.get_text()]
-    spectra = [ax for ax in figure.axes if ax.get_xlabel() == "k"]
-    withheld, free = ([ax.get_position().width for ax in part] for part in (spectra[:6], spectra[6:]))
-    assert len(free) == 6 and min(withheld) > 2 * max(free)
-    assert "of CelebA (10k) are withheld by licence" in caption
-    assert "the 8 leading eigenvalues" in caption and "noise prediction" not in caption
-    demo = drawn("fig3", "demo")[1]
-    assert "withheld" not in demo and "all eigenvalues" in demo and "noise prediction (ε̂)" in demo
+def test_figure_2_has_controls_and_enlarged_parts(drawn):
+    figure, caption = drawn("fig2", "families")
+    insets = [inset for ax in figure.axes for inset in ax.child_axes]
+    assert len(insets) >= 4
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert names == ["Wiener", "Identity"]
+    assert "(a)" in caption and "(b)" in caption and "Mean gap on Disks: at N = 10 " in caption
+    assert "at N = 10 the train images repeat" in caption
+    assert "The paper prints" in drawn("fig2")[1]
+
+
+def test_bars_show_the_papers_numbers_windows_and_sizes(drawn):
+    figure, caption = drawn("fig6")
+    written = "\n".join(texts(figure))
+    assert (
+        "(a) DiT-XS/1, hidden size 252, heads 4\nw/ Local: windows 3,5,7,9,11,13 in layers 1-6 of 12"
+        in written
+    )
+    assert "(b) DiT-S/1, hidden size 384, heads 6" in written
+    assert "◇ 7.49\n◇ 6.56" in written and "whiskers" not in caption  # the variants have one shuffle
+    _, stored = drawn("fig6", "families")
+    assert "95 % interval of the paired difference" in stored and "3 shuffles" in stored
+
+
+def test_a_number_stands_on_its_bar_and_a_diamond_at_its_value(drawn):
+    figure, _ = drawn("fig6")
+    ax = next(ax for ax in figure.axes if ax.get_title() == "CelebA")
+    diamonds = [line for line in ax.lines if line.get_marker() == "D"]
+    assert sorted(diamonds[0].get_ydata()) == [0.01, 0.01, 0.57, 0.80, 6.56, 7.49]
+    heights = sorted(round(bar.get_height(), 2) for bar in ax.patches)
+    assert heights == sorted(float(text.get_text()) for text in ax.texts)
+
+
+def test_figure_6_shows_the_gap_of_the_identity_where_it_was_measured(drawn):
+    figure, _ = drawn("fig6", "real")
+    floors = [lines for lines in figure.axes[0].collections if lines.get_label() == "identity"]
+    heights = [path.vertices[0, 1] for path in floors[0].get_paths()]
+    assert heights == pytest.approx([0.189672, 0.150637, 0.150637], abs=1e-6)
+
+
+def test_figure_7_draws_placements_and_the_papers_values_beside_diamonds(drawn):
+    figure, caption = drawn("fig7")
+    (first, second) = (figure.axes[i].get_ylim() for i in (0, 4))
+    assert first == second
+    for ax in figure.axes[:2]:
+        lines = [group.lines[0].get_linestyle() for group in ax.containers]
+        assert len(set(lines)) == len(lines) == 4
+    assert {"7.49", "6.56", "9.06", "7.67"} <= {text.get_text() for text in figure.axes[0].texts}
+    assert "in layers 1-6 of 12" in caption and "Smallest gap, Local:" in caption
+
+
+def test_figure_1_has_the_papers_order_and_leaves_out_controls(drawn):
+    figure, caption = drawn("fig1", "demo")
+    assert caption.startswith("(a) UNet, (b) DiT, (c) DiT w/ Local on Disks")
+    assert "Negative eigenvalues" in caption and "λ₂₂₄" in caption
+    assert sum("clean" in text for text in texts(figure)) == 1  # shared by the three
+    assert "Wiener" not in drawn("fig1", "families")[1]
+
+
+def test_figure_1_refuses_more_models_than_a_page_holds(drawn, monkeypatch):
+    monkeypatch.setattr("bench.report.papers.an2024.fig1.MOST", 2)
+    with pytest.raises(BenchError, match="shows at most 2 models, not 3"):
+        drawn("fig1", "demo")
+
+
+@pytest.mark.parametrize("item", ["fig1", "fig3"])
+def test_pictures_that_may_not_be_shown_give_way_to_others_and_keep_their_eigenvalues(drawn, item):
+    figure, caption = drawn(item, "real")
+    assert "CIFAR-10" in caption and "Pictures withheld by licence" in caption
+    assert "on CelebA (10k)" in caption and caption.count("λ₀ = ") >= 3
+    assert any(ax.images for ax in figure.axes)
+
+
+def test_figure_3_prints_costs_in_a_unit_that_fits_and_says_what_part_of_a_spectrum_is_shown(drawn):
+    figure, caption = drawn("fig3", "demo")
+    assert "(a) UNet, multiply-adds: 15.3 M; parameters: 287 k" in texts(figure)
+    assert "all eigenvalues" in caption and "noise prediction (ε̂)" in caption
+    assert [_unit(v) for v in (9.39e9, 109.55e6, 1.4e3, 12)] == ["9.39 G", "110 M", "1.40 k", "12"]
+    part, _ = drawn("fig3", "real")
+    spectra = [ax for ax in part.axes if ax.get_title() == "λₖ, 8 of 3,072"]
+    assert len(spectra) == 6 and all(ax.get_ylim()[0] == 0 for ax in spectra)
 
 
 def test_an_operator_looks_the_same_in_figures_3_and_a3(drawn):
     spectra = [ax for ax in drawn("fig3", "demo")[0].axes if ax.get_xlabel() == "k"]
     looks = [(line.get_color(), line.get_linestyle()) for line in spectra[0].lines]  # x0, then noise
     lines = {line.get_label(): line for line in drawn("figA3", "demo")[0].axes[0].lines}
-    assert [
-        (line.get_color(), line.get_linestyle()) for line in (lines["x0 estimate"], lines["noise prediction"])
-    ] == looks
+    own = (lines["x0 estimate"], lines["noise prediction"])
+    assert [(line.get_color(), line.get_linestyle()) for line in own] == looks
 
 
-def test_the_box_of_figure_4_leaves_its_token_free(drawn):
-    for ax in drawn("fig4", "demo")[0].axes:
-        for box in ax.patches:
-            assert box.get_width() >= 3 and box.get_height() >= 3
+def test_figure_4_names_layers_once_and_joins_the_row_with_its_image(drawn):
+    figure, caption = drawn("fig4", "demo")
+    written = texts(figure)
+    assert written.count("layer 1") == 1 and "each map: (HW) × (HW)" in written and "more local →" in written
+    assert len(figure.artists) == 2  # a link in each row
+    assert "normalised by itself" in caption and "3.82 at N = 10, 3.61 at N = 1,000" in caption
     assert shown_layers(12, 6) == [1, 3, 5, 7, 9, 11]  # as the paper
     assert shown_layers(3, 6) == [0, 1, 2] and shown_layers(7, 3) == [1, 3, 6]
 
 
-def test_a_token_that_the_whole_map_leaves_blank_is_normalised_by_itself(drawn):
-    figure, caption = drawn("fig4", "demo")
-    tokens = [ax.images[0].get_array() for ax in figure.axes if ax.patches and ax.images]
-    assert "normalised by itself" in caption
-    assert len(tokens) == 2 and all(t.min() == 0 and t.max() == 1 for t in tokens)
-    assert "normalised by itself" not in drawn("fig4", "real")[1]
+def test_figure_5_has_the_formula_and_names_the_framed_rows(drawn):
+    figure, _ = drawn("fig5")
+    assert any("softmax" in text and "sqrt" in text for text in texts(figure))
+    whole = [ax for ax in figure.axes if ax.get_xlabel() == "key token (HW)"]
+    assert [[*ax.get_yticks()] for ax in whole] == [[0, 6, 14]] * 2
+
+
+def test_the_word_of_a_run_is_a_mark_and_keeps_it_from_rankings(place, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    context = Context("families", "figA13")
+    own = {("disks-16", "unet-t16", 1000): words.STILL_LEARNING, ("disks-16", "dit-t16", 1000): words.SETTLED}
+    monkeypatch.setattr(Context, "words", own)
+    with style.sheet():
+        figure, _ = import_module(ITEMS["figA13"].module).draw(context)
+    assert "↗" in "".join(texts(figure)) and context.marked == {words.STILL_LEARNING}
+    frontier = next(line for line in figure.axes[0].lines if line.get_color() == "0.7")
+    settled = context.rows("psnr_mean", split="test", dataset="disks-16", model="unet-t16", train_size=1000)
+    assert not np.isclose(frontier.get_ydata(), settled["value"].mean()).any()

@@ -17,7 +17,8 @@ from synthetic import make
 
 from bench.cli import main
 from bench.report import site
-from bench.report.html import restructured
+from bench.report.items import ITEMS
+from bench.report.markup import restructured
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = "smoke"
@@ -74,11 +75,11 @@ def built(drawn):
     return drawn / "site"
 
 
-def test_every_page_stands_in_the_navigation_once():
-    pages = {path.stem for path in (ROOT / "docs").glob("*.md")}
-    listed = [page for group in site.navigation(pages, []) for pages in group.values() for page in pages]
-    assert sorted(listed) == sorted(f"{name}.md" for name in pages)
-    assert site.navigation({"index", "new"}, [])[-1] == {"More": ["new.md"]}
+def test_every_item_says_how_it_is_read_on_the_page_of_items():
+    page = site.items_page()
+    for name, item in ITEMS.items():
+        assert f"{{#{name.lower()}}}" in page and item.subject in page.replace("\\", "")
+    assert "The paper's own shows DiT-XS/1 on CelebA, N = 10, 1,000 and 100,000." in page
 
 
 def test_links_between_pages_of_the_documentation_resolve():
@@ -93,16 +94,20 @@ def test_links_between_pages_of_the_documentation_resolve():
 def test_a_suite_has_a_page_for_figures_tables_and_checks(drawn, monkeypatch):
     monkeypatch.chdir(drawn)
     assert site.suites() == [SUITE]
-    names = [name for entry in site.navigation(set(), [SUITE])[-1]["Measured"] for name in entry[SUITE]]
-    assert [next(iter(name)) for name in names] == ["figures", "tables", "claims, quality, protocol"]
+    assert site.kinds(SUITE) == ["figures", "tables", "checks"]
+    (own,) = [e for e in site.on_config({"nav": []})["nav"][0]["Figures and tables"] if SUITE in e]
+    assert [next(iter(name)) for name in own[SUITE]] == ["figures", "tables", "claims, quality, protocol"]
     figures = site.page(SUITE, "figures")
     assert (
         "### Figure 6: PSNR gap with and without local attention" in figures
         and 'src="smoke/fig6.png"' in figures
     )
-    assert "Average PSNR gap over the step indices" in figures
+    assert "Average PSNR gap with global attention" in figures and '<a href="smoke/fig6.png"><img' in figures
     assert "<b>" in site.page(SUITE, "tables") and "assumed" in site.page(SUITE, "checks")
     assert all(path.exists() for path in site.assets(SUITE).values())
+    (drawn / "figures" / SUITE / "figA1.json").write_text("{}")
+    (drawn / "figures" / SUITE / "figA1.png").touch()
+    assert "figA1" not in site.drawn(SUITE)  # the suite does not list it
 
 
 def test_captions_are_shown_as_they_stand_in_the_report():

@@ -17,7 +17,7 @@ from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest
 from bench.support.options import to_dict
-from bench.report.items import ITEMS, category, check_listed
+from bench.report.items import ITEMS, category, check_listed, data_of
 from bench.report.items import code_of as code_of_item
 
 
@@ -240,8 +240,8 @@ def stored_of_item(wildcards):
 
 
 def item_options(wildcards):
-    """Return the digest of what an item shows; drawn from a stored baseline, also of what is stale in it."""
-    shown = PLAN.item_digest(wildcards.item)
+    """Return the digest of what an item shows and of the papers' files that it reads; of a stored baseline, also of what is stale in it."""
+    shown = digest([PLAN.item_digest(wildcards.item), data_of(wildcards.item)])
     if paths.stored_folder(PLAN.suite) == paths.suite_folder(PLAN.suite):
         return shown
     return digest([shown, [list(row) for row in stale_rows()]])

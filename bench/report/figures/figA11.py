@@ -1,54 +1,58 @@
-"""Figure A11: samples, each above the training image nearest to it."""
+"""Samples and their nearest training images.
+
+A pair that agrees is a copy; samples that look alike between rows of large N have come from networks that learned
+the same density. Rows of noise are alike for another reason: the training was too short for sampling, and distances
+between such samples say little.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
+from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.style import count, new_figure, picture, withheld
+from bench.report.style import SMALL, new_figure, picture, size
 
-ITEM = Item(
-    title="Figure A11",
-    subject="Samples and their nearest training images",
-    arrays=("samples", "memorization"),
-    measures=("memorization", "frechet"),
-)
-
+ITEM = Item("Figure A11", arrays=("samples", "memorization"), measures=("memorization", "frechet"))
 SHOWN = 12
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw two rows of pictures for each model and N, on the first dataset."""
+    """Draw two rows of pictures for each model and N, on the first dataset whose pictures may be shown."""
     runs = context.runs("memorized_share")
-    dataset = context.ordered(runs, "dataset")[0]
-    runs = runs[runs["dataset"] == dataset]
+    dataset, _ = context.pictured(runs)
     rows = [
-        (model, int(run.train_size), int(run.shuffle))
-        for model in context.ordered(runs, "model")
-        for run in runs[runs["model"] == model].sort_values("train_size").itertuples()
+        (model, int(n), int(own["shuffle"].iloc[0]))
+        for model, n, own in context.groups(at(runs, dataset=dataset), "model", "train_size")
     ]
     figure = new_figure(1.12 * len(rows) + 0.1)
-    for ax, (model, size, shuffle) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows):
-        samples = context.arrays("samples", dataset, model, size, shuffle).get("samples")
-        nearest = context.arrays("memorization", dataset, model, size, shuffle)
-        nearest = nearest.get("nearest_samples_pixels")
+    for ax, (model, n, shuffle) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows):
+        samples = context.arrays("samples", dataset, model, n, shuffle).get("samples")
+        nearest = context.arrays("memorization", dataset, model, n, shuffle).get("nearest_samples_pixels")
         if samples is None or nearest is None:
-            withheld(ax)
+            ax.set_axis_off()
+            ax.text(0.5, 0.5, "withheld by licence", ha="center", va="center", fontsize=SMALL, color="0.4")
         else:
             shown = min(SHOWN, len(samples), len(nearest))
             picture(ax, mosaic([samples[:shown], nearest[:shown]]), cmap="gray", vmin=0, vmax=255)
-            ax.set_ylabel("nearest   sample", fontsize=6)
-            for spine in ax.spines.values():
-                spine.set_visible(False)
-        ax.set_title(f"{context.label(model)}, N = {count(size)}", fontsize=7, pad=2)
+            ax.set_ylabel("nearest   sample", fontsize=SMALL)
+            ax.spines[:].set_visible(False)
+        ax.set_title(f"{context.label(model)}, {size(n)}{context.mark(model, dataset, n)}", fontsize=7, pad=2)
+    shares = (
+        at(context.rows("memorized_share", dataset=dataset), split="")
+        .groupby(["model", "train_size"])["value"]
+        .mean()
+    )
+    copies = ", ".join(
+        f"{context.label(m)}, {size(n)}: {100 * shares[m, n]:.0f} %"
+        for m, n, _ in rows
+        if shares[m, n] >= 0.005
+    )
     return figure, (
-        f"{context.title(dataset)}: samples and, beneath each, the training image nearest to it in pixels. All rows start "
-        "from the same noise, and the first samples are shown, unselected. A pair that agrees is a copy; samples that look "
-        "alike between rows of large N have come from networks that learned the same density. Rows of noise are alike for "
-        "another reason: the training was too short for sampling, and distances between such samples say little. "
-        f"{context.scope}"
+        f"{context.title(dataset)}: samples and, beneath each, the training image nearest to it in pixels. All rows "
+        "start from the same noise, and the first samples are shown, unselected. Copies among all samples: "
+        f"{copies or 'none'}."
     )
 
 

@@ -1,47 +1,41 @@
-"""Figure A12: training curves."""
+"""Training curves.
+
+A lower loss at small N than at large N is memorising. A curve that still falls steeply at its end belongs to a
+network that a longer training would change.
+"""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.report.context import Context
-from bench.report.curves import looks
+from bench.report.context import Context, at
+from bench.report.curves import Line, Panel, grid
 from bench.report.items import Item
-from bench.report.style import count, label_rows, legend, panels
+from bench.report.style import size
 
-ITEM = Item(
-    title="Figure A12",
-    subject="Training curves",
-    measures=("training",),
-)
+ITEM = Item("Figure A12", measures=("training",))
 
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset and N; a line for each model."""
     rows = context.rows("training_loss")
-    shown = [
-        (d, n)
-        for d in context.ordered(rows, "dataset")
-        for n in context.ordered(rows[rows["dataset"] == d], "train_size")
-    ]
-    models, look = context.ordered(rows, "model"), looks(context)
-    figure, axes = panels(len(shown), 3, 1.7)
-    for ax, (dataset, size) in zip(axes, shown):
-        here = rows[(rows["dataset"] == dataset) & (rows["train_size"] == size)]
-        for model in models:
-            mean = here[here["model"] == model].groupby("index")["value"].mean()
-            ax.plot(
-                mean.index, mean, color=look[model]["line"], markerfacecolor=look[model]["color"], markevery=0.2,
-                markeredgecolor=look[model]["line"], marker=look[model]["marker"], label=context.label(model),
-            )  # fmt: skip
-        ax.set_yscale("log")
-        ax.sharey(axes[0])
-        ax.set_title(f"{context.title(dataset)}, N = {count(size)}")
-        ax.set_xlabel("training step")
-    label_rows(axes, "training loss ←")
-    legend(figure)
+    models, panels, ends = context.ordered(rows, "model"), [], {}
+    for dataset, n, here in context.groups(rows, "dataset", "train_size"):
+        panel = Panel(f"{context.title(dataset)}, {size(n)}", "training loss ↓")
+        for number, model in enumerate(models):
+            own = at(here, model=model).groupby("index", as_index=False)["value"].mean().assign(shuffle=0)
+            panel.lines.append(Line(own, context.label(model), number, number // 4, number))
+            ends |= {(dataset, n, model): own["value"].iloc[-1]} if len(own) else {}
+        panels.append(panel)
+    figure, axes = grid(panels, 3, 1.7, "training step", share="all", every=5)
+    axes[0].set_yscale("log")
+    for ax in axes:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    dataset, n, model = min(ends, key=ends.get)
     return figure, (
-        f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. A lower loss at "
-        "small N than at large N is memorising. A curve that still falls steeply at its end "
-        f"belongs to a network that a longer training would change. {context.scope}"
+        f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. Lowest at the end: "
+        f"{context.label(model)} on {context.title(dataset)}, {size(n)}, {ends[dataset, n, model]:.3g}."
     )

@@ -1,4 +1,9 @@
-"""Figure A13: what a network costs against how well it denoises images it never saw."""
+"""Cost against quality.
+
+The question is whether cost buys quality: the thin line joins the networks that no cheaper one matches in test PSNR.
+Grey lines are closed-form controls. The gap, clipped at 0 per step, is only good where test PSNR is high: a network
+that has not learned has none. Networks that differ from another only by a part that was removed are in Table A1.
+"""
 
 from __future__ import annotations
 
@@ -6,74 +11,134 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
-from bench.report.curves import DASHES, looks
+from bench.report.context import Context, at
+from bench.report.curves import looks
 from bench.report.items import Item
-from bench.report.quality import CONTROLS
-from bench.report.style import count, legend, new_figure
+from bench.report.style import DASHES, GREY, legend, letter, new_figure, size
 
-ITEM = Item(
-    title="Figure A13",
-    subject="Cost against quality",
-    measures=("psnr", "cost"),
-)
-
+ITEM = Item("Figure A13", measures=("psnr", "cost"))
 COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))
+ABLATIONS = ("", "local")  # roles that are shown; the rest are parts of a network
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw test PSNR at the largest N above the gap at the smallest, against both costs; colours are families."""
+    """Draw test PSNR at the largest N above the gap at the smallest, against both costs, on the first dataset."""
     tests, gaps = context.rows("psnr_mean", split="test"), context.rows("psnr_gap_mean")
     dataset = context.ordered(tests, "dataset")[0]
-    tests, gaps = (t[t["dataset"] == dataset] for t in (tests, gaps))
+    tests, gaps = (at(table, dataset=dataset) for table in (tests, gaps))
     largest, smallest = int(tests["train_size"].max()), int(gaps["train_size"].min())
     values = (
-        (tests[tests["train_size"] == largest], f"test PSNR (dB) →\nN = {count(largest)}"),
-        (gaps[gaps["train_size"] == smallest], f"PSNR gap (dB) ←\nN = {count(smallest)}"),
+        (at(tests, train_size=largest), f"test PSNR (dB) ↑\n{size(largest)}"),
+        (at(gaps, train_size=smallest), f"PSNR gap (dB) ↓\n{size(smallest)}"),
     )
-    models = context.ordered(tests, "model")
-    networks = [m for m in models if context.plan["models"][m]["family"] not in CONTROLS]
-    figure = new_figure(3.6)
+    models = context.ordered(values[0][0], "model")
+    networks = [
+        m for m in context.networks(values[0][0]) if context.options["models"] or _stands_alone(context, m)
+    ]
+    figure = new_figure(3.7)
     axes = figure.subplots(2, 2, squeeze=False, sharex="col", sharey="row")
     for column, (metric, name, unit) in enumerate(COSTS):
         costs = context.rows(metric, dataset=dataset)
         for ax, (table, _) in zip(axes[:, column], values):
-            here = costs[costs["train_size"] == table["train_size"].iloc[0]]
-            _scatter(ax, context, here.groupby("model")["value"].mean() / unit, table, networks)
-            _lines(ax, context, table, models)
+            price = at(costs, train_size=table["train_size"].iloc[0]).groupby("model")["value"].mean() / unit
+            _scatter(ax, context, price, table, networks)
+        best = _frontier(
+            context,
+            at(costs, train_size=largest).groupby("model")["value"].mean() / unit,
+            values[0][0],
+            networks,
+        )
+        axes[0, column].plot(best.index, best, color="0.7", linewidth=0.7, zorder=0)
         axes[1, column].set_xlabel(name)
-    for ax, (_, name) in zip(axes[:, 0], values):
-        ax.set_ylabel(name)
-    legend(figure, 3)
+        axes[0, column].set_title(letter(column))
+    for line, (table, name) in zip(axes, values):
+        line[0].set_ylabel(name)
+        for ax in line:
+            _controls(ax, context, table, [m for m in models if context.is_control(m)])
+    legend(figure, 4)
     return figure, (
-        f"{context.title(dataset)}: cost of a network against what it gives: test PSNR at the largest N, PSNR gap at the "
-        f"smallest. A hollow marker is a variant of another model; grey lines are closed-form controls, those within "
-        f"the range of the networks. The gap, clipped at 0 per step, is only good where test PSNR is high: "
-        f"an undertrained network has none. {context.shuffles(tests)}. {context.scope}"
+        f"{context.title(dataset)}: cost of a network against what it gives, {_whose(context)}; "
+        f"{context.shuffles(tests)}. {_finding(context, values[0][0], networks)}"
+    )
+
+
+def _stands_alone(context: Context, model: str) -> bool:
+    """Whether a network is shown where the item lists none: the main one of a family, or one with windows."""
+    info = context.plan["models"][model]
+    return (
+        not info["baseline"]
+        or context.role(model) in ABLATIONS
+        or info["baseline"] not in context.plan["models"]
+    )
+
+
+def _whose(context: Context) -> str:
+    return (
+        "the listed models"
+        if context.options["models"]
+        else "one network of each family and those with windows"
     )
 
 
 def _scatter(ax: Axes, context: Context, costs: pd.Series, table: pd.DataFrame, networks: list[str]) -> None:
-    every = looks(context)
+    every = looks(context, networks)
     for model in networks:
-        own = table[table["model"] == model]["value"]
+        own = at(table, model=model)["value"]
         if model not in costs or not len(own):
             continue
-        look = every[model]
-        spread = own.std() if len(own) > 1 else None
-        ax.errorbar(
-            costs[model], own.mean(), spread, marker=look["marker"], markersize=4.5, linestyle="none", ecolor=look["line"],
-            color=look["color"], markeredgecolor=look["line"], elinewidth=0.7, label=context.label(model),
-        )  # fmt: skip
+        look, spread = every[model], own.std() if len(own) > 1 else None
+        mark = context.mark(model, table["dataset"].iloc[0], table["train_size"].iloc[0])
+        style = {
+            "marker": look["marker"],
+            "markersize": 4.5,
+            "linestyle": "none",
+            "ecolor": look["line"],
+            "elinewidth": 0.7,
+        }
+        shades = {"color": look["color"], "markeredgecolor": look["line"]}
+        ax.errorbar(costs[model], own.mean(), spread, label=context.label(model), **style, **shades)
+        if mark:
+            ax.annotate(
+                mark, (costs[model], own.mean()), (2, 2), textcoords="offset points", color=look["line"]
+            )
     ax.margins(0.12)
 
 
-def _lines(ax: Axes, context: Context, table: pd.DataFrame, models: list[str]) -> None:
-    """Draw controls as heights: they have no cost that compares. A gap beyond the networks' is left out."""
+def _frontier(context: Context, costs: pd.Series, tests: pd.DataFrame, networks: list[str]) -> pd.Series:
+    """Return test PSNR by cost of the settled networks that no cheaper one matches."""
+    quality = tests.groupby("model")["value"].mean()
+    size_, dataset = tests["train_size"].iloc[0], tests["dataset"].iloc[0]
+    known = [m for m in networks if m in costs and context.ranked(m, dataset, size_)]
+    found = pd.Series([quality[m] for m in known], index=[costs[m] for m in known], dtype=float)
+    found = found.groupby(level=0).max()
+    return found[found == found.cummax()].drop_duplicates()
+
+
+def _controls(ax: Axes, context: Context, table: pd.DataFrame, controls: list[str]) -> None:
+    """Draw controls as heights: they have no cost that compares. Those of the range, and the linear filter always."""
     low, high = ax.get_ylim()
-    ax.set_ylim(low, high)
-    for number, model in enumerate(m for m in models if context.plan["models"][m]["family"] in CONTROLS):
-        height = table[table["model"] == model]["value"].mean()
-        if low <= height <= high:
-            dash = DASHES[(number + 1) % len(DASHES)]
-            ax.axhline(height, color="0.35", linestyle=dash, linewidth=0.8, label=context.label(model))
+    heights = table.groupby("model")["value"].mean()
+    for number, model in enumerate(m for m in controls if m in heights.index):
+        linear = context.plan["models"][model]["family"].startswith("wiener")
+        if low <= heights[model] <= high or linear:
+            ax.axhline(
+                heights[model],
+                color=GREY,
+                linestyle=DASHES[(number + 1) % len(DASHES)],
+                linewidth=0.8,
+                label=context.label(model),
+            )
+
+
+def _finding(context: Context, tests: pd.DataFrame, networks: list[str]) -> str:
+    """Return how many networks lie above the linear filter, and which is best."""
+    quality = tests.groupby("model")["value"].mean()
+    quality, own = quality[quality.index.isin(networks)], tests["train_size"].iloc[0]
+    best = f"Best at {size(int(own))}: {context.label(quality.idxmax())}, {quality.max():.2f} dB"
+    linear = context.control(
+        "psnr_mean", "wiener", dataset=tests["dataset"].iloc[0], split="test", train_size=own
+    )
+    if not len(linear):
+        return f"{best}."
+    height = linear["value"].mean()
+    return f"{best}; {(quality > height).sum()} of {len(quality)} networks are above the linear filter ({height:.2f} dB)."

@@ -1,4 +1,9 @@
-"""Figure A2: spectra over noise levels, and how near the leading eigenvectors lie to PCA and to cosines."""
+"""Spectra over noise levels, against PCA and DCT.
+
+Beneath: the mean squared cosine between the k + 1 leading eigenvectors and as many principal components of the train
+pool (solid) or fixed cosines of largest variance (dashed). Overlap near 1 means that the basis is linear, not
+adapted to the image; it falls where the network adapts, down to the dotted line of random vectors.
+"""
 
 from __future__ import annotations
 
@@ -6,63 +11,49 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
-from bench.report.curves import OPERATORS, curve, jacobian, size_of
+from bench.report.context import Context, at
+from bench.report.curves import MOST, OPERATORS, Line, Panel, grid, jacobian, of_operator, size_of
 from bench.report.items import Item
-from bench.report.style import count, legend, new_figure
+from bench.report.style import DASHES, legend, size
 
-ITEM = Item(
-    title="Figure A2",
-    subject="Spectra over noise levels, against PCA and DCT",
-    measures=("jacobian",),
-)
-
-MOST = 4  # models side by side
+ITEM = Item("Figure A2", measures=("jacobian",))
 
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw spectra above overlaps, a column for each model, on the first dataset at the largest N."""
-    pca, dct, values = (
+    tables = [
         jacobian(context, f"jacobian_{name}", every=True)
         for name in ("overlap_pca", "overlap_dct", "eigenvalue")
-    )
-    operators = set(pca["operator"])
-    operator = context.options["operator"] if context.options["operator"] in operators else min(operators)
-    dataset = context.ordered(pca, "dataset")[0]
-    size = int(pca[pca["dataset"] == dataset]["train_size"].max())
-    pca, dct, values = (
-        t[(t["operator"] == operator) & (t["dataset"] == dataset) & (t["train_size"] == size)]
-        for t in (pca, dct, values)
-    )
-    models, steps = context.ordered(pca, "model")[:MOST], sorted(set(pca["step"]))
-    figure = new_figure(3.6)
-    axes = figure.subplots(2, len(models), squeeze=False, sharey="row")
+    ]
+    pca = of_operator(context, tables[0])
+    dataset, operator = context.ordered(pca, "dataset")[0], pca["operator"].iloc[0]
+    n = int(at(pca, dataset=dataset)["train_size"].max())
+    pca, dct, values = (at(table, operator=operator, dataset=dataset, train_size=n) for table in tables)
+    models, steps = context.ordered(pca, "model")[:MOST], sorted({*pca["step"]})
     shades = [colormaps["viridis"](0.9 * i / max(len(steps) - 1, 1)) for i in range(len(steps))]
-    for (above, below), model in zip(axes.T, models):
+    above = [Panel(context.label(model), "eigenvalue λₖ") for model in models]
+    beneath = [Panel("", "overlap of k + 1\nleading vectors") for _ in models]
+    for model, spectrum, overlap in zip(models, above, beneath):
         for step, shade in zip(steps, shades):
-            here = [t[(t["model"] == model) & (t["step"] == step)] for t in (values, pca, dct)]
-            name = (
-                f"step {step}" if here[1]["sigma"].isna().any() else f"noise {here[1]['sigma'].iloc[0]:.2g}"
-            )
-            curve(above, here[0], "index", name, shade)
-            curve(below, here[1], "index", "", shade)
-            curve(below, here[2], "index", "", shade, dash=1)
-        ranks = np.sort(pca["index"].unique())
-        below.plot(ranks, (ranks + 1) / size_of(context, dataset), color="0.5", linestyle=":", label="chance")
-        above.set_title(context.label(model))
-        for ax in (above, below):
-            ax.set_xlabel("k")
-        below.set_ylim(0, 1)
-    axes[0, 0].set_ylabel(r"eigenvalue $\lambda_k$")
-    axes[1, 0].set_ylabel("overlap of k + 1\nleading vectors")
-    for dash, name in (("-", "with principal components"), ((0, (4, 1.5)), "with cosines")):
-        axes[1, 0].plot([], [], color="0.3", linestyle=dash, label=name)
+            own = [at(table, model=model, step=step) for table in (values, pca, dct)]
+            sigma = own[1]["sigma"]
+            name = f"step {step}" if not len(sigma) or sigma.isna().any() else f"noise {sigma.iloc[0]:.2g}"
+            spectrum.lines.append(Line(own[0], name, shade))
+            overlap.lines += [Line(own[1], "", shade), Line(own[2], "", shade, 1)]
+    figure, axes = grid([*above, *beneath], len(models), 1.75, "k")
+    ranks = np.sort(pca["index"].unique())
+    for ax in axes[len(models) :]:
+        ax.plot(ranks, (ranks + 1) / size_of(context, dataset), color="0.5", linestyle=":", label="chance")
+        ax.set_ylim(0, 1)
+    for dash, name in zip(DASHES, ("with principal components", "with cosines")):
+        axes[-1].plot([], [], color="0.3", linestyle=dash, label=name)
+    figure.legends[0].remove()
     legend(figure)
+    last = pca["index"].max()
+    ends = [f"{context.label(m)} {at(pca, model=m, index=last)['value'].mean():.2f}" for m in models]
     return figure, (
-        f"{context.title(dataset)}, N = {count(size)}: above, the spectrum of the Jacobian of the {OPERATORS[operator]} at "
-        f"noise levels (standard deviation relative to the image's scale); beneath, the mean squared cosine between the "
-        f"k + 1 leading eigenvectors and as many principal components of the train pool (solid) or fixed cosines of largest "
-        f"variance (dashed). Overlap near 1 means that the basis is linear, not adapted to the image; it falls where "
-        f"the network adapts, down to the dotted line of random vectors. {len(steps)}"
-        f" noise level{'s' if len(steps) > 1 else ''} measured. {context.scope}"
+        f"{context.title(dataset)}, {size(n)}: above, the spectrum of the Jacobian of the {OPERATORS[operator]} at "
+        f"{len(steps)} noise level{'s' * (len(steps) > 1)} (standard deviation relative to the image's scale); "
+        f"beneath, the overlap of its leading eigenvectors with two fixed bases. Mean overlap with {last + 1} "
+        f"principal components: {', '.join(ends)}."
     )

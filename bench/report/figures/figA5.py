@@ -1,60 +1,60 @@
-"""Figure A5: locality of attention along training, the PSNR beneath it."""
+"""Locality of attention along training.
+
+All models share one scale of distances that begins at 0, so that only a change that matters is seen; windows bound
+the distance of a local network. If attention turns local before the train PSNR leaves the test PSNR, locality is
+what the network starts from and memorising is what it ends at.
+"""
 
 from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
-from bench.report.curves import band, curve, field
+from bench.report.context import Context, at, protocol_field
+from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
-from bench.report.style import count, legend, new_figure
+from bench.report.style import size
 
-ITEM = Item(
-    title="Figure A5",
-    subject="Locality of attention along training",
-    measures=("along",),
-)
-
+ITEM = Item("Figure A5", measures=("along",))
 MOST = 3  # models side by side
 
 
 def along_training(context: Context, metric: str) -> pd.DataFrame:
     """Return a metric's rows at the kept checkpoints with columns ``steps`` and ``layer`` (NaN where it has none)."""
     rows = context.rows(f"along_{metric}")
-    return rows.assign(steps=rows["index"].astype(int), layer=field(rows, "layer").astype(float))
+    return rows.assign(steps=rows["index"].astype(int), layer=protocol_field(rows, "layer").astype(float))
 
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw distance above PSNR, a column for each model, on the first dataset; colours are N."""
-    rows, psnr = along_training(context, "attention_distance"), along_training(context, "psnr_mean")
+    rows, psnr = (along_training(context, metric) for metric in ("attention_distance", "psnr_mean"))
     dataset = context.ordered(rows, "dataset")[0]
-    rows, psnr = (t[t["dataset"] == dataset] for t in (rows, psnr))
+    rows, psnr = (at(table, dataset=dataset) for table in (rows, psnr))
     models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
-    figure = new_figure(3.4)
-    axes = figure.subplots(2, len(models), squeeze=False, sharex=True, height_ratios=[1.3, 1])
-    for ax in axes[1, 1:]:
-        ax.sharey(axes[1, 0])  # distances keep a scale each: windows bound them
-    for (above, below), model in zip(axes.T, models):
-        own, both = rows[rows["model"] == model], psnr[psnr["model"] == model]
-        ends = (own["layer"].min(), own["layer"].max())
-        for number, size in enumerate(sizes):
-            for dash, (layer, word) in enumerate(zip(ends, ("first", "last"))):
-                here = own[(own["train_size"] == size) & (own["layer"] == layer)]
-                curve(above, here, "steps", f"N = {count(size)}, {word} layer", number, dash, marker=number)
-            for dash, split in enumerate(("train", "test")):
-                here = both[(both["train_size"] == size) & (both["split"] == split)]
-                curve(
-                    below, here, "steps", f"N = {count(size)}, {split} PSNR", number, 2 + dash, marker=number
-                )
-        above.set_title(context.label(model))
-        below.set_xlabel("training steps")
-    axes[0, 0].set_ylabel("attention distance\n(tokens) ←")
-    axes[1, 0].set_ylabel("mean PSNR\n(dB) →")
-    legend(figure)
+    above, beneath, changes = [], [], []
+    for model in models:
+        own = at(rows, model=model)
+        distance, quality = (
+            Panel(context.label(model), "attention distance\n(tokens) ↓"),
+            Panel("", "mean PSNR\n(dB) ↑"),
+        )
+        for number, n in enumerate(sizes):
+            for dash, (layer, word) in enumerate(
+                zip((own["layer"].min(), own["layer"].max()), ("first", "last"))
+            ):
+                here = at(own, train_size=n, layer=layer)
+                distance.lines.append(Line(here, f"{size(n)}, {word} layer", number, dash, number))
+            for dash, split in enumerate(("train", "test"), start=2):
+                here = at(psnr, model=model, train_size=n, split=split)
+                quality.lines.append(Line(here, f"{size(n)}, {split} PSNR", number, dash, number))
+        above.append(distance)
+        beneath.append(quality)
+        ends = own.groupby("steps")["value"].mean().iloc[[0, -1]]
+        changes.append(f"{context.label(model)} {ends.iloc[0]:.2f} to {ends.iloc[-1]:.2f}")
+    figure, axes = grid([*above, *beneath], len(models), 1.7, "training steps", x="steps")
+    axes[0].set_ylim(0, None)
     return figure, (
-        f"{context.title(dataset)}: mean attention distance of the first and the last layer along training, and train and "
-        f"test PSNR; {context.shuffles(rows)}, {band(rows)}. Each model has its own scale of distances. "
-        f"If attention turns local before the train PSNR leaves the test PSNR, locality is what "
-        f"the network starts from and memorising is what it ends at. {context.scope}"
+        f"{context.title(dataset)}: mean attention distance of the first and the last layer along training, and "
+        f"train and test PSNR; {context.shuffles(rows)}{band(rows)}. Mean distance of both layers from the first to "
+        f"the last checkpoint: {', '.join(changes)} tokens.{context.windows_of(models)}"
     )

@@ -1,4 +1,9 @@
-"""Figure A7: does local attention still help where locality was destroyed? Original against permuted pixels."""
+"""Pixel-permutation control.
+
+Differences of paired runs with the same images, initialisation and noise; the gap is clipped at 0 per step. If the
+gain vanishes on permuted pixels, it comes from locality in the images; if it stays, from restricted capacity; where
+there is none on the originals, the control has nothing to explain.
+"""
 
 from __future__ import annotations
 
@@ -7,52 +12,43 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
+from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.style import HATCH, PALETTE, count, legend, panels
+from bench.report.paired import Change, change
+from bench.report.style import HATCH, PALETTE, legend, letter, panels, size
 
-ITEM = Item(
-    title="Figure A7",
-    subject="Pixel-permutation control",
-    measures=("psnr",),
-)
-
+ITEM = Item("Figure A7", measures=("psnr",))
 BAR = 0.38
 
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw, for each dataset and its permuted twin, what windows change: gap on the left, test PSNR on the right."""
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
-    twins = _twins(context, set(gaps["dataset"]))
+    twins = _twins(context, {*gaps["dataset"]})
     if not twins:
-        raise context.needs(
-            "a dataset and the same with its pixels permuted",
-            instead="add disks-16-permuted beside disks-16 under `runs`",
-        )
-    pairs = context.pairs(gaps, local=True)
+        how = "add disks-16-permuted beside disks-16 under `runs`"
+        raise context.needs("a dataset and the same with its pixels permuted", instead=how)
     both = {(d, m) for d, m in gaps[["dataset", "model"]].itertuples(index=False)}
+    pairs = context.pairs(gaps, local=True)
     shown = [(t, p) for t in twins for p in pairs if all((d, m) in both for d in t for m in p)]
     if not shown:
         raise context.needs("a model and its baseline on both of them", instead="add both under `runs`")
-    figure, axes = panels(2 * len(shown), 2, 1.75)
-    for (twin, pair), left, right in zip(shown, axes[::2], axes[1::2]):
-        _bars(left, context, gaps, twin, pair)
+    figure, axes = panels(2 * len(shown), 2, 1.95)
+    found = []
+    for place, ((twin, pair), left, right) in enumerate(zip(shown, axes[::2], axes[1::2])):
+        found.append(_bars(left, context, gaps, twin, pair))
         _bars(right, context, tests, twin, pair)
-        name = context.plan["models"][pair[1]]["variant"] or context.label(pair[1])
-        left.set_title(f"{context.title(twin[0])}, {context.label(pair[0])}: gap, {name} minus baseline")
-        right.set_title("test PSNR, the same difference")
-        left.set_ylabel("difference of gaps (dB) ←")
-        right.set_ylabel("difference (dB) →")
+        name = f"{context.title(twin[0])}, {context.label(pair[0])}"
+        left.set_title(letter(place, f"{name}: {context.variant(pair[1])} minus baseline"), fontsize=7)
+        left.set_ylabel("difference of PSNR gaps (dB) ↓")
+        right.set_ylabel("difference of test PSNR (dB) ↑")
     legend(figure)
-    gains = "; ".join(_gains(context, gaps, twin, pair) for twin, pair in shown)
-    whiskers = ", whiskers are one standard deviation" if gaps["shuffle"].nunique() > 1 else ""
+    several = gaps["shuffle"].nunique() > 1
+    whiskers = ", whiskers are the paired 95 % interval over shuffles" if several else ""
     return figure, (
-        "What local attention changes, on images as they are and with one fixed permutation of their pixels (hatched): "
-        "differences of paired runs with the same images, initialisation and noise; "
-        f"{context.shuffles(gaps)}{whiskers}. "
-        "If the gain vanishes on permuted pixels, it comes from locality in the images; if it stays, from restricted "
-        f"capacity; where there is none on the originals, the control has nothing to explain. The gap (clipped at 0 per "
-        f"step) changes by, original against permuted: {gains}. {context.scope}"
+        "What local attention changes, on images as they are and with one fixed permutation of their pixels "
+        f"(hatched); {context.shuffles(gaps)}{whiskers}. The gap changes by, original against permuted: "
+        f"{'; '.join(map(_in_words, found))}.{context.windows_of(m for _, pair in shown for m in pair)}"
     )
 
 
@@ -62,40 +58,29 @@ def _twins(context: Context, present: set[str]) -> list[tuple[str, str]]:
     return [(titles[t], titles[f"{t}, permuted"]) for t in titles if f"{t}, permuted" in titles]
 
 
-def _differences(
-    context: Context, table: pd.DataFrame, dataset: str, pair: tuple[str, str]
-) -> pd.Series | None:
-    """Return second minus first of a pair, by N and shuffle."""
-    own = context.paired(table[table["dataset"] == dataset], pair)
-    if not len(own):
-        return None
-    wide = own.pivot_table(index=["train_size", "shuffle"], columns="model", values="value")
-    return wide[pair[1]] - wide[pair[0]]
-
-
-def _gains(context: Context, gaps: pd.DataFrame, twin: tuple[str, str], pair: tuple[str, str]) -> str:
-    """Return the mean change of the gap at each N, on the originals and permuted, in words."""
-    first, second = (_differences(context, gaps, dataset, pair) for dataset in twin)
-    means = [d.groupby("train_size").mean() for d in (first, second)]
-    sizes = means[0].index.intersection(means[1].index)
-    return ", ".join(f"{means[0][n]:+.2f} against {means[1][n]:+.2f} dB at N = {n:,}" for n in sizes)
-
-
 def _bars(
     ax: Axes, context: Context, table: pd.DataFrame, twin: tuple[str, str], pair: tuple[str, str]
-) -> None:
+) -> dict[int, list[Change]]:
+    """Draw the differences on both datasets by N; return them."""
     sizes = context.ordered(context.paired(table[table["dataset"].isin(twin)], pair), "train_size")
-    for side, dataset in enumerate(twin):
-        difference = _differences(context, table, dataset, pair)
-        if difference is None:
-            continue
-        difference = difference.groupby("train_size")
-        mean, spread = (v.reindex(sizes) for v in (difference.mean(), difference.std()))
-        ax.bar(
-            np.arange(len(sizes)) + (side - 0.5) * BAR, mean, BAR, label=("original", "pixels permuted")[side],
-            yerr=None if spread.isna().all() else spread, error_kw={"linewidth": 0.7}, edgecolor=PALETTE[side],
-            color="white" if side else PALETTE[0], hatch=HATCH if side else None, linewidth=0.8,
-        )  # fmt: skip
+    found = {n: [change(at(table, dataset=dataset, train_size=n), pair) for dataset in twin] for n in sizes}
+    for side, name in enumerate(("original", "pixels permuted")):
+        intervals = [own[side].interval for own in found.values()]
+        half = [own.half() if own.count > 1 else np.nan for own in intervals]
+        look = {
+            "color": "white" if side else PALETTE[0],
+            "hatch": HATCH if side else None,
+            "edgecolor": PALETTE[side],
+        }
+        error = None if np.isnan(half).all() else half
+        places = np.arange(len(sizes)) + (side - 0.5) * BAR
+        ax.bar(places, [own.mean for own in intervals], BAR, yerr=error, label=name, linewidth=0.8, **look)
     ax.axhline(0, color="0.2", linewidth=0.7)
-    ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
+    ax.set_xticks(range(len(sizes)), [size(n) for n in sizes])
     ax.grid(axis="x", visible=False)
+    return found
+
+
+def _in_words(found: dict[int, list[Change]]) -> str:
+    parts = [(n, *(own.interval.mean for own in sides)) for n, sides in found.items()]
+    return ", ".join(f"{a:+.2f} against {b:+.2f} dB at {size(n)}".replace("-", "−") for n, a, b in parts)

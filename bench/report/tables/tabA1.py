@@ -1,6 +1,7 @@
-"""Table A1: every model of a suite, UNets and controls among them, in every number that was measured of it.
+"""All models, UNets and controls among them.
 
-Controls are closed forms that are not trained: they stand beside the networks and are no contestants.
+Controls are closed forms that are not trained: they stand beneath the networks and are not ranked. A gap counts only
+beside the test PSNR: a network that fits little has a small one.
 """
 
 from __future__ import annotations
@@ -9,40 +10,36 @@ import math
 
 import pandas as pd
 
-from bench.report.context import Context
-from bench.report.curves import field
+from bench.report.context import Context, protocol_field
 from bench.report.items import Item
 from bench.report.paired import CLIPPED
-from bench.report.quality import CONTROLS
 from bench.report.table import Table
+from bench.results.tidy import METRICS
 
-ITEM = Item(
-    title="Table A1",
-    subject="All models, UNets and controls among them",
-    measures=("psnr", "frechet", "memorization", "cost"),
-)
-
+ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))
 KEYS = ["dataset", "train_size", "model", "recipe"]
-# column -> (metric, split, digits, unit, which way is better)
+# column -> (metric, split, digits, unit, whether the best is bold)
 COLUMNS = {
-    "Train PSNR (dB)": ("psnr_mean", "train", 2, 1, ""),
-    "Test PSNR (dB)": ("psnr_mean", "test", 2, 1, "higher"),
-    "PSNR gap (dB)": ("psnr_gap_mean", "train-test", 2, 1, ""),
-    "Signed gap (dB)": ("psnr_gap_signed_mean", "train-test", 2, 1, ""),
-    "FID": ("fid", "", 2, 1, "lower"),
-    "Fréchet": ("frechet", "", 3, 1, "lower"),
-    "Copies (%)": ("memorized_share", "", 1, 0.01, ""),
-    "Parameters (M)": ("parameters", "", 3, 1e6, ""),
-    "GMAC": ("macs", "", 4, 1e9, ""),
+    "Train PSNR (dB)": ("psnr_mean", "train", 2, 1, False),
+    "Test PSNR (dB)": ("psnr_mean", "test", 2, 1, True),
+    "Skill": ("skill_mean", "test", 2, 1, False),
+    "Test PSNR of the best checkpoint (dB)": ("best_psnr_mean", "test", 2, 1, False),
+    "PSNR gap (dB)": ("psnr_gap_mean", "train-test", 2, 1, False),
+    "Signed gap (dB)": ("psnr_gap_signed_mean", "train-test", 2, 1, False),
+    "FID": ("fid", "", 2, 1, True),
+    "Fréchet": ("frechet", "", 3, 1, True),
+    "Copies (%)": ("memorized_share", "", 1, 0.01, False),
+    "Parameters (M)": ("parameters", "", 3, 1e6, False),
+    "GMAC": ("macs", "", 4, 1e9, False),
 }
 
 
 def build(context: Context) -> Table:
-    """Build a row for each dataset, N, model and recipe; bold is the best test PSNR and distance of a dataset and N."""
+    """Build a row for each dataset, N, model and recipe; bold is the best network of a dataset and N that is fitted."""
     tests = context.rows("psnr_mean", recipe=None, split="test")
     values = {name: _values(context, *spec[:2]) for name, spec in COLUMNS.items()}
     values = {name: table for name, table in values.items() if len(table)}
-    order = {m: i for i, m in enumerate(context.ordered(tests, "model"))}
+    order = {m: (context.is_control(m), i) for i, m in enumerate(context.ordered(tests, "model"))}
     places = {d: i for i, d in enumerate(context.ordered(tests, "dataset"))}
     rows = sorted(
         tests[KEYS].drop_duplicates().itertuples(index=False),
@@ -50,18 +47,25 @@ def build(context: Context) -> Table:
     )
     counts = tests.groupby(KEYS)["shuffle"].nunique()
     cells, numbers = zip(*(_row(context, row, values, int(counts[tuple(row)])) for row in rows), strict=True)
-    frame = pd.DataFrame(cells, columns=["Dataset", "Model", "Kind", "N", *values])
+    heads = [name + {"higher": " ↑", "lower": " ↓", "": ""}[_better(name)] for name in values]
+    frame = pd.DataFrame(cells, columns=["Dataset", "N", "Model", *heads])
     measures = [f"{_key(name)}{part}" for name in values for part in ("", "_sd")]
     plain = pd.DataFrame(numbers, columns=[*KEYS, "kind", "shuffles", *measures])
-    columns = "lll" + "r" * (len(frame.columns) - 3)
-    return Table(frame, plain, _caption(context, tests), _bold(plain, list(values)), columns)
+    best = _best(context, plain, list(values))
+    return Table(frame, plain, _caption(context, tests, plain, best), {place for place, _ in best}, groups=2)
+
+
+def _better(name: str) -> str:
+    """Return which way a column is ranked, '' where it is not."""
+    return METRICS[COLUMNS[name][0]].better if COLUMNS[name][4] else ""
 
 
 def _row(context: Context, row: tuple, values: dict, shuffles: int) -> tuple[list[str], list]:
     """Return the cells of a row as readers see them, and as numbers."""
-    kind = "control" if context.plan["models"][row.model]["family"] in CONTROLS else "trained"
+    kind = "control" if context.is_control(row.model) else "trained"
     label = context.label(row.model) + (f" ({row.recipe})" if row.recipe else "")
-    cells, numbers = [context.title(row.dataset), label, kind, f"{row.train_size:,}"], [*row, kind, shuffles]
+    label += " (control)" if kind == "control" else context.mark(row.model, row.dataset, row.train_size)
+    cells, numbers = [context.title(row.dataset), f"{row.train_size:,}", label], [*row, kind, shuffles]
     for name, table in values.items():
         found = table.get(tuple(row))
         cells.append(_text(found, *COLUMNS[name][2:4]))
@@ -71,14 +75,14 @@ def _row(context: Context, row: tuple, values: dict, shuffles: int) -> tuple[lis
 
 def _key(name: str) -> str:
     metric, split, *_ = COLUMNS[name]
-    return f"{split}_{metric}" if metric == "psnr_mean" else metric
+    return f"{split}_{metric}" if split in ("train", "test") else metric
 
 
 def _values(context: Context, metric: str, split: str) -> dict[tuple, pd.Series]:
     """Return (dataset, N, model, recipe) -> one value for each shuffle; empty where it was not measured."""
     table = context.tidy[(context.tidy["metric"] == metric) & (context.tidy["split"] == split)]
     if metric == "memorized_share":
-        table = table[field(table, "space") == "pixels"]
+        table = table[protocol_field(table, "space") == "pixels"]
     one = table.groupby([*KEYS, "shuffle"])["value"].mean().reset_index()
     return {key: group["value"] for key, group in one.groupby(KEYS)}
 
@@ -93,23 +97,34 @@ def _text(values: pd.Series | None, digits: int, unit: float) -> str:
     return (f"{mean} ± {values.std() / unit:.{digits}f}" if varies else mean).replace("-", "−")
 
 
-def _bold(plain: pd.DataFrame, names: list[str]) -> set[tuple[int, int]]:
-    """Return the best trained network of each dataset and N, among those with the most shuffles."""
-    bold, trained = set(), plain[plain["kind"] == "trained"]
-    for column, name in enumerate(names, start=4):
-        better, key = COLUMNS[name][4], _key(name)
-        for _, group in trained.dropna(subset=key).groupby(["dataset", "train_size"]) if better else ():
+def _best(context: Context, plain: pd.DataFrame, names: list[str]) -> list[tuple[tuple[int, int], str]]:
+    """Return (row, column) and model of the best of each dataset, N and ranked column, among the most shuffles."""
+    ranked = [context.ranked(r.model, r.dataset, r.train_size) for r in plain.itertuples()]
+    found, trained = [], plain[ranked]
+    trained = trained[trained["kind"] == "trained"]
+    for column, name in enumerate(names, start=3):
+        key = _key(name)
+        for _, group in (
+            trained.dropna(subset=key).groupby(["dataset", "train_size"]) if _better(name) else ()
+        ):
             known = group.loc[group["shuffles"] == group["shuffles"].max(), key]
             if len(known) > 1:
-                bold.add((known.idxmax() if better == "higher" else known.idxmin(), column))
-    return bold
+                row = known.idxmax() if _better(name) == "higher" else known.idxmin()
+                found.append(((row, column), plain.at[row, "model"]))
+    return found
 
 
-def _caption(context: Context, tests: pd.DataFrame) -> str:
+def _caption(context: Context, tests: pd.DataFrame, plain: pd.DataFrame, best: list) -> str:
     spread = " ± one standard deviation over shuffles" if tests["shuffle"].nunique() > 1 else ""
+    column = 3 + [n for n in COLUMNS if _key(n) in plain].index("Test PSNR (dB)")
+    leaders = [
+        f"{context.label(m)} on {context.title(plain.at[row, 'dataset'])}, N = {plain.at[row, 'train_size']:,}"
+        for (row, place), m in best
+        if place == column
+    ]
+    finding = f"Best in test PSNR: {'; '.join(leaders)}. " if leaders else ""
     return (
-        f"Every model of the suite; mean{spread}, {context.shuffles(tests)}. Bold: the best trained network of a dataset "
-        "and N in test PSNR and in the distance of samples, among those with the most shuffles; controls are closed forms, "
-        f"not trained. {CLIPPED} The signed gap is train minus test PSNR as it is. A gap counts only beside the test PSNR. "
-        f"{context.scope}"
+        f"Every model of the suite; mean{spread}, {context.shuffles(tests)}. Bold: the best network of a dataset "
+        "and N among those that are fitted and have the most shuffles. "
+        f"{finding}{CLIPPED}"
     )

@@ -1,61 +1,61 @@
-"""Table A4: models of different families at equal parameters, and at equal multiply-adds."""
+"""Families at equal parameters and at equal multiply-adds.
+
+Of each two families the models nearest in a cost are compared where their costs agree within a quarter. One row is
+one question: is this family better than the reference at equal cost? Its replicates are datasets and shuffles,
+averaged over N. All other pairs, cell by cell, are in the CSV. A gap may shrink because the network fits less: read
+the test PSNR first.
+"""
 
 from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pandas as pd
 
-from bench.report.context import Context
+from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.paired import CLIPPED, Difference, at, difference, judged, meaning, shuffles
+from bench.report.paired import GAP, TEST, change, head, meaning, signed
 from bench.report.table import Table
+from bench.results.statistics import Interval, paired_interval, stack, verdicts
+from bench.results.tidy import METRICS
 
-ITEM = Item(
-    title="Table A4",
-    subject="Families at equal parameters and at equal multiply-adds",
-    measures=("psnr", "cost"),
-)
-
+ITEM = Item("Table A4", measures=("psnr", "cost"))
 SLACK = 1.25  # costs count as equal within this factor
 COSTS = {"parameters": "parameters", "macs": "multiply-adds"}
 
 
 def build(context: Context) -> Table:
-    """Build a row for each comparison, dataset and N: second minus first in test PSNR and gap.
+    """Build a row for each family and cost that it shares with the reference, the first family of the plan.
 
-    Of each two families the pairs of models nearest in either cost are taken. Raises BenchError where no two are near
-    enough.
+    Raises BenchError where no two families are near enough in a cost.
     """
     tests, gaps = context.rows("psnr_mean", split="test"), context.rows("psnr_gap_mean")
-    lines = [
-        (dataset, size, pair, ratios)
-        for dataset in context.ordered(tests, "dataset")
-        for pair, ratios in _pairs(context, tests[tests["dataset"] == dataset], dataset)
-        for size in context.ordered(tests[tests["dataset"] == dataset], "train_size")
-        if len(context.paired(at(tests, dataset, size), pair))
-    ]
-    if not lines:
-        raise context.needs(
-            f"two families whose costs agree within {SLACK}",
-            instead="add models of another family under `runs`",
-        )
-    changes = [
-        judged([difference(at(table, *line[:2]), line[2]) for line in lines], better)
-        for table, better in ((tests, "higher"), (gaps, "lower"))
-    ]
-    cells = [_cells(context, line, *pair) for line, *pair in zip(lines, *changes, strict=True)]
-    heads = ["Dataset", "Models", "Equal in", "Ratio", "N", "Δ Test PSNR (dB)", "Verdict", "Δ PSNR gap (dB)"]
-    frame = pd.DataFrame(cells, columns=heads)
-    return Table(frame, _numbers(lines, *changes), _caption(context, changes[0]), columns="lllrrrlr")
+    found = {dataset: _pairs(context, rows, dataset) for dataset, rows in context.groups(tests, "dataset")}
+    pairs = {pair: ratios for own in found.values() for pair, ratios in own.items()}
+    if not pairs:
+        needed = f"two families whose costs agree within {SLACK}"
+        raise context.needs(needed, instead="add models of another family under `runs`")
+    reference = context.plan["models"][next(iter(pairs))[0]]["family"]
+    shown = {pair: r for pair, r in pairs.items() if context.plan["models"][pair[0]]["family"] == reference}
+    pooled = {metric: [_pooled(t, pair) for pair in shown] for metric, t in ((TEST, tests), (GAP, gaps))}
+    judged = [str(word) for word in verdicts(stack(pooled[TEST]), "higher", METRICS[TEST].margin.size)]
+    cells = [_cells(context, *row) for row in zip(shown.items(), judged, *pooled.values(), strict=True)]
+    decided = ", ".join(f"{judged.count(word)} {word}" for word in dict.fromkeys(judged))
+    caption = (
+        f"Families at equal cost with {context.label(next(iter(shown))[0])}: pooled differences over datasets and "
+        f"shuffles, averaged over N. Of {len(shown)} comparisons in test PSNR: {decided}. Ratio: cost over that of "
+        f"the reference, parameters / multiply-adds. {meaning(judged)} The CSV has all pairs of families."
+    )
+    return Table(pd.DataFrame(cells), _numbers(context, tests, gaps, found), caption)
 
 
-def _pairs(context: Context, tests: pd.DataFrame, dataset: str) -> list[tuple[tuple[str, str], dict]]:
-    """Return each two models of two families that are nearest in a cost and agree in it, with both ratios."""
-    values = {
-        cost: context.rows(cost, dataset=dataset).groupby("model")["value"].mean().loc[lambda v: v > 0]
-        for cost in COSTS
-    }
+def _pairs(context: Context, tests: pd.DataFrame, dataset: str) -> dict[tuple[str, str], dict[str, float]]:
+    """Return each two models of two families that are nearest in a cost and agree in it -> both ratios."""
+    values = {}
+    for cost in COSTS:
+        costs = context.rows(cost, dataset=dataset).groupby("model")["value"].mean()
+        values[cost] = costs[costs > 0]
     families: dict[str, list[str]] = {}
     for model in context.ordered(tests, "model"):
         if all(model in value for value in values.values()):
@@ -67,7 +67,7 @@ def _pairs(context: Context, tests: pd.DataFrame, dataset: str) -> list[tuple[tu
         pair = min(itertools.product(one, other), key=lambda pair: _apart(value[pair[1]] / value[pair[0]]))
         if _apart(value[pair[1]] / value[pair[0]]) <= SLACK:
             found[pair] = {cost: float(v[pair[1]] / v[pair[0]]) for cost, v in values.items()}
-    return list(found.items())
+    return found
 
 
 def _apart(ratio: float) -> float:
@@ -80,33 +80,45 @@ def _equal_in(ratios: dict[str, float]) -> str:
     return "both" if len(equal) == len(COSTS) else "".join(equal)
 
 
-def _cells(context: Context, line: tuple, test: Difference, gap: Difference) -> list[str]:
-    dataset, size, (first, second), ratios = line
+def _pooled(table: pd.DataFrame, pair: tuple[str, str]) -> Interval:
+    """Return the interval of second minus first over (dataset, shuffle), averaged over N inside each."""
+    keys = ["dataset", "shuffle", "train_size"]
+    wide = table[table["model"].isin(pair)].pivot_table(index=keys, columns="model", values="value")
+    differences = (wide[pair[1]] - wide[pair[0]]).dropna()
+    return paired_interval(differences.groupby(["dataset", "shuffle"]).mean().to_numpy())
+
+
+def _cells(context: Context, row: tuple, word: str, test: Interval, gap: Interval) -> dict[str, str]:
+    (first, second), ratios = row
     equal = _equal_in(ratios)
-    return [
-        context.title(dataset), f"{context.label(first)} → {context.label(second)}", COSTS.get(equal, equal),
-        " / ".join(f"{ratio:.2f}" for ratio in ratios.values()), f"{size:,}", test.text(), test.word, gap.text(),
-    ]  # fmt: skip
+    return {
+        "Model": context.label(second), "Against": context.label(first), "Equal in": COSTS.get(equal, equal),
+        "Ratio": " / ".join(f"{ratio:.2f}" for ratio in ratios.values()), f"Δ {head(TEST)}": _text(test), "Verdict": word,
+        f"Δ {head(GAP)}": _text(gap),
+    }  # fmt: skip
 
 
-def _numbers(lines: list[tuple], tests: list[Difference], gaps: list[Difference]) -> pd.DataFrame:
-    records = [
-        [
-            *(dataset, _equal_in(ratios), *pair, *ratios.values(), size),
-            *(test.interval.mean, test.interval.low, test.interval.high, test.word, gap.interval.mean),
-        ]
-        for (dataset, size, pair, ratios), test, gap in zip(lines, tests, gaps, strict=True)
-    ]
-    keys = ["dataset", "equal_in", "first", "second", *(f"{cost}_ratio" for cost in COSTS), "train_size"]
-    measures = ["test_psnr", "test_psnr_low", "test_psnr_high", "verdict", "psnr_gap"]
-    return pd.DataFrame(records, columns=[*keys, *measures])
+def _text(found: Interval) -> str:
+    mean = signed(found.mean, 2)
+    return mean if found.count < 2 else f"{mean} [{signed(found.low, 2)}, {signed(found.high, 2)}]"
 
 
-def _caption(context: Context, tests: list[Difference]) -> str:
-    return (
-        "Families against each other at equal cost: of each two families, the models nearest in parameters, and nearest in "
-        f"multiply-adds, where these agree within a factor of {SLACK}; each comparison stands once. Ratio: cost of the "
-        "second over that of the first, parameters / multiply-adds. Δ: second minus first; the verdict is that of the test "
-        f"PSNR. {CLIPPED} A gap may shrink because the network fits less: read the test PSNR first. {shuffles(tests)}. "
-        f"{meaning(tests)} {context.scope}"
-    )
+def _numbers(context: Context, tests: pd.DataFrame, gaps: pd.DataFrame, found: dict) -> pd.DataFrame:
+    """Return one row for each pair of families, dataset and N."""
+    records = []
+    for dataset, pairs in found.items():
+        for (pair, ratios), size in itertools.product(pairs.items(), context.ordered(tests, "train_size")):
+            record = {"dataset": dataset, "equal_in": _equal_in(ratios), "first": pair[0], "second": pair[1]}
+            record |= {f"{cost}_ratio": ratio for cost, ratio in ratios.items()} | {"train_size": size}
+            record |= _cell(tests, TEST, dataset, size, pair) | _cell(gaps, GAP, dataset, size, pair)
+            if not np.isnan(record["test_psnr"]):
+                records.append(record)
+    return pd.DataFrame(records)
+
+
+def _cell(
+    table: pd.DataFrame, metric: str, dataset: str, size: int, pair: tuple[str, str]
+) -> dict[str, float]:
+    own = change(at(table, dataset=dataset, train_size=size), pair).interval
+    key = "test_psnr" if metric == TEST else "psnr_gap"
+    return {key: own.mean, f"{key}_low": own.low, f"{key}_high": own.high}

@@ -1,9 +1,4 @@
-"""Capacity control: what a narrower or shallower network, as close to its N images as the local one, gives instead.
-
-Local attention lowers train PSNR at small N. If a smaller network of the same train PSNR generalizes as well, then
-capacity, not locality, explains the effect: the control that reviewers of An et al. 2024 asked for. The size is found
-by interpolation over the sizes that a suite has trained; the table names it, so that it can be trained next.
-"""
+"""Capacity control."""
 
 from __future__ import annotations
 
@@ -18,11 +13,7 @@ from bench.report.items import Item
 from bench.report.table import Table
 from bench.support.errors import BenchError
 
-ITEM = Item(
-    title="Table A3",
-    subject="Capacity control",
-    measures=("psnr",),
-)
+ITEM = Item("Table A3", measures=("psnr",))
 
 AXES = ("width", "depth")
 
@@ -100,8 +91,9 @@ def build(context: Context) -> Table:
     ]
     if not groups:
         raise BenchError(
-            f"{context.item} of suite {context.suite!r} needs a model, its local variant and at least one smaller sibling "
-            "(same `baseline`, other `width` or `depth`, like dit-t16-narrow-32); add such models to the suite."
+            f"{context.item} of suite {context.suite!r} needs a model, its local variant and at least one smaller "
+            "sibling (same `baseline`, other `width` or `depth`, like dit-t16-narrow-32); add such models to the "
+            "suite."
         )
     records = [
         record
@@ -111,8 +103,8 @@ def build(context: Context) -> Table:
     ]
     if not records:
         raise BenchError(
-            f"{context.item} of suite {context.suite!r} has no shuffle and N at which a local model and all sizes of its "
-            "baseline were measured; run the suite to its end."
+            f"{context.item} of suite {context.suite!r} has no shuffle and N at which a local model and all sizes "
+            "of its baseline were measured; run the suite to its end."
         )
     return _table(context, models, pd.DataFrame(records))
 
@@ -155,14 +147,15 @@ def _table(context: Context, models: dict, numbers: pd.DataFrame) -> Table:
         cells.append(cell)
     heads = ["Dataset", "Model", "Size of equal train PSNR", "N"]
     heads += [f"{s} PSNR (dB){w}" for s in ("Train", "Test") for w in (", local", ", that size")]
-    smallest = numbers["train_size"].min()
+    known = numbers.dropna(subset="size")
+    better = int((known["test_psnr_local"] > known["test_psnr_matched"]).sum())
     caption = (
-        f"The width or depth at which the network without windows has the local one's train PSNR at N = {smallest:,} "
-        f"(mean over step indices, linear between the sizes of this suite), and its interpolated PSNR at every N; the "
-        f"better test PSNR in bold. At other N the train PSNR may differ. {shuffles_in_words(numbers['shuffles'])}. "
-        f"{context.scope}"
+        "The width or depth at which the network without windows has the local one's train PSNR at N = "
+        f"{numbers['train_size'].min():,}, linear between the sizes of this suite, and its interpolated PSNR at "
+        f"every N; the better test PSNR in bold; {shuffles_in_words(numbers['shuffles'])}. The local network is "
+        f"better in {better} of {len(known)} rows.{context.windows_of(numbers['model'])}"
     )
-    return Table(pd.DataFrame(cells, columns=heads), numbers, caption, bold)
+    return Table(pd.DataFrame(cells, columns=heads), numbers, caption, bold, groups=1)
 
 
 def _size(record: tuple, models: dict) -> str:

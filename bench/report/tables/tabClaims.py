@@ -1,4 +1,10 @@
-"""The claims table: what printed and measured numbers say of the papers' sentences."""
+"""Sentences of the papers, judged.
+
+On printed numbers a claim holds or fails where all of its cells do, and is mixed where they disagree; a printed
+number is not compared with itself. On a suite's it is one test: the difference is averaged over N and models inside
+each dataset and shuffle, and Holm's correction is over the claims of one paper. 'Few training images' are all N but
+the largest of a dataset.
+"""
 
 from __future__ import annotations
 
@@ -9,90 +15,82 @@ import pandas as pd
 from bench.report import claims, literature
 from bench.report.context import Context
 from bench.report.items import Item
-from bench.report.measured import measured
 from bench.report.table import Table
 from bench.support.errors import BenchError
 
-ITEM = Item(
-    title="Claims",
-    subject="Sentences of the papers, judged",
-    measures=("every",),
-    group="Claims, quality, protocol",
-)
-
-SIDES = ("printed", "measured")
+ITEM = Item("Claims", measures=("every",), papers="*", group="Claims, quality, protocol")
 _VERSIONS = {"all": "", "v1": " (v1)", "neurips2025": " (NeurIPS 2025)"}
+Judged = dict[str, tuple[claims.Claim, dict[str, claims.Verdict]]]
 
 
-def judged(context: Context | None) -> list[tuple[str, claims.Claim, dict[str, claims.Verdict]]]:
-    """Return (id, claim, verdicts by side); without a context the measured side was not run."""
-    printed = literature.numbers()
-    own = measured(context) if context else None
-    found = []
-    for key, claim in claims.load().items():
-        verdicts = {"printed": claims.judge(claim, printed, repeated=False)}
-        verdicts["measured"] = (
-            claims.Verdict("not run", []) if own is None else claims.judge(claim, own, repeated=True)
-        )
-        found.append((key, claim, verdicts))
-    if not found:
+def judged(context: Context | None) -> Judged:
+    """Return claim and verdicts by side (printed, measured) of every id; without a context the latter was not run."""
+    known, printed = claims.load(), literature.numbers()
+    if not known:
         raise BenchError("config/papers holds no claim; see docs/extend.md.")
-    return found
+    nothing = dict.fromkeys(known, claims.Verdict(claims.NOT_RUN, []))
+    own = claims.in_measurements(known, claims.measured(context)) if context else nothing
+    return {
+        key: (claim, {"printed": claims.in_print(claim, printed), "measured": own[key]})
+        for key, claim in known.items()
+    }
 
 
 def build(context: Context) -> Table:
     """Build a row for each claim; the CSV holds every cell behind the verdicts."""
-    rows = judged(context)
+    found, papers = judged(context), literature.papers()
     cells = [
-        [
-            claim.sentence,
-            _source(claim),
-            verdicts["printed"].summary(),
-            verdicts["measured"].summary(),
-            _because(verdicts),
-        ]
-        for _, claim, verdicts in rows
+        {
+            "Claim": claim.sentence,
+            "Source": f"{papers[claim.paper].cite}, {claim.source}{_VERSIONS[claim.version]}",
+            "Printed numbers": verdicts["printed"].summary(),
+            "Our numbers": verdicts["measured"].summary(),
+            "Why": _because(verdicts),
+        }
+        for claim, verdicts in found.values()
     ]
-    frame = pd.DataFrame(cells, columns=["Claim", "Source", "Printed numbers", "Our numbers", "Cells"])
-    return Table(frame, numbers(rows), _caption(context, rows), columns="p{5cm}p{2.6cm}llp{4.6cm}")
-
-
-def _source(claim: claims.Claim) -> str:
-    """Return paper, place and version of a claim."""
-    return f"{literature.papers()[claim.paper].cite}, {claim.source}{_VERSIONS[claim.version]}"
+    return Table(pd.DataFrame(cells), numbers(found), _caption(context, found))
 
 
 def _because(verdicts: dict[str, claims.Verdict]) -> str:
-    words = {"printed": "printed", "measured": "ours"}
-    return ". ".join(f"{words[side]}: {verdicts[side].text(2)}" for side in SIDES if verdicts[side].cells)
+    names = {"printed": "Printed", "measured": "Ours"}
+    return ". ".join(
+        f"{names[side]}: {verdict.text(2)}" for side, verdict in verdicts.items() if verdict.cells
+    )
 
 
-def numbers(rows: list) -> pd.DataFrame:
+def numbers(found: Judged) -> pd.DataFrame:
     """Return one row per claim, side and cell; a claim without cells has one row."""
     records = []
-    for key, claim, verdicts in rows:
-        for side in SIDES:
-            same = [key, claim.version, side, verdicts[side].word]
-            records += [
-                [*same, c.where, c.left, claim.relation, c.right, c.shuffles, c.verdict]
-                for c in verdicts[side].cells
-            ] or [[*same, "", None, claim.relation, None, 0, ""]]
-    return pd.DataFrame(
-        records,
-        columns=[
-            "claim", "version", "numbers", "verdict", "cell", "left", "relation", "right", "shuffles", "cell_verdict",
-        ],
-    )  # fmt: skip
+    for key, (claim, verdicts) in found.items():
+        for side, verdict in verdicts.items():
+            same = {"claim": key, "version": claim.version, "numbers": side, "verdict": verdict.word}
+            if verdict.pooled is not None:
+                pooled = {
+                    f"pooled_{end}": getattr(verdict.pooled, end) for end in ("mean", "low", "high", "count")
+                }
+                same |= pooled
+            rows = [
+                {
+                    "cell": c.where,
+                    "left": c.left,
+                    "right": c.right,
+                    "shuffles": c.shuffles,
+                    "cell_as_claimed": c.word,
+                }
+                for c in verdict.cells
+            ]
+            records += [same | {"relation": claim.relation} | row for row in rows or [{"shuffles": 0}]]
+    return pd.DataFrame(records)
 
 
-def _caption(context: Context, rows: list) -> str:
-    counts = [Counter(verdicts[side].word for *_, verdicts in rows) for side in SIDES]
-    texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts]
+def _caption(context: Context, found: Judged) -> str:
+    counts = {
+        side: Counter(verdicts[side].word for _, verdicts in found.values())
+        for side in ("printed", "measured")
+    }
+    texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts.values()]
     return (
-        f"{len(rows)} claims that a number can refute. On the numbers that the papers print: {texts[0]}. On those of suite "
-        f"{context.suite}: {texts[1]}. A claim holds or fails where its decided cells do, with their share of all cells; it "
-        "is mixed where they disagree. A measured cell needs two shuffles or more and is decided by its own paired 95 % "
-        "interval over them, uncorrected, so that its word may differ from a table's, which is corrected for its cells; "
-        "printed numbers come without an interval. A printed number is not compared with itself (not run). 'Few training "
-        f"images' are all N but the largest of a dataset. {context.scope}"
+        f"{len(found)} claims that a number can refute. On the numbers that the papers print: {texts[0]}. On those "
+        f"of suite {context.suite}: {texts[1]}."
     )

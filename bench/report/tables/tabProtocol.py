@@ -1,4 +1,4 @@
-"""The protocol table: every setting of a suite, and whether the paper states it, or it is assumed, or ours."""
+"""Settings, and which are assumed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ import pandas as pd
 
 from bench.report.context import Context
 from bench.report.items import Item
-from bench.report.quality import CONTROLS
 from bench.report.table import Table
 from bench.suite import plan
 
-ITEM = Item(
-    title="Protocol",
-    subject="Settings, and which are assumed",
-    group="Claims, quality, protocol",
-)
+ITEM = Item("Protocol", group="Claims, quality, protocol")
 
 
 def build(context: Context) -> Table:
@@ -36,12 +31,12 @@ def build(context: Context) -> Table:
     frame = pd.DataFrame(cells, columns=["Part", "Option", "This suite", "Default", "Status", "Meaning"])
     counts = frame["Status"].value_counts()
     caption = (
-        f"Settings of suite {context.suite}, and where each default comes from: paper (read in or recovered from An et al. "
-        f"2024: {counts.get('paper', 0)}), assumed (the paper does not say, in bold: {counts.get('assumed', 0)}), ours "
-        f"({counts.get('ours', 0)}). Where runs differ, the models of the rarer values are named, 'in part' where not all "
-        "runs of a model have one."
+        f"Settings of suite {context.suite}, and where each default comes from: paper (read in or recovered from An "
+        f"et al. 2024: {counts.get('paper', 0)}), assumed (the paper does not say, in bold: "
+        f"{counts.get('assumed', 0)}), ours ({counts.get('ours', 0)}). Where runs differ, the models of the rarer "
+        "values are named, 'in part' where not all runs of a model have one."
     )
-    return Table(frame, frame.copy(), caption, bold, columns="llp{2.6cm}llp{5cm}")
+    return Table(frame, frame.copy(), caption, bold, groups=1)
 
 
 def _used(context: Context, part: str) -> list[tuple[str, dict]]:
@@ -51,7 +46,7 @@ def _used(context: Context, part: str) -> list[tuple[str, dict]]:
         label = context.label(run["model"]["name"]) + (f" ({run['recipe']})" if run["recipe"] else "")
         if part != "training":
             found.append((label, run["measure"].get(part)))
-        elif run["model"]["family"] not in CONTROLS:
+        elif not context.is_control(run["model"]["name"]):
             found.append((label, run["training"]))
     return [(label, options) for label, options in found if options is not None]
 

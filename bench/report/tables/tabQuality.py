@@ -1,4 +1,4 @@
-"""The quality report of a suite: what cannot be, and what is undertrained. All checks stand in the CSV."""
+"""What is impossible in the runs, and what is undertrained."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import dataclasses
 
 import pandas as pd
 
-from bench.report.context import Context
+from bench.report.context import RUN, Context
 from bench.report.items import Item
-from bench.report.quality import FAIL, KEYS, NOTE, PASS, UNCHECKED, Finding, judge
+from bench.report.quality import FAIL, NOTE, PASS, UNCHECKED, Finding, judge
 from bench.report.table import Table
 
-ITEM = Item(
-    title="Quality",
-    subject="What is impossible in the runs, and what is undertrained",
-    arrays=("psnr",),
-    measures=("every",),
-    group="Claims, quality, protocol",
-)
+ITEM = Item("Quality", arrays=("psnr",), measures=("every",), group="Claims, quality, protocol")
 
 SHOWN = (FAIL, NOTE)
 
@@ -40,7 +34,7 @@ def table_of(context: Context, findings: list[Finding]) -> Table:
     bold = {(i, 3) for i, (*_, verdict) in enumerate(order) if verdict == FAIL}
     frame = pd.DataFrame(cells or [["Nothing to note", *[""] * 7]], columns=heads)
     caption = _caption(context, findings)
-    return Table(frame, _numbers(specs, findings), caption, bold, columns="llllrrrp{5cm}")
+    return Table(frame, _numbers(specs, findings), caption, bold, groups=1)
 
 
 def _group(context: Context, specs: dict, finding: Finding, shown: list[Finding]) -> tuple:
@@ -76,9 +70,9 @@ def _numbers(specs: dict[str, dict], findings: list[Finding]) -> pd.DataFrame:
     records = []
     for finding in findings:
         spec = specs[finding.run]
-        where = {key: spec["model"]["name"] if key == "model" else spec[key] for key in KEYS}
+        where = {key: spec["model"]["name"] if key == "model" else spec[key] for key in RUN}
         records.append(where | dataclasses.asdict(finding))
-    columns = [*KEYS, *(f.name for f in dataclasses.fields(Finding) if f.name != "run")]
+    columns = [*RUN, *(f.name for f in dataclasses.fields(Finding) if f.name != "run")]
     return pd.DataFrame(records, columns=["run", *columns])[columns]
 
 
@@ -90,7 +84,7 @@ def _caption(context: Context, findings: list[Finding]) -> str:
     unchecked = f" Not checked: {'; '.join(missing)}." if missing else ""
     return (
         f"Quality of {len({f.run for f in findings})} runs: {counts[PASS]} checks passed, {counts[NOTE]} noted, "
-        f"{counts[FAIL]} failed, {counts[UNCHECKED]} could not be made. A check fails only what is impossible; a note "
-        "says that a run is undertrained or a pool peculiar. Runs: those that failed or were noted, with the range of what "
-        f"was measured and of what it was held against.{unchecked} {context.scope}"
+        f"{counts[FAIL]} failed, {counts[UNCHECKED]} could not be made. A check fails only what is impossible; a "
+        "note says that a run is undertrained or a pool peculiar. Runs: those that failed or were noted, with the "
+        f"range of what was measured and of what it was held against.{unchecked} {context.scope}"
     )

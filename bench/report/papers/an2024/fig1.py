@@ -1,84 +1,156 @@
-"""Figure 1: three leading eigenvectors of the Jacobian of each model, at its largest N."""
+"""Jacobian eigenvectors of three denoisers.
+
+Each eigenvector is coloured to its own largest entry, red positive, blue negative, colour channels framed; λ with
+index k is the eigenvalue of rank k, the largest has index 0. Harmonic patterns that follow the image's edges would
+be geometry-adaptive harmonic bases. The paper does not say which Jacobian it decomposes.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
+from bench.report.context import Context, at
 from bench.report.curves import noise
 from bench.report.items import Item
-from bench.report.papers.an2024.fig3 import WORDS, noise_step
-from bench.report.style import CHANNELS, count, new_figure, picture, withheld
+from bench.report.papers.an2024.eigenvectors import (
+    WORDS,
+    Arrays,
+    draw_images,
+    draw_vectors,
+    eigenvalue,
+    negative,
+    noise_step,
+    ranks_of,
+    values_of,
+    withheld_values,
+)  # fmt: skip
+from bench.report.style import CHANNELS, SMALL, letter, new_figure, size
+from bench.support.errors import BenchError
 
 ITEM = Item(
-    title="Figure 1",
-    subject="Jacobian eigenvectors of three denoisers",
+    "Figure 1",
     arrays=("jacobian",),
     measures=("jacobian",),
     counterpart="a one-channel UNet, a UNet and a DiT on CelebA",
 )
-
 SHOWN = 3  # eigenvectors, as in the paper
+SIDE, WIDEST = 0.66, 10  # inches of a line of pictures; pictures abreast
+MOST = 12  # models
+ORDER = (
+    "bf-cnn",
+    "bf-unet",
+    "unet",
+    "adm",
+)  # families before all others: one-channel UNets, UNets, transformers
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a block for each model, on the first dataset of the item."""
+    """Draw a block for each model, each on its first dataset whose pictures may be shown."""
     runs = context.runs("jacobian_eigenvalue")
-    dataset = context.ordered(runs, "dataset")[0]
-    runs = runs[runs["dataset"] == dataset].sort_values("train_size").drop_duplicates("model", keep="last")
-    models, operator = context.ordered(runs, "model"), context.options["operator"]
-    found = [runs[runs["model"] == model].iloc[0] for model in models]
-    loaded = [
-        context.arrays("jacobian", dataset, r["model"], int(r["train_size"]), int(r["shuffle"]))
-        for r in found
-    ]
-    channels = context.plan["datasets"][dataset]["channels"]
-    figure = new_figure(min(5.3 / (len(models) * (channels + 1)), 0.8) * SHOWN + 0.75)
-    blocks = figure.subfigures(1, len(models), squeeze=False, wspace=0.03)[0]
-    for block, run, arrays in zip(blocks, found, loaded):
-        block.suptitle(f"{context.label(run['model'])}, N = {count(int(run['train_size']))}", fontsize=8)
-        if "images" in arrays:
-            _block(block, arrays, operator)
-        else:
-            withheld(block.subplots())
-    return figure, _caption(context, dataset, models, loaded[0])
+    models = context.networks(runs)
+    if not context.options["models"]:
+        families = {m: context.plan["models"][m]["family"] for m in models}
+        models.sort(key=lambda m: ORDER.index(families[m]) if families[m] in ORDER else len(ORDER))
+    if len(models) > MOST:
+        raise BenchError(
+            f"{context.item} shows at most {MOST} models, not {len(models)}; name them in the suite's items."
+        )
+    blocks = [_choose(context, runs, model) for model in models]
+    channels = [context.plan["datasets"][run.dataset]["channels"] for run, _ in blocks]
+    rows = min(SHOWN, max(2, *(len(ranks_of(arrays, SHOWN)) for _, arrays in blocks)))
+    lines = _lines([run.dataset for run, _ in blocks], channels)
+    figure = new_figure(len(lines) * (SIDE * rows + 0.6))
+    for line, own in zip(figure.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
+        widths = [width for _, width in own]
+        empty = [WIDEST - sum(widths)] if len(lines) > 1 and sum(widths) < WIDEST else []
+        for part, (place, width) in zip(
+            line.subfigures(1, len(own) + len(empty), width_ratios=widths + empty, squeeze=False)[0], own
+        ):
+            run, arrays = blocks[place]
+            name = letter(
+                place, context.label(run.model) + context.mark(run.model, run.dataset, run.train_size)
+            )
+            part.suptitle(f"{name}, {size(int(run.train_size))}", fontsize=7.5)
+            _block(
+                part.subplots(rows, width, squeeze=False),
+                arrays,
+                context.options["operator"],
+                channels[place],
+            )
+    return figure, _caption(context, runs, blocks, context.options["operator"])
 
 
-def _caption(context: Context, dataset: str, models: list[str], arrays: dict[str, np.ndarray]) -> str:
-    where = f"{context.title(dataset)}, {noise(context, noise_step(arrays))}"
+def _choose(context: Context, runs: pd.DataFrame, model: str) -> tuple[tuple, Arrays]:
+    """Return the run of a model that is shown, at its largest N, and its arrays."""
+    dataset, _ = context.pictured(own := at(runs, model=model))
+    run = next(at(own, dataset=dataset).sort_values("train_size").iloc[[-1]].itertuples())
+    return run, context.arrays("jacobian", dataset, model, int(run.train_size), int(run.shuffle))
+
+
+def _lines(datasets: list[str], channels: list[int]) -> list[list[tuple[int, int]]]:
+    """Return (place of a block, pictures abreast) line by line; the first of a dataset in a line has the images too."""
+    lines: list[list[tuple[int, int]]] = [[]]
+    for place, (dataset, width) in enumerate(zip(datasets, channels)):
+        repeated = any(datasets[other] == dataset for other, _ in lines[-1])
+        if lines[-1] and sum(own for _, own in lines[-1]) + width + (not repeated) > WIDEST:
+            lines.append([])
+            repeated = False
+        lines[-1].append((place, width + (not repeated)))
+    return lines
+
+
+def _block(axes: np.ndarray, arrays: Arrays, operator: str, channels: int) -> None:
+    vectors = axes[:, -channels:]
+    if "images" in arrays:
+        draw_images(axes[:2, 0] if len(axes[0]) > channels else (), arrays)
+        draw_vectors(vectors, arrays, operator)
+    else:
+        for row, rank in zip(vectors, ranks_of(arrays, SHOWN)):
+            row[channels // 2].set_title(eigenvalue(rank, values_of(arrays, operator)[rank]), fontsize=SMALL)
+        vectors[1, channels // 2].text(
+            0.5, 0.5, "withheld by licence", ha="center", va="center", fontsize=SMALL, color="0.4"
+        )
+    for ax in axes.ravel():
+        if not ax.images:
+            ax.set_axis_off()
+    if channels == 3 and len(axes) > 2 and len(axes[0]) > 3:
+        for place, (name, shade) in enumerate(zip("RGB", CHANNELS)):
+            axes[2, 0].text(
+                0.2 + 0.3 * place, 0.5, name, color=shade, ha="center", va="center", weight="bold"
+            )
+
+
+def _caption(context: Context, runs: pd.DataFrame, blocks: list, operator: str) -> str:
+    named, places = {}, {}
+    for place, (run, arrays) in enumerate(blocks):
+        named[letter(place)] = (arrays, ranks_of(arrays, SHOWN))
+        places.setdefault(context.title(run.dataset), []).append(
+            f"{letter(place)} {context.label(run.model)}"
+        )
+    where = "; ".join(f"{', '.join(names)} on {title}" for title, names in places.items())
+    step = noise(context, noise_step(blocks[0][1]))
+    leading = [f"{letter(p)} {values_of(arrays, operator)[0]:.3g}" for p, (_, arrays) in enumerate(blocks)]
     return (
-        f"{', '.join(map(context.label, models))} on {where}: clean and noisy test image and three eigenvectors of the "
-        f"symmetric part of the Jacobian of the {WORDS[context.options['operator']]}, each coloured to its own largest "
-        "entry, red positive, blue negative, colour channels framed; λ_k is the eigenvalue of rank k, the largest is λ_0. "
-        "Harmonic patterns that follow the image's edges would be geometry-adaptive harmonic bases. "
-        f"The paper does not say which Jacobian it decomposes. {context.scope}"
+        f"{where}, {step}: clean and noisy test image and {SHOWN} eigenvectors of the symmetric part of the "
+        f"Jacobian of the {WORDS[operator]}. Leading eigenvalues: "
+        f"{', '.join(leading)}.{negative(context, named, operator)}{_passed_over(context, runs, operator)}"
     )
 
 
-def _block(block, arrays: dict[str, np.ndarray], operator: str) -> None:
-    step = noise_step(arrays)
-    vectors, indices = arrays[f"eigenvectors_{operator}_{step}_0"][:SHOWN], arrays["vectors"]
-    values, channels = arrays[f"eigenvalues_{operator}_{step}_0"], vectors.shape[-1]
-    axes = block.subplots(SHOWN, channels + 1, squeeze=False)
-    for ax, name, image in zip(
-        axes[:, 0], ("clean", "noisy"), (arrays["images"][0], arrays[f"noisy_{step}"][0])
-    ):
-        picture(ax, image, cmap="gray", vmin=0, vmax=255)
-        ax.set_title(name, fontsize=6.5, pad=2)
-    for ax in (*axes[2:, 0], *axes[len(vectors) :, 1:].ravel()):
-        ax.set_axis_off()
-    for row, vector, index in zip(axes, vectors, indices):
-        top = np.abs(vector).max()
-        for channel, ax in enumerate(row[1:]):
-            picture(
-                ax,
-                vector[..., channel],
-                CHANNELS[channel] if channels == 3 else None,
-                cmap="RdBu_r",
-                vmin=-top,
-                vmax=top,
+def _passed_over(context: Context, runs: pd.DataFrame, operator: str) -> str:
+    """Return the eigenvalues on a dataset whose pictures may not be passed on, where another is shown in its place."""
+    _, withheld = context.pictured(runs)
+    parts = []
+    for dataset in withheld:
+        own = at(runs, dataset=dataset).sort_values("train_size").drop_duplicates("model", keep="last")
+        for run in own.itertuples():
+            arrays = context.arrays("jacobian", dataset, run.model, int(run.train_size), int(run.shuffle))
+            name = f"{context.label(run.model)} on {context.title(dataset)}"
+            parts += (
+                [withheld_values(context, name, arrays, operator, SHOWN)]
+                if len(values_of(arrays, operator))
+                else []
             )
-        row[1 + channels // 2].set_title(
-            rf"$\lambda_{{{index}}}$ = {values[index]:#.3g}", fontsize=6.5, pad=2
-        )
+    return f" Pictures withheld by licence: {'; '.join(parts)}." if parts else ""

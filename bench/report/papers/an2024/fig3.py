@@ -1,156 +1,185 @@
-"""Figure 3: leading eigenvectors and spectra of the Jacobian, at small and large N."""
+"""Jacobian eigenvectors and spectra at small and large N.
+
+Each eigenvector is coloured to its own largest entry, red positive, blue negative, colour channels framed. A
+memorising network has a few large eigenvalues. The paper does not say which Jacobian it decomposes, so the spectra
+of the image estimate and of the noise prediction are both drawn where both were measured; ranks k begin at 0.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context
-from bench.report.curves import DASHES, noise, paper_step
+from bench.report.context import Context, at
+from bench.report.curves import LOOKS, noise, size_of
 from bench.report.items import Item
-from bench.report.style import CHANNELS, PALETTE, count, new_figure, picture
+from bench.report.papers.an2024.eigenvectors import (
+    WORDS,
+    Arrays,
+    draw_images,
+    draw_vectors,
+    eigenvalue,
+    negative,
+    noise_step,
+    ranks_of,
+    values_of,
+    withheld_values,
+)  # fmt: skip
+from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, size
 
 ITEM = Item(
-    title="Figure 3",
-    subject="Jacobian eigenvectors and spectra at small and large N",
+    "Figure 3",
     arrays=("jacobian",),
     measures=("jacobian", "cost"),
     counterpart="UNet and DiT-XS/1 on CelebA, N = 10 and 100,000",
 )
-
 SHOWN = 2  # eigenvectors, as in the paper
-LOOKS = {"x0": 0, "eps": 1, "denoiser": 2}  # colour and dash of an operator
-SYMBOLS = {"x0": r"$\hat x_0$", "eps": r"$\hat\epsilon$"}
-WORDS = {"x0": "x0 estimate (x̂0)", "eps": "noise prediction (ε̂)"}
+SYMBOLS = {"x0": "x̂₀", "eps": "ε̂"}
+ABREAST = 3  # models
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw, for each dataset, a grid of blocks: rows are N, columns are models."""
-    runs = context.runs("jacobian_eigenvalue")
-    datasets, sizes = context.ordered(runs, "dataset"), context.ordered(runs, "train_size")
-    models = context.ordered(runs, "model")
-    rows = [(dataset, size) for dataset in datasets for size in sizes]
-    loaded = _load(context, runs)
-    open_sets = {dataset for (dataset, *_), arrays in loaded.items() if "images" in arrays}
-    heights = [1.45 if dataset in open_sets else 1.35 for dataset, _ in rows]
-    figure = new_figure(sum(heights) + 0.1)
-    options = {"height_ratios": heights, "squeeze": False, "wspace": 0.02, "hspace": 0.02}
-    grid = figure.subfigures(len(rows), len(models), **options)
-    operator = context.options["operator"]
-    for line, (dataset, size) in zip(grid, rows):
-        for block, model in zip(line, models):
-            if (run := (dataset, model, size)) in loaded:
-                _block(block, context, run, loaded[run], operator, len(datasets) > 1)
-    return figure, _caption(context, operator, loaded, [d for d in datasets if d not in open_sets])
+    """Draw a grid of blocks on the first dataset whose pictures may be shown: rows are N, columns are models."""
+    every = context.runs("jacobian_eigenvalue")
+    dataset, passed = context.pictured(every)
+    runs = at(every, dataset=dataset)
+    models, sizes = context.networks(runs)[:ABREAST], context.ordered(runs, "train_size")
+    loaded = {
+        (run.model, run.train_size): context.arrays(
+            "jacobian", dataset, run.model, int(run.train_size), int(run.shuffle)
+        )
+        for model in models
+        for run in at(runs, model=model).sort_values("train_size").itertuples()
+    }
+    figure = new_figure(1.4 * len(sizes) + 0.25)
+    heights = [1.4] * len(sizes)
+    heights[0] += 0.25
+    grid = figure.subfigures(
+        len(sizes), len(models), squeeze=False, height_ratios=heights, wspace=0.02, hspace=0.02
+    )
+    operator, total = context.options["operator"], size_of(context, dataset)
+    for n, line in zip(sizes, grid):
+        for place, (part, model) in enumerate(zip(line, models)):
+            if n == sizes[0]:
+                part.suptitle(
+                    letter(place, f"{context.label(model)}{_cost(context, dataset, model)}"), fontsize=7.5
+                )
+            if (model, n) in loaded:
+                left = f"{size(n)}{context.mark(model, dataset, n)}"
+                _block(
+                    part,
+                    loaded[model, n],
+                    operator,
+                    context.plan["datasets"][dataset]["channels"],
+                    left,
+                    total,
+                )
+    return figure, _caption(context, every, dataset, passed, loaded, operator, total)
 
 
-def _load(context: Context, runs: pd.DataFrame) -> dict[tuple[str, str, int], dict[str, np.ndarray]]:
-    """Return dataset, model, N -> arrays."""
-    columns = zip(runs["dataset"], runs["model"], runs["train_size"].astype(int), runs["shuffle"].astype(int))
-    return {run[:3]: context.arrays("jacobian", *run) for run in columns}
-
-
-def _block(
-    block, context: Context, run: tuple[str, str, int], arrays: dict, operator: str, name_dataset: bool
-) -> None:
-    dataset, model, size = run
-    step = noise_step(arrays)
-    channels = context.plan["datasets"][dataset]["channels"]
-    where = f"{context.title(dataset)}, " if name_dataset else ""
-    cost = "" if name_dataset else _cost(context, dataset, model)  # no room for both
-    block.suptitle(f"{where}{context.label(model)}, N = {count(size)}{cost}", fontsize=7.5)
+def _block(part: SubFigure, arrays: Arrays, operator: str, channels: int, left: str, total: int) -> None:
     if "images" in arrays:
-        axes = block.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
-        _pictures(axes, arrays, operator, step)
+        axes = part.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
+        draw_images(axes[:, 0], arrays)
+        draw_vectors(axes[:, 1 : channels + 1], arrays, operator)
         for ax in axes[:, -1]:
             ax.remove()
-        _spectrum(block.add_subplot(axes[0, -1].get_gridspec()[:, -1]), arrays, step)
+        spectrum = part.add_subplot(axes[0, -1].get_gridspec()[:, -1])
+        axes[0, 0].set_ylabel(left, fontsize=7.5)
     else:  # its licence lets no picture through
-        _spectrum(block.subplots(), arrays, step)
+        spectrum = part.subplots()
+        spectrum.set_ylabel(left, fontsize=7.5)
+    _spectrum(spectrum, arrays, total)
 
 
-def noise_step(arrays: dict[str, np.ndarray]) -> int:
-    """Return the noise level that is shown, of those whose arrays there are."""
-    return paper_step(int(key.split("_")[2]) for key in arrays if key.startswith("eigenvalues_"))
-
-
-def _pictures(axes: np.ndarray, arrays: dict[str, np.ndarray], operator: str, step: int) -> None:
-    """Draw the clean and the noisy image, and the eigenvectors channel by channel."""
-    vectors = arrays[f"eigenvectors_{operator}_{step}_0"][:SHOWN]
-    values, indices = arrays[f"eigenvalues_{operator}_{step}_0"], arrays["vectors"]
-    channels = vectors.shape[-1]
-    for ax, image, title in zip(
-        axes[:, 0], (arrays["images"][0], arrays[f"noisy_{step}"][0]), ("clean", "noisy")
-    ):
-        picture(ax, image, cmap="gray", vmin=0, vmax=255)
-        ax.set_title(title, fontsize=6.5, pad=2)
-    for row, (vector, index) in enumerate(zip(vectors, indices)):
-        top = np.abs(vector).max()
-        for channel in range(channels):
-            ax = axes[row, channel + 1]
-            frame = CHANNELS[channel] if channels == 3 else None
-            picture(ax, vector[..., channel], frame, cmap="RdBu_r", vmin=-top, vmax=top)
-            if channel == channels // 2:
-                ax.set_title(rf"$\lambda_{{{index}}}$ = {values[index]:#.3g}", fontsize=6.5, pad=2)
-
-
-def _cost(context: Context, dataset: str, model: str) -> str:
-    """Return parameters and multiply-adds in words, or nothing where they were not measured."""
-    table = context.tidy[(context.tidy["dataset"] == dataset) & (context.tidy["model"] == model)]
-    found = table[table["metric"].isin(["parameters", "macs"])].groupby("metric")["value"].first()
-    if len(found) < 2:
-        return ""
-    return f" ({found['parameters'] / 1e6:.3g} M param., {found['macs'] / 1e9:.3g} GMAC)"
-
-
-def _spectrum(ax: Axes, arrays: dict[str, np.ndarray], step: int) -> None:
-    """Draw the spectra of all operators that were measured."""
+def _spectrum(ax: Axes, arrays: Arrays, total: int) -> None:
+    """Draw the spectra of all operators that were measured; of a leading part the axis begins at 0 and says so."""
     for operator, symbol in SYMBOLS.items():
-        if (values := arrays.get(f"eigenvalues_{operator}_{step}_0")) is None:
+        values = values_of(arrays, operator)
+        if not len(values):
             continue
-        look = LOOKS[operator]
-        ax.plot(values, color=PALETTE[look], linestyle=DASHES[look])
+        look, whole = LOOKS[operator], len(values) == total
+        ax.plot(values, color=PALETTE[look], linestyle=DASHES[look], marker=None if whole else "o")
         place = int((0.3 + 0.35 * look) * len(values))
-        at, offset = (place, values[place]), (3, 3)
-        ax.annotate(symbol, at, offset, textcoords="offset points", color=PALETTE[look])
+        at_, offset = (place, values[place]), (3, 3)
+        ax.annotate(symbol, at_, offset, textcoords="offset points", color=PALETTE[look])
+        if not whole:
+            ax.set_ylim(min(0.0, *values), 1.25 * max(values.max(), ax.get_ylim()[1] / 1.25))
+        ax.set_title("λₖ" if whole else f"λₖ, {len(values)} of {total:,}", fontsize=SMALL, pad=2)
     ax.set_xlabel("k", labelpad=1)
-    ax.set_title(r"$\lambda_k$", fontsize=6.5, pad=2)
     ax.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     ax.margins(y=0.14)
 
 
-def _leading(arrays: dict[str, np.ndarray], pixels: int) -> str:
-    """Return which eigenvalues the spectra show, in words."""
-    count = max(len(values) for key, values in arrays.items() if key.startswith("eigenvalues_"))
-    return "all eigenvalues" if count == pixels else f"the {count} leading eigenvalues"
+def _cost(context: Context, dataset: str, model: str) -> str:
+    """Return multiply-adds of one image and parameters as the paper prints them, or nothing where they were not measured."""
+    table = at(context.tidy, dataset=dataset, model=model)
+    found = table[table["metric"].isin(["parameters", "macs"])].groupby("metric")["value"].first()
+    if len(found) < 2:
+        return ""
+    return f", multiply-adds: {_unit(found['macs'])}; parameters: {_unit(found['parameters'])}"
+
+
+def _unit(value: float) -> str:
+    """Return a count with three digits in a unit that fits."""
+    for unit, letter_ in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.{max(0, 2 - int(np.log10(value / unit)))}f} {letter_}"
+    return f"{value:.0f}"
 
 
 def _asymmetry(context: Context, operator: str) -> str:
-    if not (context.tidy["metric"] == "jacobian_asymmetry").any():
+    if not context.has("jacobian_asymmetry"):
         return ""
     table = context.rows("jacobian_asymmetry")
     values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
-    return f" The Jacobians are not symmetric: |J - J^T| / |J| is {values.min():.2f} to {values.max():.2f}."
+    return (
+        f" The Jacobians are not symmetric: |J − Jᵀ| / |J| is {values.min():.2f} to {values.max():.2f}."
+        if len(values)
+        else ""
+    )
 
 
-def _caption(context: Context, operator: str, loaded: dict, withheld: list[str]) -> str:
-    (dataset, *_), arrays = next(iter(loaded.items()))
-    step, info = noise_step(arrays), context.plan["datasets"][dataset]
-    values = _leading(arrays, info["resolution"] ** 2 * info["channels"])
-    operators = [WORDS[name] for name in SYMBOLS if f"eigenvalues_{name}_{step}_0" in arrays]
-    shown = pd.DataFrame([*loaded], columns=["dataset", "model", "train_size"])
-    models = " and ".join(map(context.label, context.ordered(shown, "model")))
-    titles = " and ".join(map(context.title, context.ordered(shown, "dataset")))
-    lacking = (
-        f" Images and eigenvectors of {', '.join(map(context.title, withheld))} are withheld by licence."
+def _caption(
+    context: Context,
+    every: pd.DataFrame,
+    dataset: str,
+    passed: list[str],
+    loaded: dict,
+    operator: str,
+    total: int,
+) -> str:
+    arrays = next(iter(loaded.values()))
+    counts = {len(values_of(a, operator)) for a in loaded.values()}
+    values = "all eigenvalues" if counts == {total} else f"the {max(counts)} leading eigenvalues"
+    operators = [WORDS[name] for name in SYMBOLS if len(values_of(arrays, name))]
+    models = " and ".join(context.label(model) for model in dict.fromkeys(model for model, _ in loaded))
+    named = {
+        f"{context.label(m)}, {size(n)},": (a, ranks_of(a, SHOWN))
+        for (m, n), a in loaded.items()
+        if "images" in a
+    }
+    leading = "; ".join(
+        f"{context.label(m)}, {size(n)}: {values_of(a, operator)[0]:.3g}" for (m, n), a in loaded.items()
     )
     return (
-        f"{models} on {titles}, one test image, {noise(context, step)}: eigenvectors of the "
-        f"symmetric part of the Jacobian of the {WORDS[operator]}, each coloured to its own largest entry (red positive, "
-        f"blue negative; colour channels framed), and {values}, k from 0, of the {' and the '.join(operators)}. The "
-        f"paper does not say which Jacobian it decomposes.{_asymmetry(context, operator)}"
-        f"{lacking if withheld else ''} {context.scope}"
+        f"{models} on {context.title(dataset)}, one test image, {noise(context, noise_step(arrays))}: eigenvectors "
+        f"of the symmetric part of the Jacobian of the {WORDS[operator]}, and {values} of the "
+        f"{' and the '.join(operators)}. Leading eigenvalue {eigenvalue(0, 0).split(' =')[0]}: "
+        f"{leading}.{_asymmetry(context, operator)}{negative(context, named, operator)}"
+        f"{_withheld(context, every, passed, operator)}"
     )
+
+
+def _withheld(context: Context, every: pd.DataFrame, passed: list[str], operator: str) -> str:
+    """Return the leading eigenvalues on datasets whose pictures may not be passed on."""
+    parts = []
+    for run in every[every["dataset"].isin(passed)].itertuples():
+        arrays = context.arrays("jacobian", run.dataset, run.model, int(run.train_size), int(run.shuffle))
+        if len(values_of(arrays, operator)):
+            name = f"{context.label(run.model)} on {context.title(run.dataset)}, {size(int(run.train_size))},"
+            parts.append(withheld_values(context, name, arrays, operator, 1))
+    return f" Pictures withheld by licence: {'; '.join(parts)}." if parts else ""

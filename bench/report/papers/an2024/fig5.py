@@ -1,23 +1,21 @@
-"""Figure 5: which tokens a token attends to, globally and in a local window. Drawn from the mask's definition."""
+"""Global and local attention.
+
+Framed rows of a map are shown as images at its right. It is drawn from the definition of the mask.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 
 from bench.report.context import Context
 from bench.report.items import Item
-from bench.report.style import PALETTE, new_figure, picture
+from bench.report.style import PALETTE, SMALL, new_figure, picture
 
-ITEM = Item(
-    title="Figure 5",
-    subject="Global and local attention",
-    counterpart="a 4x4 grid and a 3x3 window",
-)
-
+ITEM = Item("Figure 5", counterpart="a 4x4 grid and a 3x3 window")
 SIDE, WINDOW = 4, 3  # the paper's grid and window
 TOKENS = (0, 6, 14)  # rows of the map that are shown as images
 COLOURS = ("#CFCFCF", "#A9C8E8", PALETTE[0])
@@ -35,36 +33,41 @@ def mask(side: int, window: int | None) -> np.ndarray:
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw the attention map and three token maps of global and of local attention."""
-    figure = new_figure(2.35)
-    blocks = figure.subfigures(1, 2, wspace=0.04)
-    for block, window, title in zip(
-        blocks, (None, WINDOW), ("(a) Global attention", f"(b) Local attention, {WINDOW} × {WINDOW}")
-    ):
+    """Draw the formula, then the attention map and three token maps of global and of local attention."""
+    figure = new_figure(2.05)
+    formula, *blocks = figure.subfigures(1, 3, wspace=0.02, width_ratios=[0.95, 2, 2])
+    options = {"ha": "center", "va": "center", "parse_math": True}
+    formula.text(0.5, 0.72, r"$Q, K \in \mathbb{R}^{(HW)\times d}$", fontsize=9, **options)
+    formula.text(
+        0.5, 0.45, r"$\mathrm{softmax}\!\left(\frac{QK^{\top}}{\sqrt{d}}\right)$", fontsize=10, **options
+    )
+    formula.text(0.5, 0.18, "Q: query, K: key,\nd: width of a head", fontsize=SMALL, ha="center", va="center")
+    titles = ("(a) Global attention", f"(b) Local attention, {WINDOW} × {WINDOW}")
+    for block, window, title in zip(blocks, (None, WINDOW), titles):
         block.suptitle(title, fontsize=8)
-        kinds = mask(SIDE, window).astype(int) + np.eye(SIDE * SIDE, dtype=int)
-        grid = block.add_gridspec(len(TOKENS), 2, width_ratios=[3.4, 1])
-        whole = block.add_subplot(grid[:, 0])
-        _tokens(whole, kinds)
-        whole.set(xlabel="key token (HW)", ylabel="query token (HW)", yticks=TOKENS)
-        whole.tick_params(axis="y", length=0)
-        for place, token in enumerate(TOKENS):
-            whole.add_patch(
-                Rectangle(
-                    (-0.5, token - 0.5), SIDE * SIDE, 1, fill=False, edgecolor="black", linewidth=1, zorder=3
-                )
-            )
-            ax = block.add_subplot(grid[place, 1])
-            _tokens(ax, kinds[token].reshape(SIDE, SIDE))
-            ax.set_title(f"token {token}", fontsize=6.5, pad=2)
+        _block(block, mask(SIDE, window).astype(int) + np.eye(SIDE * SIDE, dtype=int))
     handles = [Patch(color=colour, label=name) for colour, name in zip(reversed(COLOURS), reversed(NAMES))]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure, (
-        f"Attention map of a {SIDE} × {SIDE} grid of tokens: softmax(QK^T / sqrt(d)) over the attended tokens. "
-        f"Right: framed rows as images. A local window is centred on the target token and clipped at the "
-        f"border, so a corner token attends to {int(mask(SIDE, WINDOW)[0].sum())} tokens. "
-        "Drawn from the mask that the networks use."
+        f"Attention map of a {SIDE} × {SIDE} grid of tokens and three of its rows as images, for global attention "
+        f"and for a window of {WINDOW} × {WINDOW} tokens around the target, clipped at the border. The softmax runs "
+        f"over the attended tokens: a corner token attends to {int(mask(SIDE, WINDOW)[0].sum())} of {SIDE * SIDE}."
     )
+
+
+def _block(block: SubFigure, kinds: np.ndarray) -> None:
+    grid = block.add_gridspec(len(TOKENS), 2, width_ratios=[3.4, 1])
+    whole = block.add_subplot(grid[:, 0])
+    _tokens(whole, kinds)
+    whole.set(xlabel="key token (HW)", ylabel="query token (HW)", yticks=TOKENS)
+    whole.tick_params(axis="y", length=0)
+    frame = {"fill": False, "edgecolor": "black", "linewidth": 1, "zorder": 3}
+    for place, token in enumerate(TOKENS):
+        whole.add_patch(Rectangle((-0.5, token - 0.5), SIDE * SIDE, 1, **frame))
+        ax = block.add_subplot(grid[place, 1])
+        _tokens(ax, kinds[token].reshape(SIDE, SIDE))
+        ax.set_title(f"token {token}", fontsize=SMALL, pad=2)
+    ax.set_xlabel("H × W", fontsize=SMALL, labelpad=1)
 
 
 def _tokens(ax: Axes, kinds: np.ndarray) -> None:

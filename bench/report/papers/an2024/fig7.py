@@ -1,4 +1,9 @@
-"""Figure 7: average PSNR gap against N by the placement of local attention, the test PSNR beneath it."""
+"""PSNR gap by placement of local attention.
+
+Head: the first layers are local; mix: every second layer; tail: the last layers; the baseline is dashed red. Lower
+gaps are better, but underfitting lowers them too: read the test PSNR beneath. Some of the paper's numbers were read
+off its figure, within 0.08 dB.
+"""
 
 from __future__ import annotations
 
@@ -7,122 +12,135 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
+from bench.models.windows import PLACEMENTS
+from bench.report.context import Context, at
+from bench.report.curves import positions
 from bench.report.items import Item
-from bench.report.papers.an2024.roles import PLACEMENTS, placements
-from bench.report.style import MARKERS, PALETTE, count, new_figure
+from bench.report.paired import change
+from bench.report.papers.an2024.roles import placements
+from bench.report.style import MARKERS, PALETTE, letter, new_figure, share_y
 
 ITEM = Item(
-    title="Figure 7",
-    subject="PSNR gap by placement of local attention",
+    "Figure 7",
     measures=("psnr",),
     counterpart="DiT-XS/1 on CelebA and ImageNet, N = 1,000, 10,000 and 100,000",
 )
-
 BASELINE = "#C00000"
-DASHES = ("-", "-.", ":")  # dashed is the baseline
+SIDE = 0.2  # of a diamond from its N
+LABEL = 0.065  # least distance of two printed numbers, of the panel's height
 
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw, for Local and Local*, a panel of gaps over a thin panel of test PSNR; columns are datasets."""
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
-    groups = placements(context, set(gaps["model"]))
+    groups = placements(context, {*gaps["model"]})
     shown = gaps[gaps["model"].isin([m for group in groups.values() for m in group.values()])]
-    gaps, tests = (
-        table[table["shuffle"].isin(shown["shuffle"])] for table in (gaps, tests)
-    )  # the baseline may have more
     datasets = context.ordered(shown, "dataset")
     figure = new_figure(2.5 * len(groups) + 0.1)
-    ratios = [2.2, 1] * len(groups)
+    ratios = [2.4, 1] * len(groups)
     axes = figure.subplots(2 * len(groups), len(datasets), squeeze=False, sharex=True, height_ratios=ratios)
+    printed: list[tuple[Axes, list]] = []
     for number, (name, group) in enumerate(groups.items()):
-        for ax, below, dataset in zip(axes[2 * number], axes[2 * number + 1], datasets):
-            _lines(ax, context, gaps[gaps["dataset"] == dataset], name, group)
-            _lines(below, context, tests[tests["dataset"] == dataset], name, group)
-            _marks(
-                ax,
-                context,
-                name,
-                group,
-                dataset,
-                context.ordered(gaps[gaps["dataset"] == dataset], "train_size"),
-            )
-            ax.set_title(context.title(dataset))
-            ax.legend(loc="upper right", borderpad=0.3)
-        axes[2 * number, 0].set_ylabel(f"w/ {name}\nAverage PSNR gap (dB) ←")
-        axes[2 * number + 1, 0].set_ylabel("Test PSNR\n(dB) →")
+        lines = _models(context, name, group)
+        for place, dataset in enumerate(datasets):
+            above, beneath = axes[2 * number, place], axes[2 * number + 1, place]
+            sizes = context.ordered(at(shown, dataset=dataset), "train_size")
+            for ax, table in ((above, gaps), (beneath, tests)):
+                _lines(ax, context, at(table, dataset=dataset), lines, sizes)
+            if number == 0:
+                above.set_title(letter(place, context.title(dataset)))
+            printed.append((above, _diamonds(above, context, dataset, lines, sizes)))
+            above.legend(loc="upper right", borderpad=0.3)
+        axes[2 * number, 0].set_ylabel(f"w/ {name}\nAverage PSNR gap (dB) ↓")
+        axes[2 * number + 1, 0].set_ylabel("Test PSNR\n(dB) ↑")
     for line in (axes[::2], axes[1::2]):
-        _share(line.ravel())
-    return figure, _caption(context, shown)
+        share_y(line.ravel())
+    for ax, marks in printed:
+        _numbers(ax, marks)
+    return figure, _caption(context, shown, groups)
 
 
-def _share(axes: np.ndarray) -> None:
-    """Give panels one y scale, so that equal distances are equal gaps and equal PSNR."""
-    limits = np.array([ax.get_ylim() for ax in axes])
-    for ax in axes:
-        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-
-
-def _lines(ax: Axes, context: Context, table: pd.DataFrame, name: str, group: dict[str, str]) -> None:
-    sizes = context.ordered(table, "train_size")
+def _models(context: Context, name: str, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:
+    """Return (model, label, colour, marker, dash) of the baseline and of each placement."""
     baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
     lines = (
-        [(baseline, context.label(baseline), BASELINE, "X", "--")] if baseline in set(table["model"]) else []
+        [(baseline, context.label(baseline), BASELINE, "X", "--")]
+        if baseline in context.plan["models"]
+        else []
     )
-    for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, DASHES):
+    for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, ("-", "-.", ":")):
         if place in group:
             lines.append((group[place], f"w/ {name} ({place})", colour, marker, dash))
-    for model, label, colour, marker, dash in lines:
-        values = table[table["model"] == model].groupby("train_size")["value"]
-        mean, spread = (v.reindex(sizes).to_numpy() for v in (values.mean(), values.std()))
-        error = None if np.isnan(spread).all() else spread
-        ax.errorbar(
-            range(len(sizes)),
-            mean,
-            error,
-            color=colour,
-            marker=marker,
-            linestyle=dash,
-            label=label,
-            capsize=2,
+    return lines
+
+
+def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: list[int]) -> None:
+    """Draw means by N, at the shuffles that model and baseline share, with the interval of their difference."""
+    baseline = lines[0][0]
+    for number, (model, label, colour, marker, dash) in enumerate(lines):
+        found = (
+            [change(at(table, train_size=n), (baseline, model)) for n in sizes] if model != baseline else []
         )
-    ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
+        paired = [own for own in found if len(own.second)]
+        if model == baseline or len(paired) < len(sizes):
+            means = [at(table, train_size=n, model=model)["value"].mean() for n in sizes]
+        else:
+            means = [own.second.mean() for own in found]
+        half = [own.interval.half() for own in found if own.interval.count > 1]
+        error = half if len(half) == len(sizes) else None
+        places = np.arange(len(sizes)) + positions(len(lines), number, 0.06)
+        ax.errorbar(places, means, error, color=colour, marker=marker, linestyle=dash, label=label, capsize=2)
+        for place, mean, n in zip(places, means, sizes):
+            if mark := context.mark(model, table["dataset"].iloc[0], n):
+                ax.annotate(
+                    mark.strip(), (place, mean), (0, 3), textcoords="offset points", ha="center", color=colour
+                )
+    ax.set_xticks(range(len(sizes)), [f"N = {n:,}" for n in sizes])
+    ax.margins(x=0.15)
 
 
-def _marks(
-    ax: Axes, context: Context, name: str, group: dict[str, str], dataset: str, sizes: list[int]
-) -> None:
-    """Draw the paper's numbers, some read off its figure, as hollow diamonds."""
+def _diamonds(
+    ax: Axes, context: Context, dataset: str, lines: list, sizes: list[int]
+) -> list[tuple[int, float, str]]:
+    """Draw the paper's numbers as hollow diamonds; return (place, value, colour) of each."""
     rows = context.printed("Figure 7")
-    baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
-    marks = [
-        (number, value, colour)
-        for number, size in enumerate(sizes)
-        for model, colour in [
-            (baseline, BASELINE),
-            *((m, PALETTE[PLACEMENTS.index(p)]) for p, m in group.items()),
-        ]
-        if not np.isnan(value := context.print_of(rows, model, dataset, size))
+    found = [
+        (i, context.print_of(rows, m, dataset, n), c) for i, n in enumerate(sizes) for m, _, c, *_ in lines
     ]
-    if not marks:
-        return
-    for place, value, colour in marks:
-        ax.plot(
-            place, value, "D", color="white", markeredgecolor=colour, markersize=3.5, clip_on=False, zorder=4
+    found = [mark for mark in found if not np.isnan(mark[1])]
+    for number, (place, value, colour) in enumerate(found):
+        look = {"color": "white", "markeredgecolor": colour, "markersize": 3.5, "zorder": 4}
+        ax.plot(place + SIDE, value, "D", label=None if number else "the paper", **look)
+    return found
+
+
+def _numbers(ax: Axes, marks: list[tuple[int, float, str]]) -> None:
+    """Write each diamond's value beside it, moved up where it would lie on another."""
+    low, high = ax.get_ylim()
+    for place in {mark[0] for mark in marks}:
+        height = low - high
+        for _, value, colour in sorted(mark for mark in marks if mark[0] == place):
+            height = max(value, height + LABEL * (high - low))
+            ax.text(place + SIDE + 0.07, height, f"{value:.2f}", color=colour, fontsize=5.5, va="center")
+
+
+def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, str]]) -> str:
+    several = shown["shuffle"].nunique() > 1
+    whiskers = ", whiskers are the 95 % interval of the paired difference to the baseline" if several else ""
+    printed = " Diamonds with numbers: the paper." if len(context.printed("Figure 7")) else ""
+    best = []
+    for name, group in groups.items():
+        own = (
+            shown[shown["model"].isin(group.values())]
+            .groupby(["dataset", "train_size", "model"])["value"]
+            .mean()
         )
-    ax.plot([], [], "D", color="white", markeredgecolor="black", markersize=3.5, label="the paper")
-
-
-def _caption(context: Context, shown: pd.DataFrame) -> str:
-    printed = (
-        " Diamonds: the paper's numbers (mix and tail read off its figure, ±0.08 dB)."
-        if any(path.stem == "published" for path in context.inputs)
-        else ""
-    )
-    whiskers = ", whiskers are one standard deviation" if shown["shuffle"].nunique() > 1 else ""
+        names = {model: place for place, model in group.items()}
+        least = [names[key[2]] for key in own.groupby(["dataset", "train_size"]).idxmin()]
+        counts = ", ".join(f"{place} in {least.count(place)}" for place in group if place in least)
+        best.append(f"{name}: {counts} of {len(least)} cells")
     return (
-        f"Average PSNR gap over the step indices, clipped at 0 per step (lower is better), with local attention in early "
-        f"layers (head), every second layer (mix) or late layers (tail); the baseline is dashed red; "
-        f"{context.shuffles(shown)}{whiskers}. Beneath, the test PSNR: "
-        f"underfitting also lowers the gap.{printed} {context.scope}"
+        "Average PSNR gap with local attention in early layers (head), every second layer (mix) or late layers "
+        f"(tail), and beneath it the test PSNR; {context.shuffles(shown)}{whiskers}. Smallest gap, "
+        f"{'; '.join(best)}.{printed}{context.windows_of(m for group in groups.values() for m in group.values())}"
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
+
+from bench.models.windows import PLACEMENTS
 from bench.report.context import Context
 from bench.support.errors import BenchError
 
-PLACEMENTS = ("head", "mix", "tail")
 # row of Fig. 8 and Table 3 -> roles of the reference and of the network with other windows
 COMPARISONS = {
     "same size": ("local-equal", "local-growing"),
@@ -34,7 +36,11 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
             "(models whose `role` is like local and local-mix); add such models to the suite."
         )
     first = next(iter(full))[0]
-    return {name: group for (baseline, name), group in full.items() if baseline == first}
+    return {
+        name: {place: group[place] for place in PLACEMENTS if place in group}
+        for (baseline, name), group in full.items()
+        if baseline == first
+    }
 
 
 def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str]]:
@@ -52,7 +58,14 @@ def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str
     }
     if not found:
         raise BenchError(
-            f"{context.item} of suite {context.suite!r} needs two window sizes of one kind (models whose `role` is like "
-            "local and local-smaller); add such models to the suite."
+            f"{context.item} of suite {context.suite!r} needs two window sizes of one kind (models whose `role` is "
+            "like local and local-smaller); add such models to the suite."
         )
     return found
+
+
+def others(context: Context, rows: pd.DataFrame) -> list[str]:
+    """Return the models of another family than transformers with windows, say a UNet, to stand beneath."""
+    models = context.plan["models"]
+    windowed = {models[m]["family"] for m in set(rows["model"]) if models[m]["baseline"]}
+    return [m for m in context.ordered(rows, "model") if models[m]["family"] not in windowed]

@@ -1,4 +1,7 @@
-"""Table 2: distance of samples to the training distribution by the placement of local attention."""
+"""Distance of samples by placement.
+
+Head: the first layers are local; mix: every second layer; tail: the last layers.
+"""
 
 from __future__ import annotations
 
@@ -6,100 +9,83 @@ import math
 
 import pandas as pd
 
-from bench.report.context import Context
+from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.papers.an2024.roles import PLACEMENTS, placements
-from bench.report.papers.an2024.tab1 import mean_of
-from bench.report.protocols import protocol_in_words
+from bench.report.papers.an2024.roles import others, placements
 from bench.report.table import Table
+from bench.report.wording import distance_in_words
 
 ITEM = Item(
-    title="Table 2",
-    subject="Distance of samples by placement",
-    measures=("frechet",),
-    counterpart="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000",
+    "Table 2", measures=("frechet",), counterpart="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000"
 )
 
 
 def build(context: Context) -> Table:
     """Build a row for the baseline, each placement and networks of other families, a column for each dataset and N.
 
-    Bold is the best of a group.
+    Bold is the best of a group among the runs that are fitted.
     """
-    metric = "fid" if (context.tidy["metric"] == "fid").any() else "frechet"
+    metric = context.distance
     rows = context.rows(metric)
-    groups = placements(context, set(rows["model"]))
+    groups = placements(context, {*rows["model"]})
     shown = rows[rows["model"].isin([m for group in groups.values() for m in group.values()])]
     rows = rows[rows["shuffle"].isin(shown["shuffle"])]  # the baseline may have been run more often
-    columns = [
-        (d, n) for d in context.ordered(shown, "dataset") for n in context.ordered(shown, "train_size")
-    ]
-    baseline = context.plan["models"][next(iter(shown["model"]))]["baseline"]
-    lines = [("", "", baseline)] if baseline in set(rows["model"]) else []
-    lines += [
-        (name, place, group[place])
-        for name, group in groups.items()
-        for place in PLACEMENTS
-        if place in group
-    ]
+    columns = [(d, n) for d, n, _ in context.groups(shown, "dataset", "train_size")]
+    baseline = context.plan["models"][shown["model"].iloc[0]]["baseline"]
+    lines = [("", "", baseline)] if baseline in {*rows["model"]} else []
+    lines += [(name, place, model) for name, group in groups.items() for place, model in group.items()]
     lines += [("", "", model) for model in others(context, rows)]
-    drawn = rows[rows["model"].isin([model for *_, model in lines])]
-    values = [[mean_of(rows, dataset=d, model=m, train_size=n) for d, n in columns] for *_, m in lines]
-    rows_in_print = context.printed("Table 2")
-    printed = [
-        [context.print_of(rows_in_print, m, d, n) if metric == "fid" else math.nan for d, n in columns]
-        for *_, m in lines
-    ]
-    cells, places = [], []
-    for (name, place, model), numbers, paper in zip(lines, values, printed):
+    paper = context.printed("Table 2") if metric == "fid" else None
+    records, cells, places = [], [], []
+    for name, place, model in lines:
+        values = [at(rows, dataset=d, model=model, train_size=n)["value"].mean() for d, n in columns]
+        printed = [math.nan if paper is None else context.print_of(paper, model, d, n) for d, n in columns]
+        marks = [context.mark(model, d, n) for d, n in columns]
         places.append(len(cells))
-        cells.append([f"w/ {name} ({place})" if name else context.label(model), *map(_cell, numbers)])
-        if not all(map(math.isnan, paper)):
-            cells.append(["in the paper", *map(_cell, paper)])
-    bold = {(places[row], column) for row, column in _bold(lines, values)}
-    frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,}" for d, n in columns)])
-    return Table(
-        frame, _numbers(metric, lines, columns, values, printed), _caption(context, metric, drawn), bold
+        head = f"w/ {name} ({place})" if name else context.label(model)
+        cells.append([head, *(_cell(v) + mark for v, mark in zip(values, marks))])
+        if not all(map(math.isnan, printed)):
+            cells.append(["in the paper", *map(_cell, printed)])
+        for (dataset, size), value, in_print in zip(columns, values, printed):
+            records.append((dataset, model, name, place, size, value, in_print))
+    keys = ["dataset", "model", "windows", "placement", "train_size", metric, "printed_fid"]
+    numbers = pd.DataFrame(records, columns=keys)
+    bold = _bold(context, numbers, [name for name, *_ in lines], places, columns, metric)
+    frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,} ↓" for d, n in columns)])
+    caption = (
+        f"{distance_in_words(rows)} with local attention in early layers (head), every second layer (mix) or late "
+        f"layers (tail), the best placement of a group in bold; {context.shuffles(shown)}. "
+        f"{_finding(context, numbers, metric)}{context.windows_of(model for *_, model in lines)}"
     )
-
-
-def others(context: Context, rows: pd.DataFrame) -> list[str]:
-    """Return the models of another family than transformers with windows, say a UNet, to stand beneath."""
-    models = context.plan["models"]
-    windowed = {models[m]["family"] for m in set(rows["model"]) if models[m]["baseline"]}
-    return [m for m in context.ordered(rows, "model") if models[m]["family"] not in windowed]
+    return Table(frame, numbers, caption, bold)
 
 
 def _cell(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
-def _bold(lines: list[tuple[str, str, str]], values: list[list[float]]) -> set[tuple[int, int]]:
+def _bold(
+    context: Context, numbers: pd.DataFrame, names: list, places: list, columns: list, metric: str
+) -> set:
     bold = set()
-    for name in dict.fromkeys(name for name, *_ in lines if name):
-        members = [i for i, line in enumerate(lines) if line[0] == name]
-        for column in range(len(values[0])):
-            known = [i for i in members if not math.isnan(values[i][column])]
-            if len(known) > 1:
-                bold.add((min(known, key=lambda i: values[i][column]), column + 1))
+    for name in dict.fromkeys(filter(None, names)):
+        for column, (dataset, size) in enumerate(columns, start=1):
+            own = at(numbers, windows=name, dataset=dataset, train_size=size).dropna(subset=metric)
+            own = own[[context.ranked(model, dataset, size) for model in own["model"]]]
+            if len(own) > 1:
+                model = own.loc[own[metric].idxmin(), "model"]
+                bold.add((places[numbers["model"].drop_duplicates().tolist().index(model)], column))
     return bold
 
 
-def _numbers(metric: str, lines: list, columns: list, values: list, printed: list) -> pd.DataFrame:
-    records = [
-        (dataset, model, name, place, size, values[i][j], printed[i][j])
-        for i, (name, place, model) in enumerate(lines)
-        for j, (dataset, size) in enumerate(columns)
-    ]
-    return pd.DataFrame(
-        records, columns=["dataset", "model", "windows", "placement", "train_size", metric, "printed_fid"]
-    )
-
-
-def _caption(context: Context, metric: str, shown: pd.DataFrame) -> str:
-    what = "FID" if metric == "fid" else "Fréchet distance, not a FID"
+def _finding(context: Context, numbers: pd.DataFrame, metric: str) -> str:
+    """Return how often each placement is best."""
+    own = numbers[numbers["windows"] != ""].dropna(subset=metric)
+    best = own.loc[
+        own.groupby(["windows", "dataset", "train_size"])[metric].idxmin(), "placement"
+    ].value_counts()
     return (
-        f"{what} (lower is better, best placement of a group in bold) with local attention in early layers (head), "
-        f"every second layer (mix) or late layers (tail); {context.shuffles(shown)}. "
-        f"{protocol_in_words(shown['protocol'].iloc[0])}. {context.scope}"
+        f"Best in {own.groupby(['windows', 'dataset', 'train_size']).ngroups} columns: "
+        + ", ".join(f"{place} in {count}" for place, count in best.items())
+        + "."
     )

@@ -1,4 +1,9 @@
-"""Figure A8: PSNR of the estimate against PSNR of the noisy image, as Kadkhodaie et al. 2024 draw it."""
+"""PSNR against input noise, with C-alpha slopes.
+
+An optimal denoiser of C-alpha images gains in a straight line of slope alpha / (alpha + 1). A slope says nothing of
+the height: a denoiser far below the optimum can be steeper. The estimate is clipped to [-1, 1], the noisy image is
+not.
+"""
 
 from __future__ import annotations
 
@@ -7,98 +12,105 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
-from bench.report.curves import band, curve
+from bench.report.context import Context, at
+from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
-from bench.report.style import count, label_rows, legend, panels
+from bench.report.style import GREY, legend, size
 
-ITEM = Item(
-    title="Figure A8",
-    subject="PSNR against input noise, with C-alpha slopes",
-    arrays=("psnr",),
-    measures=("psnr",),
-)
-
-MOST = 48.0  # dB that are drawn: a memoriser reaches the rounding of uint8 on its own images
+ITEM = Item("Figure A8", arrays=("psnr",), measures=("psnr",))
+MOST = 4  # panels
+TOP = 48.0  # dB that are drawn: a memoriser reaches the rounding of uint8 on its own images
 RANGE = (5.0, 30.0)  # dB of input PSNR that the slope is fitted to
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a panel for each dataset and model; colours are N, train PSNR is dotted."""
-    table = context.rows("psnr", split="test")
-    train = context.rows("psnr", split="train")
-    shown = [
-        (d, m)
-        for d in context.ordered(table, "dataset")
-        for m in context.ordered(table[table["dataset"] == d], "model")
-    ]
-    figure, axes = panels(len(shown), 3, 1.85)
-    top = 2 + min(MOST, max(table["value"].max(), train[train["index"] > 0]["value"].max()))
-    slopes = []
-    for ax, (dataset, model) in zip(axes, shown):
-        here, seen = (t[(t["dataset"] == dataset) & (t["model"] == model)] for t in (table, train))
+    """Draw a panel for each network, on as many datasets as there is room for; colours are N, train PSNR is dotted."""
+    tests, trains = context.rows("psnr", split="test"), context.rows("psnr", split="train")
+    networks = context.networks(tests)
+    shown = [(d, m) for d, m, _ in context.groups(tests, "dataset", "model") if m in networks][:MOST]
+    panels, slopes, optimal = [], [], {}
+    for place, (dataset, model) in enumerate(shown):
+        here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
-        for number, size in enumerate(context.ordered(here, "train_size")):
-            name = f"N = {count(size)}"
+        panel = Panel(f"{context.title(dataset)}, {context.label(model)}", "PSNR of the estimate (dB) ↑")
+        for number, n in enumerate(context.ordered(here, "train_size")):
             for rows, dash, split in ((here, 0, "test"), (seen, 2, "train")):
-                own = rows[rows["train_size"] == size]
-                own = own.assign(input=noise[own["index"].astype(int)])
-                curve(ax, own, "input", f"{name}, {split}", number, dash)
-        slopes.append(_slope(ax, context, dataset, model, here, noise))
-        _frame(ax, noise, top)
-        ax.set_title(f"{context.title(dataset)}, {context.label(model)}")
-    label_rows(axes, "PSNR of the estimate (dB) →")
+                own = at(rows, train_size=n)
+                panel.lines.append(
+                    Line(
+                        own.assign(input=noise[own["index"].astype(int)]), f"{size(n)}, {split}", number, dash
+                    )
+                )
+        linear = context.control("psnr", "wiener", dataset=dataset, split="test")
+        linear = at(linear, train_size=linear["train_size"].max())
+        if len(linear):
+            name = context.label(linear["model"].iloc[0])
+            panel.lines.append(
+                Line(linear.assign(input=noise[linear["index"].astype(int)]), f"{name}, test", GREY, 1)
+            )
+        slopes.append(_slope(context, dataset, model, here, noise, optimal, place))
+        panels.append(panel)
+    figure, axes = grid(
+        panels, 3 if len(panels) == 3 else 2, 1.85, "PSNR of the noisy image (dB)", x="input", share="all"
+    )
+    for place, ax in enumerate(axes):
+        _frame(ax, float(noise.max()), optimal.get(place))
+    top = max(tests["value"].max(), trains[trains["index"] > 0]["value"].max())
+    axes[0].set_ylim(5, 2 + min(TOP, top))
+    figure.legends[0].remove()
     legend(figure)
+    fitted = " Black: the optimal slope through the middle of the fit." if optimal else ""
     return figure, (
-        "PSNR of the one-step estimate, clipped to [-1, 1], against that of the noisy image, which is not; the thin grey "
-        "line is the noisy image itself. An optimal denoiser of C-alpha images gains in a straight line of slope "
-        f"alpha / (alpha + 1) (Kadkhodaie et al. 2024). "
-        f"Slopes of the largest N between {RANGE[0]:g} and {RANGE[1]:g} dB: {'; '.join(slopes)}; black: the optimal "
-        f"slope through the middle of the fit. A slope says nothing of the height: a denoiser far below the optimum can be "
-        f"steeper. "
-        f"{context.shuffles(table)}, {band(table)}. {context.scope}"
+        "PSNR of the one-step estimate against that of the noisy image; the thin grey line is the noisy image "
+        f"itself; {context.shuffles(tests)}{band(tests)}. Slope of the largest N between {RANGE[0]:g} and "
+        f"{RANGE[1]:g} dB: {'; '.join(slopes)}.{fitted}"
     )
 
 
 def _input_psnr(context: Context, rows: pd.DataFrame) -> np.ndarray:
     """Return the PSNR in dB of x_t / sqrt(abar_t) at each step index, from the noise levels kept with the run."""
     first = rows.iloc[0]
-    arrays = context.arrays(
-        "psnr", first["dataset"], first["model"], int(first["train_size"]), int(first["shuffle"])
-    )
+    run = (first["dataset"], first["model"], int(first["train_size"]), int(first["shuffle"]))
+    arrays = context.arrays("psnr", *run)
     if "sigma" not in arrays:
         raise context.needs("the noise levels of the step indices (`sigma` in psnr.npz)", "psnr")
     return 10 * np.log10(4 / arrays["sigma"] ** 2)
 
 
 def _slope(
-    ax: Axes, context: Context, dataset: str, model: str, table: pd.DataFrame, noise: np.ndarray
+    context: Context,
+    dataset: str,
+    model: str,
+    table: pd.DataFrame,
+    noise: np.ndarray,
+    optimal: dict,
+    place: int,
 ) -> str:
-    """Fit the largest N; of a family with a known optimum, draw the optimal slope beside it."""
-    largest = table[table["train_size"] == table["train_size"].max()]
-    curve_ = largest.groupby("index")["value"].mean()
-    x = noise[curve_.index.to_numpy(dtype=int)]
+    """Fit the largest N; return the slope in words, of a family with a known optimum as its distance to that.
+
+    ``optimal`` gets the ends of the optimal line of the panel.
+    """
+    curve = at(table, train_size=table["train_size"].max()).groupby("index")["value"].mean()
+    x = noise[curve.index.to_numpy(dtype=int)]
     inside = (x >= RANGE[0]) & (x <= RANGE[1])
-    name = f"{context.title(dataset)}, {context.label(model)}"
+    name = f"{context.label(model)} on {context.title(dataset)}"
     if inside.sum() < 2:
         return f"{name}: fewer than two levels there"
-    fitted = np.polyfit(x[inside], curve_.to_numpy()[inside], 1)
-    text = f"{name} {fitted[0] + 0.0:.2f}"
+    fitted = np.polyfit(x[inside], curve.to_numpy()[inside], 1)
     alpha = (context.plan["datasets"][dataset].get("parameters") or {}).get("alpha")
     if alpha is None:
-        return text
-    optimal, middle = alpha / (alpha + 1), float(np.mean(RANGE))
-    ends = np.array(RANGE)
-    ax.plot(
-        ends, np.polyval(fitted, middle) + optimal * (ends - middle), color="black", linewidth=0.8,
-        label=f"slope {optimal:.2f}, optimal",
-    )  # fmt: skip
-    return f"{text} (optimal {optimal:.2f})"
+        return f"{name} {fitted[0]:.2f}"
+    best, middle, ends = alpha / (alpha + 1), float(np.mean(RANGE)), np.array(RANGE)
+    optimal[place] = (best, ends, np.polyval(fitted, middle) + best * (ends - middle))
+    beyond = fitted[0] - best
+    word = "steeper" if beyond > 0 else "flatter"
+    return f"{name} {fitted[0]:.2f}, {abs(beyond):.2f} {word} than the optimum {best:.2f}"
 
 
-def _frame(ax: Axes, noise: np.ndarray, top: float) -> None:
-    low, high = -10.0, min(45.0, float(noise.max()))
+def _frame(ax: Axes, loudest: float, optimal: tuple | None) -> None:
+    if optimal is not None:
+        slope, ends, heights = optimal
+        ax.plot(ends, heights, color="black", linewidth=0.8, label=f"slope {slope:.2f}, optimal")
+    low, high = -10.0, min(45.0, loudest)
     ax.plot([low, high], [low, high], color="0.6", linewidth=0.7, label="the noisy image")
     ax.set_xlim(low, high)
-    ax.set_ylim(5, top)
-    ax.set_xlabel("PSNR of the noisy image (dB)")

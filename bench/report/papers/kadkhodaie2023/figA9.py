@@ -1,67 +1,89 @@
-"""Figure A9: two networks trained on disjoint halves: do they agree?"""
+"""Two networks on disjoint halves.
+
+Memorising: samples near their own training images and unlike each other. Generalizing: alike, the same denoiser
+learned from other images (Kadkhodaie et al., Fig. 2), unless both are alike because neither has learned much:
+compare Figs. A8 and A11. The linear filter agrees with itself because a covariance takes few images to learn.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
-from bench.report.curves import band, curve
+from bench.report.context import Context, at
+from bench.report.curves import STEP_AXIS, Line, band, draw_line, positions
 from bench.report.items import Item
-from bench.report.style import MARKERS, PALETTE, count, legend, panels
+from bench.report.style import GREY, MARKERS, PALETTE, legend, panels, size
 
-ITEM = Item(
-    title="Figure A9",
-    subject="Two networks on disjoint halves",
-    measures=("halves",),
-)
+ITEM = Item("Figure A9", measures=("halves",))
+GRID = 50  # step indices of the common axis
+KINDS = {
+    "halves_sample_cosine": "sample of a with the same of b",
+    "halves_training_cosine": "sample with its own training images",
+}
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw, for each dataset and model, agreement by noise level on the left, of samples by N on the right."""
-    steps = context.rows("halves_x0_cosine", recipe=None)
-    samples, own = (context.rows(f"halves_{m}_cosine", recipe=None) for m in ("sample", "training"))
-    shown = [
-        (d, m)
-        for d in context.ordered(steps, "dataset")
-        for m in context.ordered(steps[steps["dataset"] == d], "model")
-    ]
+    """Draw, for each dataset and network, agreement by noise level on the left, of samples by N on the right."""
+    steps = _common(context.rows("halves_x0_cosine", recipe=None))
+    samples = {metric: context.rows(metric, recipe=None) for metric in KINDS}
+    networks = context.networks(steps)
+    shown = [(d, m) for d, m, _ in context.groups(steps, "dataset", "model") if m in networks]
     figure, axes = panels(2 * len(shown), 2, 1.6)
     for (dataset, model), left, right in zip(shown, axes[::2], axes[1::2]):
-        here, pairs, nearest = (
-            t[(t["dataset"] == dataset) & (t["model"] == model)] for t in (steps, samples, own)
-        )
+        here = at(steps, dataset=dataset, model=model)
         sizes = context.ordered(here, "train_size")
-        for number, size in enumerate(sizes):
-            table = here[here["train_size"] == size]
-            curve(left, table, "index", f"N = {count(size)}", number, number, marker=number, every=5)
-        _by_size(right, pairs, sizes, "sample of a with the same of b", 0)
-        _by_size(right, nearest, sizes, "sample with its own training images", 1)
+        for number, n in enumerate(sizes):
+            draw_line(left, Line(at(here, train_size=n), size(n), number, number, number), x="common")
+        linear = _common(context.control("halves_x0_cosine", "wiener", dataset=dataset, recipe="half-b"))
+        for number, n in enumerate(sizes):
+            name = f"Wiener, {size(n)}"
+            draw_line(left, Line(at(linear, train_size=n), name, GREY, 1 + number), x="common")
+        for number, (metric, label) in enumerate(KINDS.items()):
+            _by_size(right, at(samples[metric], dataset=dataset, model=model), sizes, label, number)
         for ax in (left, right):
             ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
         left.set_title(f"{context.title(dataset)}, {context.label(model)}")
         right.set_title("samples from the same noise")
-        left.set_xlabel("step index (0: least noise)")
-        left.set_ylabel("cosine of the two\nestimates →")
+        left.set_xlabel(STEP_AXIS)
+        left.set_xlim(-1, GRID)
+        left.set_ylabel("cosine of the two\nestimates ↑")
         right.set_ylabel("mean cosine")
     legend(figure, 3)
     return figure, (
-        "Two networks, each trained on N images that the other never saw. Left: the cosine of their image estimates on the "
-        "same noisy test images. Right: samples from the same noise; the cosine between the two networks' samples, and "
-        f"between a sample and the most similar training image. {context.shuffles(steps)}, {band(steps)}. Memorising: "
-        "samples near their own training images and unlike each other. Generalizing: alike, the same denoiser learned "
-        f"from other images (Kadkhodaie et al. 2024, Fig. 2), unless both are alike because neither has learned much: "
-        f"compare Figs. A8 and A11. {context.scope}"
+        "Two networks, each trained on N images that the other never saw. Left: the cosine of their image "
+        "estimates on the same noisy test images. Right: samples from the same noise; the cosine between the two "
+        "networks' samples, and between a sample and the most similar training image; "
+        f"{context.shuffles(steps)}{band(steps)}. {_finding(context, samples, shown)}"
     )
 
 
-def _by_size(ax: Axes, table, sizes: list[int], label: str, number: int) -> None:
+def _common(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with a column ``common``: the step index on the axis of all figures, whatever grid was measured."""
+    last = max(int(rows["index"].max()), 1) if len(rows) else 1
+    return rows.assign(common=rows["index"].astype(float) * (GRID - 1) / last)
+
+
+def _by_size(ax: Axes, table: pd.DataFrame, sizes: list[int], label: str, number: int) -> None:
     values = table.groupby("train_size")["value"]
     mean, spread = (v.reindex(sizes).to_numpy() for v in (values.mean(), values.std()))
-    ax.errorbar(
-        range(len(sizes)), mean, None if np.isnan(spread).all() else spread, color=PALETTE[2 + number],
-        marker=MARKERS[2 + number], label=label, capsize=2,
-    )  # fmt: skip
-    ax.set_xticks(range(len(sizes)), [f"N = {count(n)}" for n in sizes])
+    error = None if np.isnan(spread).all() else spread
+    look = {"color": PALETTE[2 + number], "marker": MARKERS[2 + number], "label": label, "capsize": 2}
+    ax.errorbar(np.arange(len(sizes)) + positions(2, number, 0.04), mean, error, **look)
+    ax.set_xticks(range(len(sizes)), [size(n) for n in sizes])
     ax.margins(x=0.15)
+
+
+def _finding(context: Context, samples: dict[str, pd.DataFrame], shown: list[tuple[str, str]]) -> str:
+    """Return how alike the samples of both networks are at the largest N."""
+    parts = []
+    for dataset, model in shown:
+        own = at(samples["halves_sample_cosine"], dataset=dataset, model=model)
+        largest = at(own, train_size=own["train_size"].max())
+        if len(largest):
+            parts.append(
+                f"{context.label(model)} {largest['value'].mean():.2f} at {size(int(largest['train_size'].iloc[0]))}"
+            )
+    return f"Cosine between the samples of a and b: {', '.join(parts)}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 _WEIGHTS = {"ema": "the averaged weights", "raw": "the last weights"}
 
 
@@ -38,3 +40,9 @@ _TEXTS = {
     ),
     "mirrored": lambda value: "mirrored train images count as the same" if value == "true" else "",
 }
+
+
+def distance_in_words(rows: pd.DataFrame) -> str:
+    """Return what a table of distances holds: its name, and how the samples of the first row were drawn."""
+    name = "FID" if rows["metric"].iloc[0] == "fid" else "Fréchet distance, not a FID"
+    return f"{name} ({protocol_in_words(rows['protocol'].iloc[0])})"

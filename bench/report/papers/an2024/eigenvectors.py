@@ -1,0 +1,82 @@
+"""What Figures 1 and 3 share: eigenvectors of a Jacobian as pictures, channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from bench.report.context import Context
+from bench.report.curves import shown_step
+from bench.report.style import CHANNELS, SMALL, picture, subscript
+
+WORDS = {"x0": "x0 estimate (x̂₀)", "eps": "noise prediction (ε̂)"}
+Arrays = dict[str, np.ndarray]
+
+
+def noise_step(arrays: Arrays) -> int:
+    """Return the noise level that is shown, of those whose arrays there are."""
+    return shown_step(int(key.split("_")[2]) for key in arrays if key.startswith("eigenvalues_"))
+
+
+def values_of(arrays: Arrays, operator: str) -> np.ndarray:
+    """Return the eigenvalues that are shown, largest first; empty where the operator was not measured."""
+    return (
+        arrays.get(f"eigenvalues_{operator}_{noise_step(arrays)}_0", np.array([])) if arrays else np.array([])
+    )
+
+
+def ranks_of(arrays: Arrays, count: int) -> list[int]:
+    """Return the ranks of the eigenvectors that are shown."""
+    return [int(rank) for rank in arrays.get("vectors", [])][:count]
+
+
+def eigenvalue(rank: int, value: float) -> str:
+    """Return an eigenvalue with its rank, "λ₁₁₂ = 0.193"."""
+    return f"λ{subscript(rank)} = {value:#.3g}".replace("-", "−")
+
+
+def draw_images(axes: Iterable[Axes], arrays: Arrays) -> None:
+    """Show the clean and the noisy image."""
+    names = (("clean", "images"), ("noisy", f"noisy_{noise_step(arrays)}"))
+    for ax, (name, key) in zip(axes, names):
+        picture(ax, arrays[key][0], cmap="gray", vmin=0, vmax=255)
+        ax.set_title(name, fontsize=SMALL, pad=2)
+
+
+def draw_vectors(rows: np.ndarray, arrays: Arrays, operator: str) -> None:
+    """Show an eigenvector in each row of axes, channel by channel, under its eigenvalue."""
+    step, values = noise_step(arrays), values_of(arrays, operator)
+    for axes, vector, rank in zip(
+        rows, arrays[f"eigenvectors_{operator}_{step}_0"], ranks_of(arrays, len(rows))
+    ):
+        top = np.abs(vector).max()
+        for channel, ax in enumerate(axes):
+            frame = CHANNELS[channel] if len(axes) == 3 else None
+            picture(ax, vector[..., channel], frame, cmap="RdBu_r", vmin=-top, vmax=top)
+        axes[len(axes) // 2].set_title(eigenvalue(rank, values[rank]), fontsize=SMALL, pad=2)
+
+
+def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], operator: str) -> str:
+    """Return a sentence on the negative ones of the eigenvalues shown; empty where there are none."""
+    found = [
+        f"{name} {eigenvalue(rank, values_of(arrays, operator)[rank])}"
+        for name, (arrays, ranks) in shown.items()
+        for rank in ranks
+        if values_of(arrays, operator)[rank] < 0
+    ]
+    if not found:
+        return ""
+    why = (
+        "an optimal estimate has none: its Jacobian is a covariance" if operator == "x0" else
+        "there the image estimate grows faster than the noisy image"
+    )  # fmt: skip
+    return f" Negative eigenvalues ({'; '.join(found)}): {why}."
+
+
+def withheld_values(context: Context, name: str, arrays: Arrays, operator: str, count: int) -> str:
+    """Return the eigenvalues of a run whose pictures may not be shown, in words."""
+    values = values_of(arrays, operator)
+    ranks = ranks_of(arrays, count) or [0]
+    return f"{name} " + ", ".join(eigenvalue(rank, values[rank]) for rank in ranks if rank < len(values))
