@@ -12,6 +12,7 @@ from bench.results.tidy import COLUMNS, METRICS
 from bench.suite import plan
 from bench.support import paths
 
+
 def make(suite: str, arrays: bool = True) -> plan.Plan:
     """Write the plan, the tidy table and (optionally) the arrays of ``suite`` into the current folder."""
     loaded = plan.load(suite)
