@@ -23,6 +23,8 @@ def suite(tmp_path, monkeypatch):
     suite = plan.load("smoke")
     made = {"made": to_dict(suite.all_datasets["disks-8"]), "code": suite.code("dataset"), "sha256": "d"}
     write_json(paths.dataset_folder("disks-8") / "manifest.json", made)
+    for pool in ("train", "validation", "test"):
+        (paths.dataset_folder("disks-8") / f"{pool}.npy").touch()
     code = {"fingerprint": suite.code("train", RUN)}
     trained = {"spec": to_dict(suite.run(RUN)), "code": code, "data": {"sha256": "d"}}
     write_json(paths.run_folder("smoke", RUN) / "run.json", trained)

@@ -97,6 +97,14 @@ def test_all_items_are_there(project):
         assert (project.folder / f"results/small/tables/tab1.{form}").stat().st_size > 50
 
 
+def test_jobs_were_given_the_plan_with_which_they_were_submitted(project):
+    """The start hook writes it; a second `onstart` anywhere would silently take the place of the first."""
+    (plan,) = project.folder.glob(".runs/small/plan-*.json")
+    assert '"codes"' in plan.read_text()
+    rules = [project.folder / "Snakefile", *(project.folder / "workflow/rules").glob("*.smk")]
+    assert sum(len(re.findall(r"^onstart:", file.read_text(), re.M)) for file in rules) == 1
+
+
 def test_the_tidy_table_counts_parameters(project):
     tidy = read_tidy(project.folder / "results/small/tidy.csv")
     counted = tidy[tidy["metric"] == "parameters"].set_index("model")["value"]

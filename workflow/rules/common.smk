@@ -308,7 +308,9 @@ def candidate_runs():
 def compared(wildcards):
     """Return what a comparison reads: the candidate's measurements and the stored baselines."""
     if PLAN.candidate is None:
-        refuse("Nothing to compare; add --config model=FILE.py:NAME, or model=PRESET.")
+        refuse(
+            "No model to compare: add `--config model=FILE.py:NAME suite=families`, or a preset as model."
+        )
     folder = paths.baselines_folder(PLAN.suite)
     stored = [folder / name for name in ("provenance.json", "priors.json")]
     return [

@@ -1,22 +1,3 @@
-def compared(wildcards):
-    """Return what a comparison is made of, once it is asked for."""
-    if PLAN.candidate is None:
-        sys.exit(
-            "bench: error: No model to compare: add `--config model=FILE.py:NAME suite=families`, or a preset as model."
-        )
-    stored = paths.baselines_folder(PLAN.suite)
-    files = [stored / name for name in ("provenance.json", "priors.json")]
-    return [*measured(candidate_runs()), paths.baseline_table(PLAN.suite), *files]
-
-
-onstart:
-    if PLAN.candidate:
-        from bench.compare.duration import duration
-        from bench.support.console import say
-
-        say(f"{PLAN.candidate}: {duration(PLAN)}.")
-
-
 # A model of a user's file is checked before it is trained; its module is not imported here.
 rule conformance:
     output:
