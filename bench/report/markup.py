@@ -41,8 +41,8 @@ def latex(text: object) -> str:
 def _latex_letter(letter: str) -> str:
     if letter in _LATEX or " " <= letter <= "~" or letter.isspace():
         return _LATEX.get(letter, " " if letter.isspace() else letter)
-    if "À" <= letter <= "ÿ" and letter.isalpha():
-        return letter  # known to LaTeX as UTF-8
+    if "À" <= letter <= "ÿ" and letter.isalpha() and letter not in "ÐÞðþ":
+        return letter  # known to LaTeX as UTF-8, in its default encoding
     if (plain := unicodedata.normalize("NFKD", letter)[0]) != letter and " " < plain <= "~":
         return latex(plain)
     return "" if unicodedata.combining(letter) else f"U+{ord(letter):04X}"

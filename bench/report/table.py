@@ -11,7 +11,7 @@ from bench.report.markup import html_page, html_table, latex, markdown, markdown
 from bench.support.files import write_text
 
 TEXT_WIDTH = 397.0  # points: 5.5 inches, the text width of NeurIPS
-LONG = 40  # rows, from which a LaTeX table may break over pages
+LONG = 40  # lines, from which a LaTeX table may break over pages
 WIDEST = 26  # characters of a cell, from which its column may break lines
 # LaTeX size -> points of an em; each is tried before the next
 SIZES = {r"\footnotesize": 8.5, r"\scriptsize": 8.0, r"\tiny": 6.1}
@@ -49,15 +49,15 @@ class Table:
 
     def latex(self) -> str:
         """Return a booktabs table, at most 5.5 inches wide; a long one breaks over pages (longtable)."""
-        long = len(self.frame) > LONG
         own = self.groups if len(self.frame) else 0
-        size, gap, columns = _fit([self.heads[own:], *(row[own:] for row in self.cells)])
-        head = (
-            " & ".join(_header(text, width) for text, (_, width) in zip(self.heads[own:], columns)) + r" \\"
-        )
+        heads, rows = self.heads[own:], [row[own:] for row in self.cells]
+        size, gap, columns = _fit([heads, *rows])
+        em, widths = SIZES[size], [width for _, width in columns]
+        head = " & ".join(_header(text, width, em) for text, width in zip(heads, widths)) + r" \\"
         kinds = "@{}" + "".join(kind for kind, _ in columns) + "@{}"
         caption = rf"\caption{{{latex(self.caption)}}}"
         style = rf"\setlength{{\tabcolsep}}{{{gap:g}pt}}"
+        long = sum(max(_ems(c) * em // width + 1 for c, width in zip(row, widths)) for row in rows) > LONG
         body = [*self._latex_rows(own, len(columns)), r"\bottomrule"]
         rules = [r"\toprule", head, r"\midrule"]
         if long:
@@ -83,7 +83,10 @@ class Table:
             if own and row[:own] != before:
                 before = row[:own]
                 lines += [r"\midrule"] if i else []
-                title = latex(", ".join(filter(None, before)))
+                named = (
+                    f"N = {cell}" if head == "N" else cell for head, cell in zip(self.heads, before) if cell
+                )
+                title = latex(", ".join(named))
                 lines.append(rf"\multicolumn{{{width}}}{{@{{}}l@{{}}}}{{\emph{{{title}}}}} \\*")
             cells = [(_glued(c), (i, j) in self.bold) for j, c in enumerate(row) if j >= own]
             lines.append(" & ".join(rf"\textbf{{{c}}}" if bold and c else c for c, bold in cells) + r" \\")
@@ -153,9 +156,9 @@ def _share(columns: list, least: list, whole: list, fixed: list, left: float) ->
     return found
 
 
-def _header(text: str, width: float) -> str:
+def _header(text: str, width: float, em: float) -> str:
     """Return a head that breaks at spaces where it is wider than its column."""
-    em, lines = min(SIZES.values()), [""]
+    lines = [""]
     for word in text.split(" "):
         together = f"{lines[-1]} {word}".strip()
         if lines[-1] and _ems(together) * em > width:

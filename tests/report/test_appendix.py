@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -254,3 +256,24 @@ def test_a_mosaic_puts_rows_beneath_each_other():
 
 def test_an_item_that_is_not_listed_shows_all_by_the_defaults_of_the_suite_file():
     assert to_dict(config.ItemOptions()) == DEFAULTS
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_all_tables_fit_an_article_of_five_and_a_half_inches(tmp_path):
+    head = (
+        r"\documentclass{article}\usepackage[textwidth=5.5in,textheight=9in]{geometry}"
+        r"\usepackage{array,booktabs,longtable}\begin{document}"
+    )
+    for name in ("tab1", "tabA1", "tabA2", "tabA4", "tabA5", "tabA6", "tabA7", "tabClaims", "tabProtocol"):
+        table(name, "many")
+        body = (paths.tables_folder("many") / f"{name}.tex").read_text()
+        (tmp_path / "t.tex").write_text(head + body + r"\end{document}")
+        command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+        for _ in range(1 + ("longtable" in body)):  # column widths of a long table settle in the second run
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+            assert done.returncode == 0, done.stdout[-2000:]
+        log = (tmp_path / "t.log").read_text(errors="replace")
+        assert "Overfull" not in log and "Float too large" not in log, (
+            name,
+            log[log.find("Overfull") :][:300],
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -13,8 +15,11 @@ import pandas as pd
 import pytest
 
 from bench.cli import main
+from bench.report.context import Context
 from bench.report.items import ITEMS
+from bench.report.markup import latex
 from bench.report.paired import percent
+from bench.report.style import drawable
 from bench.results.tidy import COLUMNS, METRICS, combine, read_tidy
 from bench.suite import plan
 from bench.support import paths
@@ -204,3 +209,54 @@ def test_every_module_that_declares_an_item_is_one():
 def test_listing_items_imports_none_of_them():
     code = "import sys; import bench.report.items; sys.exit('matplotlib' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_users_matplotlib_settings_neither_crash_nor_change_a_figure(place, tmp_path_factory):
+    own = tmp_path_factory.mktemp("matplotlib")
+    (own / "matplotlibrc").write_text(
+        "backend: TkAgg\nfont.size: 30\ntext.usetex: True\naxes.facecolor: black\n"
+    )
+    code = (
+        "import matplotlib, sys; from bench.cli import main; matplotlib.rcParams['lines.linewidth'] = 9; "
+        "sys.exit(main(['figure', 'fig6', '--suite', 'smoke']))"
+    )
+    contents = []
+    for more in ({}, {"MPLBACKEND": "module://not_installed", "MATPLOTLIBRC": str(own)}):
+        run = [sys.executable, "-c", code if not more else "import bench.report; " + code]
+        done = subprocess.run(run, env=os.environ | more, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        contents.append([file.read_bytes() for file in files("fig6")])
+    assert contents[0] == contents[1]
+
+
+ODD = "a$b$c_{d} & 50% <i> | *#~^\\ “é” 人脸 😀"
+
+
+def test_any_name_is_drawn_and_written_as_it_stands(place):
+    plan_file = paths.plan_file(SUITE)
+    summary = json.loads(plan_file.read_text())
+    summary["models"]["dit-t16"]["label"] = ODD
+    summary["datasets"]["disks-8"]["title"] = ODD.replace("人脸 😀", "")
+    write_json(plan_file, summary)
+    for item in ("fig2", "fig3", "fig6", "tab1"):
+        assert main([ITEMS[item].kind, item, "--suite", SUITE]) == 0, item
+    context = Context(SUITE, "fig2")
+    assert context.label("dit-t16") == "dit-t16"  # the font lacks a sign of its label
+    assert context.title("disks-8") == ODD.replace("人脸 😀", "")
+    assert drawable("人", "人x") == "U+4EBAx"
+    folder = paths.tables_folder(SUITE)
+    assert ODD.replace("\\", "\\\\").split(" & ")[0].replace("_", "\\_") in (folder / "tab1.md").read_text()
+    assert "&lt;i&gt;" in (folder / "tab1.html").read_text()
+    assert r"a\$b\$c\_\{d\} \& 50\% \textless{}i\textgreater{}" in (folder / "tab1.tex").read_text()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_sets_any_character(tmp_path):
+    letters = "".join(
+        map(chr, (*range(32, 127), *range(0xA1, 0x180), *range(0x2190, 0x21FF), *range(0x391, 0x3CA)))
+    )
+    text = r"\documentclass{article}\begin{document}\sloppy " + latex(letters + ODD) + r"\end{document}"
+    (tmp_path / "t.tex").write_text(text)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-1500:]
