@@ -13,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 HERE = Path(__file__).parent
 TESTS = sorted((HERE.parent / "tests").rglob("test_*_on_cuda.py"))
 STEPS = [HERE / "steps.py", "--device", "cuda", "--precision", "bfloat16", "--rounds", "3", "--batch", "64"]
@@ -41,6 +43,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="folder for the results (default: gpu)")
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     arguments = parser.parse_args()
+    if not torch.cuda.is_available():
+        print("skipped: there is no CUDA device")
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     for part in arguments.parts:
         share, command = PARTS[part]

@@ -66,11 +66,11 @@ def _declared(path: Path) -> Item | None:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ITEM":
             given = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
             item = Item(*map(ast.literal_eval, node.value.args), **given)
-            subject, _, reading = ast.get_docstring(tree).partition("\n")
+            subject, _, reading = ast.get_docstring(tree).partition("\n")  # type: ignore[union-attr]
             module = ".".join(("bench.report", *path.relative_to(ROOT).with_suffix("").parts))
             measures = EVERY if item.measures == ("every",) else item.measures
             texts = {"subject": subject.rstrip("."), "reading": " ".join(reading.split())}
-            return dataclasses.replace(item, measures=measures, name=path.stem, module=module, **texts)
+            return dataclasses.replace(item, measures=measures, name=path.stem, module=module, **texts)  # type: ignore[arg-type]
     return None
 
 

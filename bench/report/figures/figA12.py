@@ -34,7 +34,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-    dataset, n, model = min(ends, key=ends.get)
+    dataset, n, model = min(ends, key=ends.get)  # type: ignore[arg-type]
     return figure, (
         f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. Lowest at the end: "
         f"{context.label(model)} on {context.title(dataset)}, {size(n)}, {ends[dataset, n, model]:.3g}."

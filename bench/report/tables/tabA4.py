@@ -39,7 +39,7 @@ def build(context: Context) -> Table:
     reference = context.plan["models"][next(iter(pairs))[0]]["family"]
     shown = {pair: r for pair, r in pairs.items() if context.plan["models"][pair[0]]["family"] == reference}
     pooled = {metric: [_pooled(t, pair) for pair in shown] for metric, t in ((TEST, tests), (GAP, gaps))}
-    judged = [str(word) for word in verdicts(stack(pooled[TEST]), "higher", METRICS[TEST].margin.size)]
+    judged = [str(word) for word in verdicts(stack(pooled[TEST]), "higher", METRICS[TEST].margin.size)]  # type: ignore[union-attr]
     cells = [_cells(context, *row) for row in zip(shown.items(), judged, *pooled.values(), strict=True)]
     decided = ", ".join(f"{judged.count(word)} {word}" for word in dict.fromkeys(judged))
     caption = (

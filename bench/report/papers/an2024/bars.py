@@ -80,7 +80,7 @@ def panel(
         np.array([getattr(own, side).mean() for own in shown.gaps.values()]) for side in ("first", "second")
     )
     for side, (heights, look) in enumerate(zip((first, second), looks)):
-        ax.bar(x + (side - 0.5) * BAR, heights, BAR, label=names and names[side], **look)
+        ax.bar(x + (side - 0.5) * BAR, heights, BAR, label=names and names[side], **look)  # type: ignore[arg-type]
     highest = _whiskers(ax, shown, x)
     ax.hlines(first, x - BAR, x + BAR, colors=LINE, linestyles="--", linewidth=0.8)
     floors = [(place, shown.floor[n]) for place, n in enumerate(shown.gaps) if n in shown.floor]

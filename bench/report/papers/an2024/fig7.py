@@ -71,7 +71,7 @@ def _models(context: Context, name: str, group: dict[str, str]) -> list[tuple[st
     for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, ("-", "-.", ":")):
         if place in group:
             lines.append((group[place], f"w/ {name} ({place})", colour, marker, dash))
-    return lines
+    return lines  # type: ignore[return-value]
 
 
 def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: list[int]) -> None:

@@ -40,7 +40,7 @@ def draw(context: Context) -> tuple[Figure, str]:
                 context,
                 shown,
                 max(own.top for own in row),
-                tuple(map(context.variant, shown.models)),
+                tuple(map(context.variant, shown.models)),  # type: ignore[arg-type]
                 ROOM,
             )
             if name == next(iter(pairs)):

@@ -42,7 +42,7 @@ def build(context: Context) -> Table:
                 numbers["printed"] = tuple(
                     context.print_of(printed, m, dataset, size, recipe) for m in models
                 )
-            pairs.append(Pair(dataset, size, models, head, recipe, **numbers))
+            pairs.append(Pair(dataset, size, models, head, recipe, **numbers))  # type: ignore[arg-type]
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
     what = f"{distance_in_words(rows)} without and with local attention;"
     table = paired_table(context, pairs, [metric, GAP, TEST], what, ("global", "local"))
