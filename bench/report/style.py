@@ -14,6 +14,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
@@ -76,6 +77,14 @@ def drawable(text: str, instead: str = "") -> str:
         return text
     shown = instead or text
     return "".join(c if ord(c) in _known_characters() else f"U+{ord(c):04X}" for c in shown)
+
+
+@functools.cache
+def sequential() -> Colormap:
+    """Return the colour map of shares and weights: nearly white to the first colour of the palette."""
+    import seaborn  # most of a second; only pictures of maps need it
+
+    return seaborn.light_palette(PALETTE[0], as_cmap=True)
 
 
 def new_figure(height: float) -> Figure:

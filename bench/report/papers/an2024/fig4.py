@@ -16,7 +16,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from bench.report.context import Context, protocol_field
 from bench.report.curves import noise
 from bench.report.items import Item
-from bench.report.style import SMALL, WIDTH, new_figure, picture, size
+from bench.report.style import SMALL, WIDTH, new_figure, picture, sequential, size
 
 ITEM = Item(
     "Figure 4",
@@ -66,7 +66,7 @@ def _row(axes: np.ndarray, arrays: dict[str, np.ndarray], layers: int, alone: bo
     top = colour_top(maps.shape[-1])
     for ax, layer in zip(axes, shown_layers(len(maps), layers)):
         values, window = normalised(maps[layer]), arrays["windows"][layer]
-        picture(ax, values, cmap="PuBu", vmin=0, vmax=top)
+        picture(ax, values, cmap=sequential(), vmin=0, vmax=top)
         _zoom(ax, values, top)
         if titled:
             words = f", w = {window}" if window else ""
@@ -90,7 +90,7 @@ def _token(ax: Axes, arrays: dict[str, np.ndarray], alone: bool, titled: bool) -
     """Draw what one token of the last layer attends to, with a box around the token that leaves it free."""
     (rows, columns), token, last = arrays["grid"], int(arrays["token"]), arrays["maps"][-1]
     values = normalised(last[token]) if alone else normalised(last)[token]
-    picture(ax, values.reshape(rows, columns), LINK, cmap="PuBu", vmin=0, vmax=colour_top(len(last)))
+    picture(ax, values.reshape(rows, columns), LINK, cmap=sequential(), vmin=0, vmax=colour_top(len(last)))
     y, x = divmod(token, int(columns))
     half = max(1, round(columns / 10)) + 0.5
     box = {"fill": False, "edgecolor": "#0000CC", "linewidth": 1}
@@ -121,7 +121,7 @@ def _zoom(ax: Axes, values: np.ndarray, top: float) -> None:
         half = 2 * round(tokens**0.5)
         centre = slice(tokens // 2 - half, tokens // 2 + half)
         inset = ax.inset_axes((0.6, 0.6, 0.42, 0.42))
-        picture(inset, values[centre, centre], "0.4", cmap="PuBu", vmin=0, vmax=top)
+        picture(inset, values[centre, centre], "0.4", cmap=sequential(), vmin=0, vmax=top)
 
 
 def normalised(values: np.ndarray) -> np.ndarray:

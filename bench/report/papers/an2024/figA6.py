@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from bench.report.context import Context, at
 from bench.report.items import Item
 from bench.report.papers.an2024.fig4 import PAPER_TOKENS, colour_top, normalised
-from bench.report.style import SMALL, new_figure, picture, size
+from bench.report.style import SMALL, new_figure, picture, sequential, size
 
 ITEM = Item("Figure A6", arrays=("attention",), measures=("attention",))
 TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)  # the paper shows 0.1
@@ -30,7 +30,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         arrays = context.arrays("attention", dataset, model, int(run.train_size), int(run.shuffle))
         values = normalised(arrays["maps"][list(arrays["layers"]).index(layer)])
         for ax, top in zip(line, TOPS):
-            picture(ax, values, cmap="PuBu", vmin=0, vmax=top)
+            picture(ax, values, cmap=sequential(), vmin=0, vmax=top)
             shares.append(100 * float((values >= top).mean()))
             ax.set_title(f"0 to {top:.2g}: {shares[-1]:.1f} %", fontsize=SMALL, pad=2)
             ax.set_xlabel("key", labelpad=1, fontsize=SMALL)
