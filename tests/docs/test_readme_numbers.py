@@ -1,0 +1,48 @@
+"""The sentences of README against the stored measurements that they speak of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.results.tidy import read_tidy
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def value():
+    table = read_tidy(ROOT / "results" / "baselines" / "demo" / "tidy.csv.gz")
+
+    def of(metric: str, model: str, size: int, split: str) -> float:
+        chosen = table[
+            (table["metric"] == metric) & (table["model"] == model) & (table["train_size"] == size)
+        ]
+        [found] = chosen[(chosen["split"] == split) & (chosen["index_name"] == "")]["value"].unique()
+        return float(found)
+
+    return of
+
+
+def test_what_readme_says_of_the_demo(value):
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    gap = {(m, n): f"{value('psnr_gap_mean', m, n, 'train-test'):.2f}" for m in MODELS for n in (10, 1000)}
+    test = {
+        (m, n): f"{value('psnr_mean', m, n, 'test'):.2f}"
+        for m in (*MODELS, "wiener-pool")
+        for n in (10, 1000)
+    }
+    assert gap["unet-t16", 10] == gap["dit-t16", 10]
+    for sentence in (
+        f"lies {gap['unet-t16', 10]} dB above that on test images, for the UNet and for the DiT alike",
+        f"and {value('memorized_share', 'unet-t16', 10, ''):.1%} of the UNet's samples".replace("%", " %"),
+        f"the gap is {gap['unet-t16', 1000]} and {gap['dit-t16', 1000]} dB",
+        f"{test['unet-t16', 1000]} and {test['dit-t16', 1000]} dB against {test['wiener-pool', 1000]} dB",
+        f"from {gap['dit-t16', 10]} to {gap['dit-t16-local', 10]} dB while test PSNR rises from {test['dit-t16', 10]} "
+        f"to {test['dit-t16-local', 10]} dB",
+    ):
+        assert sentence in text, sentence
+
+
+MODELS = ("unet-t16", "dit-t16", "dit-t16-local")
