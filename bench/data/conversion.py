@@ -101,10 +101,10 @@ def check_depth(source: Source, options: DatasetOptions) -> None:
         if bits > 14:
             return
     if bits:
-        cure = f"set bits: {max(bits, 8)}" if grey else "scale the values up to 65535"
+        advice = f"set bits: {max(bits, 8)}" if grey else "scale the values up to 65535"
         raise BenchError(
             f"{source.path} holds 16-bit images whose values use {bits} bits at most and would be nearly black; "
-            f"{cure}, or set bits: 16 to take them as they are."
+            f"{advice}, or set bits: 16 to take them as they are."
         )
 
 

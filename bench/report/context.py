@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,10 @@ from bench.models.families import CONTROLS
 from bench.report import literature
 from bench.report.items import ITEMS
 from bench.results import words
+from bench.results.measures import fit_priors
+from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
+from bench.results.words import Word
 from bench.suite.options import HALF_BUDGET
 from bench.support import paths, root
 from bench.support.errors import BenchError
@@ -33,15 +37,23 @@ MARKS = {words.NOT_FITTED: " ✗", words.STILL_LEARNING: " ↗", words.OVERFITTE
 RUN = words.RUN
 
 
+class _Stored(NamedTuple):
+    """A tidy table without runs of half a budget, the word of each cell, and of each run with its reason."""
+
+    table: pd.DataFrame
+    cells: dict[tuple[str, str, int], str]
+    runs: dict[tuple, Word]
+
+
 @functools.lru_cache(maxsize=2)
-def _read_table(path: Path, changed: int) -> tuple[pd.DataFrame, dict[tuple[str, str, int], str]]:
-    """Read a tidy table and the words of its cells once for all items of a process; ``changed`` tells newer files apart.
+def _read_table(path: Path, changed: int) -> _Stored:
+    """Read a tidy table and its words once for all items of a process; ``changed`` tells newer files apart.
 
     Runs of half a budget only serve the words.
     """
     table = read_tidy(path)
     found = {cell: word.word for cell, word in words.by_cell(table).items()}
-    return table[~table["recipe"].str.endswith(HALF_BUDGET)], found
+    return _Stored(table[~table["recipe"].str.endswith(HALF_BUDGET)], found, words.words(table))
 
 
 def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
@@ -105,14 +117,14 @@ class Context:
         return read_json(self._read(path))
 
     @cached_property
-    def _stored(self) -> tuple[pd.DataFrame, dict[tuple[str, str, int], str]]:
+    def _stored(self) -> _Stored:
         path = self._read(paths.stored_table(self.suite))
         return _read_table(path.resolve(), path.stat().st_mtime_ns if path.exists() else 0)
 
     @property
     def table(self) -> pd.DataFrame:
         """The whole tidy table."""
-        return self._stored[0]
+        return self._stored.table
 
     @cached_property
     def tidy(self) -> pd.DataFrame:
@@ -216,7 +228,16 @@ class Context:
     @property
     def words(self) -> dict[tuple[str, str, int], str]:
         """(dataset, model, N) -> the worst word of its runs, empty where they have none."""
-        return self._stored[1]
+        return self._stored.cells
+
+    @cached_property
+    def priors(self) -> dict[str, dict[int, Prior]]:
+        """What the variance of a paired difference is like, by metric and N, estimated on the whole table."""
+        return {key.partition(":")[0]: sizes for key, sizes in fit_priors(self.table).items()}
+
+    def word(self, run: dict) -> Word | None:
+        """Return the word of a run of the plan with its reason; None for a control, or where it was not measured."""
+        return self._stored.runs.get(run_key(run))
 
     def ranked(self, model: str, dataset: str, size: int) -> bool:
         """Whether a network takes part in rankings: one that is not fitted or still learning does not."""

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.context import Context, at, shuffles_in_words
 from bench.report.table import Table
 from bench.results.measures import Measure
-from bench.results.statistics import LEVEL, NO_DIFFERENCE, Interval, paired_interval, stack, verdicts
+from bench.results.statistics import LEVEL, NO_DIFFERENCE, Interval, Prior, paired_interval, stack, verdicts
 from bench.results.tidy import METRICS
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
@@ -77,12 +77,17 @@ def change(table: pd.DataFrame, models: tuple[str, str]) -> Change:
     return Change(wide[models[0]].to_numpy(), wide[models[1]].to_numpy())
 
 
-def words(changes: Sequence[Change], metric: str) -> list[str]:
-    """Return a verdict on each change, corrected for their number, with the margin that the metric declares."""
+def words(changes: Sequence[Change], metric: str, priors: Sequence[Prior | None]) -> list[str]:
+    """Return a verdict on each change by its moderated t, corrected for their number, with the metric's own margin.
+
+    ``priors`` are those of the changes' N (:attr:`bench.report.context.Context.priors`).
+    """
     measure, row = Measure(metric, "", "", "", METRICS[metric]), METRICS[metric]
-    known = [own for own in changes if len(own.second)]
-    scaled = [(measure.scale(pd.Series(side)) for side in (own.first, own.second)) for own in known]
-    tested = [paired_interval((second - first).to_numpy()) for first, second in scaled]
+    known = [(own, prior) for own, prior in zip(changes, priors, strict=True) if len(own.second)]
+    scaled = [
+        ((measure.scale(pd.Series(side)) for side in (own.first, own.second)), prior) for own, prior in known
+    ]
+    tested = [paired_interval((second - first).to_numpy(), prior) for (first, second), prior in scaled]
     found = iter(verdicts(stack(tested), row.better, measure.bound) if tested else ())
     return [str(next(found)) if len(own.second) else "" for own in changes]
 
@@ -96,7 +101,8 @@ def paired_table(
 ) -> Table:
     """Build a row for each pair: both sides of the first metric, its difference and verdict, differences of the others."""
     changes = {m: [change(_rows(context, m, pair), pair.models) for pair in pairs] for m in metrics}
-    main, judged = metrics[0], words(changes[metrics[0]], metrics[0])
+    main, priors = metrics[0], context.priors.get(metrics[0], {})
+    judged = words(changes[main], main, [priors.get(pair.size) for pair in pairs])
     digits = 4 if main in DISTANCES else 2
     cells, numbers, bold = [], [], set()
     for i, (pair, word) in enumerate(zip(pairs, judged)):
@@ -162,7 +168,7 @@ def _finding(judged: Sequence[str]) -> str:
 def meaning(judged: Sequence[str]) -> str:
     """Return what the brackets and words of a table mean, for its caption."""
     cells = sum(bool(word) for word in judged)
-    text = f"Brackets: {LEVEL:.0%} t interval of the cell alone; verdicts after Holm's correction over {cells} cells"
+    text = f"Brackets: {LEVEL:.0%} t interval of the cell alone; verdicts: moderated t, Holm's correction over {cells} cells"
     return text + (f" ('{NO_DIFFERENCE}' is not 'equal')." if NO_DIFFERENCE in judged else ".")
 
 

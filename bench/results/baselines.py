@@ -8,7 +8,6 @@ attention maps are kept, and nothing that shows its images.
 from __future__ import annotations
 
 import gzip
-import itertools
 import shutil
 import tempfile
 from functools import cached_property
@@ -17,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.results.measures import AT_EQUAL, Measure, controls, measures
-from bench.results.statistics import Prior, fit_prior
+from bench.results.measures import fit_priors
+from bench.results.statistics import Prior
 from bench.results.tidy import COLUMNS, KEY, read_tidy
 from bench.suite.options import trained_spec
 from bench.suite.plan import Plan
@@ -76,7 +75,7 @@ def promote(suite: Plan) -> list[str]:
             "runs": {run: records[run] for run in order},
         } | accepted
         write_json(new / "provenance.json", record)
-        write_json(new / "priors.json", _fit_priors(table))
+        write_json(new / "priors.json", _written(fit_priors(table)))
         if target.exists():
             target.rename(Path(name) / "before")
         new.rename(target)
@@ -220,26 +219,15 @@ def _write_table(table: pd.DataFrame, file: Path) -> None:
     read_tidy(file)
 
 
-def _fit_priors(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
-    """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
-    untrained, found = controls(table), dict[str, dict[str, dict]]()
-    for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
-        values = measure.values(table)
-        values = values[~values["model"].isin(untrained)]
-        for size, part in values.groupby("train_size"):
-            spread = [pair for _, one in part.groupby("dataset") for pair in _variances(measure, one)]
-            if prior := fit_prior(*zip(*spread)) if spread else None:
-                numbers = {"freedom": min(float(prior.freedom), 1e6), "variance": float(prior.variance)}
-                found.setdefault(measure.key, {})[str(size)] = numbers | {"variances": len(spread)}
-    return found
-
-
-def _variances(measure: Measure, values: pd.DataFrame) -> list[tuple[float, int]]:
-    """Return (variance, degrees of freedom) of the differences of each two networks over shuffles, where it is not 0."""
-    wide = values.pivot_table(index="shuffle", columns="model", values="value")
-    wide = measure.scale(wide.loc[:, wide.mean() >= measure.margin.floor])
-    pairs = ((wide[one] - wide[two]).dropna() for one, two in itertools.combinations(wide, 2))
-    return [(pair.var(), len(pair) - 1) for pair in pairs if len(pair) > 1 and pair.var() > 0]
+def _written(found: dict[str, dict[int, Prior]]) -> dict[str, dict[str, dict]]:
+    """Return priors as JSON values; an infinite weight as a large one."""
+    return {
+        measure: {
+            str(n): {"freedom": min(float(p.freedom), 1e6), "variance": float(p.variance)}
+            for n, p in sizes.items()
+        }
+        for measure, sizes in found.items()
+    }
 
 
 def priors(suite: str) -> dict[str, dict[int, Prior]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.declare import Margin, Row, measurements, metrics
+from bench.results.statistics import Prior, fit_prior
 
 SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
@@ -114,6 +116,27 @@ def measures(table: pd.DataFrame) -> list[Measure]:
             spaces = space_of(part["protocol"]).unique()
             found += [Measure(metric, split, space, one.name, row, index) for space in spaces]
     return found
+
+
+def fit_priors(table: pd.DataFrame) -> dict[str, dict[int, Prior]]:
+    """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
+    untrained, found = controls(table), dict[str, dict[int, Prior]]()
+    for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
+        values = measure.values(table)
+        values = values[~values["model"].isin(untrained)]
+        for size, part in values.groupby("train_size"):
+            spread = [pair for _, one in part.groupby("dataset") for pair in _variances(measure, one)]
+            if prior := fit_prior(*zip(*spread)) if spread else None:
+                found.setdefault(measure.key, {})[int(size)] = prior
+    return found
+
+
+def _variances(measure: Measure, values: pd.DataFrame) -> list[tuple[float, int]]:
+    """Return (variance, degrees of freedom) of the differences of each two networks over shuffles, where it is not 0."""
+    wide = values.pivot_table(index="shuffle", columns="model", values="value")
+    wide = measure.scale(wide.loc[:, wide.mean() >= measure.margin.floor])
+    pairs = ((wide[one] - wide[two]).dropna() for one, two in itertools.combinations(wide, 2))
+    return [(pair.var(), len(pair) - 1) for pair in pairs if len(pair) > 1 and pair.var() > 0]
 
 
 def controls(table: pd.DataFrame) -> set[str]:

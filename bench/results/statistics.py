@@ -209,12 +209,3 @@ def judge_claims(found: Interval, relations: Sequence[str], slack: ArrayLike = 0
         [TOO_FEW, HOLDS, FAILS],
         NO_DIFFERENCE,
     )
-
-
-def verdict(interval: Interval, corrected_p: float, better: str) -> str:
-    """Return better, worse, no difference shown, or too few shuffles; ``better`` is 'higher' or 'lower'."""
-    if interval.count < 2:
-        return TOO_FEW
-    if not corrected_p < 1 - LEVEL:
-        return NO_DIFFERENCE
-    return BETTER if (interval.mean > 0) == (better == "higher") else WORSE

@@ -45,7 +45,7 @@ def check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
     if table.duplicated(KEY).any():
         row = table[table.duplicated(KEY)].iloc[0]
         raise BenchError(
-            f"{where}: {row['metric']} of {row['dataset']}, {row['model']}, N = {row['train_size']} stands twice."
+            f"{where}: {row['metric']} of {row['dataset']}, {row['model']}, N = {row['train_size']} is listed twice."
         )
     return table[COLUMNS]
 

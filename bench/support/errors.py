@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """Bad input. The message is one sentence that names the file, key or value and the cure.
+    """Bad input. The message is one sentence that names the file, key or value and the way to fix it.
 
     The command line prints it as ``bench: error: ...`` and exits with status 1, without a traceback.
     """

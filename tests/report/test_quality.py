@@ -92,8 +92,12 @@ def check():
 def test_a_sound_network_passes_and_needs_no_torch(place, capsys):
     place()
     status, found = check()
-    assert status == 0 and {f["verdict"] for f in found.values()} == {"pass"}
-    assert {"range", "train optimum", "test optimum", "test above wiener", "average", "pools"} <= set(found)
+    assert status == 0 and {f["verdict"] for name, f in found.items() if name != "trained"} == {"pass"}
+    assert {"range", "train optimum", "test optimum", "test above identity", "average", "pools"} <= set(found)
+    assert found["trained"] == {
+        "verdict": "unchecked",
+        "text": "psnr was not measured",
+    }  # no linear filter beside it
     out = capsys.readouterr()
     assert "0 failed" in out.out + out.err and "0 noted" in out.out + out.err
     code = "import sys; from bench.cli import main; main(['quality', '--suite', 'checked']); "
@@ -146,6 +150,7 @@ def test_an_eigenvalue_above_the_singular_values_fails(place):
 
 def test_what_is_poor_is_noted_and_does_not_fail(place):
     more = [("loss", 1.3, "train"), ("memorized_share", 0.2, "test", "space=pixels;images=40")]
+    more += [("linear_psnr_mean", 99.0, "train")]
     place(more, train=30, test=12)
     path = config.suite_path("checked")
     path.write_text(path.read_text().replace("ema: 0.9}", "ema: 0.999}"))
@@ -153,10 +158,20 @@ def test_what_is_poor_is_noted_and_does_not_fail(place):
     status, found = check()
     assert status == 0
     notes = {name for name, f in found.items() if f["verdict"] == "note"}
-    assert notes == {"test above wiener", "test above identity", "average", "loss", "copies", "pools"}
-    assert found["test above wiener"]["text"].endswith(": undertrained")
+    assert notes == {"trained", "test above identity", "average", "loss", "copies", "pools"}
+    assert found["trained"]["text"].startswith("not fitted: train PSNR")
     assert "90.48% of the initialisation" in found["average"]["text"]
     assert "20.0% of the test images" in found["copies"]["text"] and "easier" in found["pools"]["text"]
+
+
+@pytest.mark.parametrize("training", ["{prediction: v}", "{weighting: min-snr}"])
+def test_a_loss_of_another_target_is_not_judged(place, training):
+    path = config.suite_path("checked")
+    path.write_text(
+        path.read_text().replace("train_sizes: [10]}", f"train_sizes: [10], training: {training}}}")
+    )
+    place([("loss", 1.3, "train")])
+    assert "loss" not in check()[1]
 
 
 def test_the_report_has_a_row_for_each_check_model_and_dataset(place):
@@ -167,7 +182,7 @@ def test_the_report_has_a_row_for_each_check_model_and_dataset(place):
     rows = [
         line.split(" | ") for line in Path("results/checked/tables/tabQuality.md").read_text().splitlines()
     ]
-    own = [row for row in rows if "test above wiener" in row]
+    own = [row for row in rows if "test above identity" in row]
     assert len(own) == 1 and own[0][1] == "UNet" and own[0][4] == "2"
     assert own[0][5].endswith(" dB") and "N = 10, shuffle 0: test PSNR" in own[0][7]
 

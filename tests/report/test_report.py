@@ -153,7 +153,7 @@ def test_the_sidecar_names_inputs_and_hashes(place):
     [
         (lambda t: t.drop(columns="unit"), "lacks the column 'unit'"),
         (lambda t: t.replace({"metric": {"psnr": "psnrr"}}), "unknown metric 'psnrr' .did you mean 'psnr'"),
-        (lambda t: pd.concat([t, t[:1]]), "stands twice"),
+        (lambda t: pd.concat([t, t[:1]]), "is listed twice"),
         (lambda t: t.assign(value=np.nan), "has no value"),
         (lambda t: t[t["metric"] != "psnr"], "needs psnr .*the tidy table has none"),
     ],
@@ -191,7 +191,7 @@ def test_combining_keeps_every_digit(tmp_path):
     table.to_csv(tmp_path / "a.csv", index=False)
     combine([tmp_path / "a.csv"], tmp_path / "tidy.csv")
     assert read_tidy(tmp_path / "tidy.csv")["value"][0] == 0.1 + 0.2
-    with pytest.raises(BenchError, match="stands twice"):
+    with pytest.raises(BenchError, match="is listed twice"):
         combine([tmp_path / "a.csv", tmp_path / "a.csv"], tmp_path / "tidy.csv")
 
 

@@ -1,4 +1,4 @@
-"""What is impossible in the runs, and what is undertrained."""
+"""What is impossible in the runs, and which have not learned what their budget allows."""
 
 from __future__ import annotations
 
@@ -85,6 +85,6 @@ def _caption(context: Context, findings: list[Finding]) -> str:
     return (
         f"Quality of {len({f.run for f in findings})} runs: {counts[PASS]} checks passed, {counts[NOTE]} noted, "
         f"{counts[FAIL]} failed, {counts[UNCHECKED]} could not be made. A check fails only what is impossible; a "
-        "note says that a run is undertrained or a pool peculiar. Runs: those that failed or were noted, with the "
+        "note says that a run is not settled or a pool peculiar. Runs: those that failed or were noted, with the "
         f"range of what was measured and of what it was held against.{unchecked} {context.scope}"
     )
