@@ -19,6 +19,7 @@ from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
 from bench.report.paired import Change, change, meaning, words
 from bench.report.wording import protocol_in_words
+from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
 from bench.suite import config, plan
 from bench.support import paths
@@ -231,8 +232,10 @@ def test_differences_are_paired_by_shuffle():
     found = change(rows, ("a", "b"))
     assert found.interval.mean == pytest.approx(0.6) and found.interval.count == 2
     assert found.text().startswith("+0.60 [−0.67, +1.87]")
-    assert words([found], "psnr_mean") == ["no difference shown"]
-    assert change(rows, ("a", "c")).text() == "" and words([change(rows, ("a", "c"))], "psnr_mean") == [""]
+    assert words([found], "psnr_mean", [None]) == ["no difference shown"]
+    assert change(rows, ("a", "c")).text() == "" and words(
+        [change(rows, ("a", "c"))], "psnr_mean", [None]
+    ) == [""]
 
 
 def test_verdicts_use_the_margin_of_the_metric():
@@ -241,12 +244,18 @@ def test_verdicts_use_the_margin_of_the_metric():
 
     same = of([20.0, 20.1, 20.2], [20.001, 20.101, 20.199])
     higher = of([20.0, 20.1, 20.2], [22.0, 22.11, 22.19])
-    assert words([same, higher], "psnr_mean") == ["equal", "better"]
+    assert words([same, higher], "psnr_mean", [None, None]) == ["equal", "better"]
     # gaps are compared as ratios, and under their floor they are equal
-    assert words([of([0.01, 0.011, 0.012], [0.02, 0.019, 0.018])], "psnr_gap_mean") == ["equal"]
+    assert words([of([0.01, 0.011, 0.012], [0.02, 0.019, 0.018])], "psnr_gap_mean", [None]) == ["equal"]
     assert "over 2 cells" in meaning(["better", "equal"]) and "not 'equal'" in meaning(
         ["no difference shown"]
     )
+
+
+def test_cells_borrow_the_spread_of_others():
+    wide = Change(np.array([20.0, 20.0, 20.0]), np.array([20.2, 20.9, 21.6]))
+    assert words([wide], "psnr_mean", [None]) == ["no difference shown"]
+    assert words([wide], "psnr_mean", [Prior(2.0, 0.01)]) == ["better"]
 
 
 def test_a_mosaic_puts_rows_beneath_each_other():
