@@ -4,8 +4,6 @@ rule conformance:
         CHECKED,
     log:
         f"logs/{PLAN.suite}/{PLAN.candidate}.check.log",
-    benchmark:
-        f"logs/{PLAN.suite}/{PLAN.candidate}.check.tsv"
     conda:
         "../envs/project.yml"
     params:
@@ -40,8 +38,6 @@ rule compare:
         f"results/{PLAN.suite}/compare/{PLAN.candidate}.tex",
     log:
         f"logs/{PLAN.suite}/compare-{PLAN.candidate}.log",
-    benchmark:
-        f"logs/{PLAN.suite}/compare-{PLAN.candidate}.tsv"
     conda:
         "../envs/project.yml"
     params:

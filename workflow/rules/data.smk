@@ -10,8 +10,6 @@ rule dataset:
         "results/datasets/{dataset}/test.npy",
     log:
         "logs/datasets/{dataset}.log",
-    benchmark:
-        "logs/datasets/{dataset}.tsv"
     conda:
         "../envs/project.yml"
     threads: dataset_threads
@@ -30,8 +28,6 @@ rule subset:
         "results/subsets/{dataset}/s{shuffle}.npz",
     log:
         "logs/subsets/{dataset}.s{shuffle}.log",
-    benchmark:
-        "logs/subsets/{dataset}.s{shuffle}.tsv"
     conda:
         "../envs/project.yml"
     params:

@@ -14,8 +14,6 @@ rule figure:
         caption="figures/{suite}/{item}.rst",
     log:
         "logs/{suite}/{item}.log",
-    benchmark:
-        "logs/{suite}/{item}.tsv"
     wildcard_constraints:
         item="fig[A-Za-z0-9]+",
     conda:

@@ -7,8 +7,6 @@ rule reference:
         "results/references/{dataset}/{reference}.npz",
     log:
         "logs/references/{dataset}.{reference}.log",
-    benchmark:
-        "logs/references/{dataset}.{reference}.tsv"
     conda:
         "../envs/project.yml"
     params:
@@ -37,8 +35,6 @@ rule measure:
         directory("results/{suite}/runs/{run}/arrays"),
     log:
         "logs/{suite}/{run}/measure.log",
-    benchmark:
-        "logs/{suite}/{run}/measure.tsv"
     conda:
         "../envs/project.yml"
     threads: threads_of

@@ -6,8 +6,6 @@ rule tidy:
         "results/{suite}/tidy.csv",
     log:
         "logs/{suite}/tidy.log",
-    benchmark:
-        "logs/{suite}/tidy.tsv"
     conda:
         "../envs/project.yml"
     params:
@@ -34,8 +32,6 @@ rule table:
         caption="results/{suite}/tables/{item}.rst",
     log:
         "logs/{suite}/{item}.log",
-    benchmark:
-        "logs/{suite}/{item}.tsv"
     wildcard_constraints:
         item="tab[A-Za-z0-9]+",
     conda:

@@ -7,8 +7,6 @@ rule check:
         "results/{suite}/plan.json",
     log:
         "logs/{suite}/check.log",
-    benchmark:
-        "logs/{suite}/check.tsv"
     priority: 100
     conda:
         "../envs/project.yml"
@@ -32,8 +30,6 @@ rule train:
         "results/{suite}/runs/{run}/run.json",
     log:
         "logs/{suite}/{run}/train.log",
-    benchmark:
-        "logs/{suite}/{run}/train.tsv"
     conda:
         "../envs/project.yml"
     threads: threads_of
