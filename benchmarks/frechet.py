@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from timing import Table, now, parser
 
-from bench.metrics.frechet import frechet_distance
+from bench.metrics.numerics.distances import frechet_distance
 from bench.support.torchvision_import import ensure_torchvision
 
 
