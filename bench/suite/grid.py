@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from bench.data.options import DatasetOptions
@@ -42,7 +42,7 @@ def expand(suite: str, options: SuiteOptions, known: Known, where: str) -> dict[
                     "give one block a `recipe`."
                 )
     if options.half_budget:
-        runs |= {run.name: run for run in _half_budgets(list(runs.values()))}
+        runs = {run.name: run for run in _with_half_budgets(runs.values())}
     for run in runs.values():
         _check_partner(run, runs, where)
     return runs
@@ -97,10 +97,14 @@ def _check_pool(dataset: str, needed: int, row: DatasetOptions, where: str) -> N
         )
 
 
-def _half_budgets(runs: list[RunSpec]) -> Iterator[RunSpec]:
-    """Yield, for one shuffle of each dataset, model and N, the run of half the steps that tells what has settled."""
+def _with_half_budgets(runs: Iterable[RunSpec]) -> Iterator[RunSpec]:
+    """Yield the runs and, behind the first of each dataset, model and N, that of half the steps.
+
+    It tells what has settled, so a suite that is measured in part has words for its runs.
+    """
     seen = set()
     for run in runs:
+        yield run
         cell = run.dataset, run.model.name, run.train_size, run.recipe
         if cell in seen or run.half == "b" or run.model.family in CONTROLS or run.measure.psnr is None:
             continue
