@@ -90,7 +90,7 @@ def pillow_loop(folder: Path) -> None:
 
 
 def torchvision_loader(workers: int) -> Callable[[Path], None]:
-    """Return the same through torchvision's ImageFolder and a DataLoader with so many worker processes."""
+    """Return the same through torchvision's ImageFolder and a DataLoader with this many worker processes."""
     from bench.support.torchvision_import import ensure_torchvision
 
     ensure_torchvision()

@@ -82,7 +82,7 @@ def load(folder: Path, jobs: int, seconds: float) -> None:
 
 
 def counted(folder: Path) -> Path:
-    """Put counting stand-ins of Slurm's commands first on PATH; return the file that they write to."""
+    """Put counting wrappers of Slurm's commands first on PATH; return the file that they write to."""
     calls, bin_folder = folder / "calls", folder / "bin"
     bin_folder.mkdir()
     for name in ("sbatch", "squeue", "scontrol", "scancel"):

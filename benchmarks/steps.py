@@ -38,7 +38,9 @@ def main() -> None:
     made.add_argument("--ways", nargs="+", choices=tuple(WAYS), default=["forward", "bare", "loop"])
     made.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     made.add_argument("--batch", type=int, default=16)
-    made.add_argument("--minutes", type=float, default=60, help="start no measurement after so many minutes")
+    made.add_argument(
+        "--minutes", type=float, default=60, help="start no measurement after this many minutes"
+    )
     arguments = made.parse_args()
     names = [*arguments.models, *(of_tier(arguments.tier) if arguments.tier else [])] or [
         "dit-t16",

@@ -41,7 +41,7 @@ class ExecutorSettings(ExecutorSettingsBase):
     cluster: str = _setting("slurm", "slurm, local (processes here) or debug (one after the other)")
     folder: str = _setting(".snakemake/submitit", "Shared folder of job scripts, results and logs")
     signal_delay: int = _setting(120, "Seconds between the warning signal and the time limit")
-    max_num_timeout: int = _setting(20, "How often a job may reach its time limit and go on")
+    max_num_timeout: int = _setting(20, "How often a job may reach its time limit and resume")
     no_arrays: bool = _setting(False, "Submit each job by itself")
     array_limit: int = _setting(256, "At most this many jobs of one array run at once")
     queue_interval: int = _setting(30, "Seconds between two calls of squeue")
@@ -105,7 +105,7 @@ class Executor(RemoteExecutor):
         for job in jobs:
             self.run_job_pre(job)
             if late := plan.input_from_the_future(job, now + FUTURE):
-                self._fail(job, "", f"The time of change of its input {late} lies in the future; `touch` it.")
+                self._fail(job, "", f"Its input {late} has a modification time in the future; `touch` it.")
             else:
                 fresh.append(job)
         for batch in plan.batches(self._take_up(fresh), self.array_size):

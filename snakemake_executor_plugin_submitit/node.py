@@ -131,7 +131,7 @@ class NodeJob:
         self._mark()
 
     def _begin(self) -> None:
-        """Note this start, and since when it had waited: a requeued job waits anew."""
+        """Record this start, and since when it had waited: a requeued job waits again."""
         restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0)) if self.cluster == "slurm" else 0
         if restarts:
             self.submitted = max(self.submitted, submitted_again(os.environ["SLURM_JOB_ID"]) or 0.0)
@@ -144,7 +144,7 @@ class NodeJob:
         os.chdir(self.folder)
         if self.files:
             self.files.prepare()
-        # The warning signal reaches every process of the job step. Only the training handles it; what stands between
+        # The warning signal reaches every process of the job step. Only the training handles it; whatever is between
         # must ignore it, and children inherit that. After SIGTERM the shell waits for its child, which may be saving.
         command = [self.shell, "-c", f"trap '' USR2; trap : TERM; {self.command}"]
         known = {**os.environ, "SUBMITIT_SUBMIT_TIME": f"{self.submitted:.3f}", **self.environment}

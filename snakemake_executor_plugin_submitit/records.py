@@ -1,4 +1,4 @@
-"""What lies in submitit's folder besides its own files: a record of each job that has not ended, and who submits.
+"""Files in submitit's folder besides its own: a record of each job that has not ended, and who submits.
 
 Snakemake's own record of external job ids does not serve: a Snakemake on the node registers the same job in the same
 place and overwrites it. Only the submitting Snakemake writes here; a job reads in its own record whether it was cancelled.
@@ -82,7 +82,7 @@ class RecordFolder:
 class Owner:
     """``owner.json``: host, process and last sign of life of the one Snakemake that submits from a folder.
 
-    Snakemake's own lock can be removed by hand, on another login node too, while the first still runs.
+    Snakemake's own lock can be removed manually, on another login node too, while the first still runs.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -117,7 +117,7 @@ class Watcher:
         }
         found = found and found - self.records.job_ids()
         if doomed := sorted(found if at_once else found & self.strays):
-            self.warn(f"Cancelled, because nobody waits for them: {' '.join(doomed)}")
+            self.warn(f"Cancelled, because no job needs them: {' '.join(doomed)}")
             slurm.cancel(
                 self.cluster, [Record("", "", job_id, self.cluster, str(folder), "") for job_id in doomed]
             )

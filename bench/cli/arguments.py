@@ -48,7 +48,7 @@ Run = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option("--device", help="Torch device.", show_default="cuda where there is one, else cpu"),
+    typer.Option("--device", help="Torch device.", show_default="cuda if available, else cpu"),
 ]
 Dataset = Annotated[
     str,

@@ -105,7 +105,7 @@ def reproduce(
         bool,
         typer.Option(
             "--accept",
-            help="Draw from the runs that are out of date; if every bit agrees, count all as current.",
+            help="Draw from out-of-date runs; if every bit agrees, mark all as current.",
         ),
     ] = False,
 ) -> int:

@@ -67,7 +67,7 @@ def _make(
 def _report(manifest: dict) -> None:
     counts = ", ".join(f"{manifest[pool]} {pool}" for pool in POOLS if manifest[pool])
     dropped = {pool: n for pool, n in (manifest["duplicates"] or {"dropped": {}})["dropped"].items() if n}
-    lost = "".join(f", {n} dropped from {pool} (another pool holds them too)" for pool, n in dropped.items())
+    lost = "".join(f", {n} dropped from {pool} (also in another pool)" for pool, n in dropped.items())
     side = manifest["resolution"]
     say(
         f"{manifest['name']}: {counts} images {side}x{side}x{manifest['channels']}{lost}, "
@@ -130,16 +130,16 @@ def import_images(
     layout: Annotated[
         str | None, Option(help="images (default), celeba, cifar10 or imagenet-batches.")
     ] = None,
-    on_error: Annotated[str | None, Option(help="fail (default) or skip what does not decode.")] = None,
+    on_error: Annotated[str | None, Option(help="Images that do not decode: fail (default) or skip.")] = None,
     near_duplicates: Annotated[
-        str | None, Option(help="drop (default) or keep near duplicates of another pool.")
+        str | None, Option(help="Near duplicates of another pool: drop (default) or keep.")
     ] = None,
     drop_from: Annotated[
-        str | None, Option(help="Pool that loses what two pools hold: train (default) or test.")
+        str | None, Option(help="Pool to drop duplicates from: train (default) or test.")
     ] = None,
     title: Annotated[str | None, Option(help="Name in figures and tables.")] = None,
     no_redistribute: Annotated[
-        bool, Option("--no-redistribute", help="The images must not be passed on.")
+        bool, Option("--no-redistribute", help="The images must not be redistributed.")
     ] = False,
     out: Out = None,
     sources: Sources = None,
@@ -233,7 +233,7 @@ def show(
         save_sheet(out / f"{pool}.png", images[evenly(len(images), 64)])
     _report(opened.manifest)
     if not opened.manifest["redistribute"]:
-        say("these images must not be passed on, nor pictures that show them")
+        say("these images, and pictures that show them, must not be redistributed")
     say(f"contact sheets: {', '.join(str(out / f'{pool}.png') for pool in pools)}")
 
 

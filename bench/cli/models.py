@@ -118,7 +118,7 @@ def check(
 @app.command()
 def match(
     model: Model,
-    to: Annotated[str, typer.Option(metavar="PRESET", help="Preset whose size is wanted.")],
+    to: Annotated[str, typer.Option(metavar="PRESET", help="Preset whose size to match.")],
     option: Annotated[
         list[str] | None,
         typer.Option(help="Whole-number option to change; repeatable.", show_default="width, depth"),

@@ -24,7 +24,7 @@ def _item_names(incomplete: str) -> list[str]:
 
 ItemName = Annotated[
     str,
-    typer.Argument(metavar="ITEM", help="Say fig2 or tab1.", autocompletion=_item_names),
+    typer.Argument(metavar="ITEM", help="Item, for instance fig2 or tab1.", autocompletion=_item_names),
 ]
 
 

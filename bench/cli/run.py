@@ -28,7 +28,7 @@ def train(
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 60,
     stall_seconds: Annotated[
-        float, typer.Option(help="End where one step takes longer, to be tried again; 0: never.")
+        float, typer.Option(help="Stop if one step takes longer, so that the job is retried; 0: never.")
     ] = 1800,
 ) -> int:
     """Train a run, or resume it."""

@@ -1,4 +1,4 @@
-"""What a suite is and how it stands: ``bench doctor``, ``check``, ``plan``, ``runs``, ``why``, ``config``."""
+"""What a suite is and how far it is: ``bench doctor``, ``check``, ``plan``, ``runs``, ``why``, ``config``."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def plan(
     device: Annotated[
         str | None, typer.Option(help="Use the stored rates of this device (a part of its name).")
     ] = None,
-    tflops: Annotated[float, typer.Option(help="Peak in bfloat16 where no rate is stored.")] = 312,
+    tflops: Annotated[float, typer.Option(help="Assumed bfloat16 peak if no rate is stored.")] = 312,
     tflops_float32: Annotated[float, typer.Option(help="The same in float32.")] = 19.5,
-    utilisation: Annotated[float, typer.Option(help="Share of the peak that is reached.")] = 0.2,
+    utilisation: Annotated[float, typer.Option(help="Assumed fraction of the peak.")] = 0.2,
 ) -> None:
     """List a suite's runs and forecast jobs, device-hours and disk."""
     from bench.suite import plan
@@ -106,7 +106,7 @@ def _print_forecast(forecast: Forecast) -> None:
     known = ", ".join(f"{basis} {count}" for basis, count in total.basis.items())
     peaks = ", ".join(f"{peak:g} TFLOP/s in {name}" for name, peak in forecast.machine.peaks.items())
     device = forecast.device or "none named (--device)"
-    print(f"\nJobs by where their time comes from: {known}. Device with stored rates: {device}.")
+    print(f"\nJobs by source of the estimate: {known}. Device with stored rates: {device}.")
     if total.basis["stated"]:
         share = f"{forecast.machine.utilisation:.0%}"
         print(f"Stated: {share} of {peaks}; wrong by up to a factor of {STATED:g} either way.")
@@ -146,7 +146,7 @@ def show_runs(
     context: typer.Context,
     suite: Suite = "demo",
     json_: Json = False,
-    watch: Annotated[float | None, typer.Option(metavar="SECONDS", help="Show again so often.")] = None,
+    watch: Annotated[float | None, typer.Option(metavar="SECONDS", help="Refresh at this interval.")] = None,
 ) -> None:
     """Show state, progress, rate and time left of a suite's runs."""
     from bench.suite import plan

@@ -114,7 +114,7 @@ def _check_protocol(evidence: Evidence, measure: Measure) -> None:
         )
         if here and stored and here != stored:
             raise BenchError(
-                f"The baselines of suite {evidence.suite.suite!r} measured {measure.metric} otherwise "
+                f"The baselines of suite {evidence.suite.suite!r} measured {measure.metric} with other settings "
                 f"({min(stored)}, here {min(here)}); run the suite and promote it again."
             )
 
@@ -194,7 +194,7 @@ def _notes(evidence: Evidence, spent: pd.DataFrame, cells: pd.DataFrame) -> list
     if len(stale):
         first = stale.iloc[0]
         notes.append(
-            f"† {len(stale)} of {len(cells)} cells meet a baseline that is out of date with the current code, options or "
+            f"† {len(stale)} of {len(cells)} cells use a baseline that is out of date with the current code, options or "
             f"data, the first: {first['metric']} of {first['baseline']} ({first['stale']})."
         )
     return notes

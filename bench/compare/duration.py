@@ -30,7 +30,7 @@ def duration(suite: Plan) -> str:
         return f"{len(wanted)} runs; no stored network has trained on all of them, so the time is unknown"
     devices = {e["cpu"] if e["device"] == "cpu" else e["device"] for e in record["environments"]}
     return (
-        f"{len(wanted)} runs, which took the stored networks {known[0]:.0f} to {known[-1]:.0f} minutes, one after the "
+        f"{len(wanted)} runs; as many took {known[0]:.0f} to {known[-1]:.0f} minutes for the stored networks, one after the "
         f"other, on {' or '.join(sorted(devices))}"
     )
 

@@ -82,7 +82,7 @@ def gather(suite: Plan) -> Evidence:
     if missing:
         raise BenchError(
             f"{len(missing)} of {len(runs)} runs of {suite.candidate} are not measured, the first: {missing[0]}. "
-            f"`snakemake --cores 2 compare --config model=... suite={suite.suite}` does it: {duration(suite)}."
+            f"`snakemake --cores 2 compare --config model=... suite={suite.suite}` measures them: {duration(suite)}."
         )
     new = pd.concat([read_tidy(paths.measured_files(suite.suite, run)[0]) for run in runs], ignore_index=True)
     old = read_tidy(paths.baseline_table(suite.suite))
@@ -110,8 +110,8 @@ def _check_data(suite: Plan, new: pd.DataFrame, old: pd.DataFrame) -> None:
         stored, here = (set(rows["data_hash"]) for rows in (old[old["dataset"] == dataset], part))
         if stored and here != stored:
             raise BenchError(
-                f"The baselines of suite {suite.suite!r} are of another version of {dataset} ({min(stored)[:12]}, "
-                f"here {min(here)[:12]}); build the same one, or run the suite and promote it again."
+                f"The baselines of suite {suite.suite!r} used another version of {dataset} ({min(stored)[:12]}, "
+                f"here {min(here)[:12]}); build the same version, or run the suite and promote it again."
             )
 
 

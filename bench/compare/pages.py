@@ -63,11 +63,11 @@ def tables(found: Comparison) -> tuple[Table, Table]:
 def _words(evidence: Evidence) -> str:
     """Return what the candidate's runs are: settled, still learning, overfitted, not fitted, with the numbers behind it."""
     lines = [
-        f"- {evidence.title(dataset)}, N = {size:,}: **{found.word or 'no word'}** ({found.why})"
+        f"- {evidence.title(dataset)}, N = {size:,}: **{found.word or 'unknown'}** ({found.why})"
         for (dataset, model, size), found in evidence.words.items()
         if model == evidence.candidate
     ]
-    return "\n".join([f"## What the runs of {evidence.candidate} are", "", *lines])
+    return "\n".join([f"## Training state of {evidence.candidate}", "", *lines])
 
 
 def summary(found: Comparison) -> list[str]:
@@ -137,9 +137,9 @@ def _caption(found: Comparison) -> str:
     return (
         f"{evidence.candidate} minus each stored baseline of suite {evidence.suite.suite}, paired over {_count(cells)} "
         "shuffles of each dataset and N; PSNR gaps and distances as a percentage of the baseline's. Intervals are 95 % "
-        "moderated t intervals: the variance of a cell is averaged with what is usual among the stored baselines, weighing "
-        "as much as two shuffles at most. Verdicts are at 5 % after Holm's correction within a measure, for networks and "
-        f"controls apart. 'Equal': shown to differ by less than a margin ({margins}); 'no difference shown' is not 'equal'. "
-        f"'{UNPROVEN.capitalize()}': a smaller gap is no merit where a network may only fit less. The interval over images "
-        "is for these very networks and says nothing of other seeds."
+        "moderated t intervals: the variance of a cell is shrunk towards that of the stored baselines, with the weight "
+        "of at most two shuffles. Verdicts are at 5 % after Holm's correction within a measure, separately for networks "
+        f"and controls. 'Equal': shown to differ by less than a margin ({margins}); 'no difference shown' is not 'equal'. "
+        f"'{UNPROVEN.capitalize()}': a smaller gap is no improvement if the network may simply fit less. The interval "
+        "over images is for these particular networks and says nothing about other seeds."
     )

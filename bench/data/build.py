@@ -38,7 +38,7 @@ def build_dataset(
 
     ``sources`` is the folder that the option ``source`` is relative to (default :func:`sources_folder`).
     The base of a variant lies beside ``folder``.  Everything is made in a hidden folder there; a kill leaves
-    it, and the same call goes on with what was converted.  Raises BenchError for bad sources, a pool too
+    it, and the same call resumes after what was converted.  Raises BenchError for bad sources, a pool too
     small, a folder that cannot be written, and while another process builds the same dataset.
     """
     check_name(name)

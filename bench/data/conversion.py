@@ -1,6 +1,6 @@
 """Real images to uint8 of one size: decoded, cropped, resized, and written into one array per source.
 
-A killed conversion leaves its array and a journal, so that the next one goes on.
+A killed conversion leaves its array and a journal, so that the next one resumes.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def convert(
     """Convert all images of a source into ``out``, image i at row i; return the rows that hold one, and
     one sentence for each image that failed (``on_error: skip``; with ``fail`` the first raises BenchError).
 
-    ``out`` and the journal beside it, left by a killed conversion of the same source, are gone on with.
+    ``out`` and the journal beside it, left by a killed conversion of the same source, are continued.
     """
     file, key, count = out.with_suffix(".json"), _key(source, options), len(source.names)
     journal = read_json(file) if file.exists() else {}
@@ -200,7 +200,7 @@ def convert(
         journal = {"key": key, "done": 0, "failed": {}}  # images in the order of reading; why, by position
     start, failed, noted = journal["done"], journal["failed"], time.monotonic()
     if start:
-        say(f"{title}: goes on after {start} of {count} images")
+        say(f"{title}: resuming after {start} of {count} images")
     shape = (options.resolution, options.resolution, options.channels)
     with (
         ArrayWriter(out, count, shape, resume=start > 0) as writer,

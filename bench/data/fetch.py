@@ -26,8 +26,8 @@ TIMEOUT = 60.0  # seconds without a byte
 def fetch(name: str, options: DatasetOptions, sources: Path) -> None:
     """Bring all files of a row into ``sources``; what is there is checked and left as it is.
 
-    A download that broke off goes on where it stopped.  Raises BenchError for a file that a person must
-    fetch (which, where to, size, checksum), one that is not as the row says, and a connection that stays away.
+    An interrupted download resumes where it stopped.  Raises BenchError for a file that must be
+    downloaded manually (which, where to, size, checksum), one that differs from its row, and a lost connection.
     """
     if not options.files:
         raise BenchError(f"{name} has no files to fetch in config/datasets.yaml; see `bench data list`.")
@@ -60,7 +60,7 @@ def _bring(file: SourceFile, options: DatasetOptions, sources: Path) -> None:
 
 
 def download(file: SourceFile, path: Path) -> None:
-    """Download a file to ``path`` through ``path.part``, which the next call goes on with."""
+    """Download a file to ``path`` through ``path.part``, which the next call resumes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with part.open("ab") as out:
@@ -78,7 +78,7 @@ def download(file: SourceFile, path: Path) -> None:
         missing.check(part, file)
     except BenchError as error:
         part.unlink()
-        raise BenchError(f"{file.url} did not give the file of the row: {error}") from None
+        raise BenchError(f"{file.url} did not return the expected file: {error}") from None
     part.replace(path)
 
 
@@ -99,7 +99,7 @@ def _receive(file: SourceFile, out, path: Path) -> None:
             refused = error.response is not None and error.response.status_code < 500
             if refused or attempts == ATTEMPTS:
                 raise BenchError(
-                    f"{file.url} cannot be fetched ({error}); run the same command again to go on after "
+                    f"{file.url} cannot be fetched ({error}); run the same command again to resume after "
                     f"{out.tell()} bytes, or put the file at {path}."
                 ) from error
         time.sleep(PAUSE * 2 ** (attempts - 1))

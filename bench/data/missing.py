@@ -70,7 +70,7 @@ def state_of(name: str, options: DatasetOptions, sources: Path) -> list[str]:
         return [sentence(gone[0], name, options, sources)]
     if files := wanted(options, sources):
         by_hand = any(file.url is None for file in absent(options, sources))
-        how = "put there by hand, then checked and unpacked by " if by_hand else "downloaded by "
+        how = "put there manually, then checked and unpacked by " if by_hand else "downloaded by "
         return [f"missing, {how}`bench data fetch {name}`{home_of(options)}:", *files]
     if gone or packed(options, sources):
         return [f"files are here, `bench data fetch {name}` checks and unpacks them"]

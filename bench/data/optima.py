@@ -86,7 +86,7 @@ def _haar_posterior(
 def haar_denoise(noisy: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the optimal estimate of Haar fields (..., side, side) with mean 0.5, and the eigenvalues of J.
 
-    J is diagonal in the 2-D Haar basis for every y; its eigenvalues (..., side, side) stand at coefficients.
+    J is diagonal in the 2-D Haar basis for every y; its eigenvalues (..., side, side) are indexed by coefficient.
     """
     side = noisy.shape[-1]
     basis = haar_basis(side)

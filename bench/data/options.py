@@ -47,8 +47,8 @@ class SourceFile:
     path: str = required("where it lies, relative to BENCH_DATA (data/)")
     bytes: int | None = option(None, "its size")
     sha256: str | None = option(None, "its checksum")
-    md5: str | None = option(None, "its checksum where no sha256 is known")
-    url: str | None = option(None, "public address; null: a person must fetch it from `home`")
+    md5: str | None = option(None, "its checksum if no sha256 is known")
+    url: str | None = option(None, "public address; null if it must be downloaded manually from `home`")
     unpacks_to: str | None = option(
         None, "what the archive holds and the source needs unpacked, relative to the folder of `path`"
     )
@@ -67,7 +67,8 @@ class DatasetOptions:
         None, "dataset of which this is a variant: the same pools, permuted, grey or at a lower resolution"
     )
     channels: int = option(
-        3, "1 (grey), 3 (colour), 4 (latents: an array of the very size); dimensions of vectors"
+        3,
+        "1 (grey), 3 (colour), 4 (latents: an array that has the resolution already); dimensions of vectors",
     )
     family: str | None = option(None, f"procedural family: {', '.join(FAMILIES)}; null imports real images")
     parameters: dict[str, float] = option(
@@ -115,20 +116,22 @@ class DatasetOptions:
     variant: Literal["permuted", "grey"] | None = option(
         None, "permuted: one fixed shuffle of the pixels of all images; grey: luma (`channels: 1`)"
     )
-    balanced: bool = option(False, "subsets take classes in turn, so that every N holds them in equal parts")
+    balanced: bool = option(
+        False, "subsets take classes in turn, so that class counts are equal to within one at every N"
+    )
     on_error: Literal["fail", "skip"] = option(
-        "fail", "what to do with a file that is no image or does not decode"
+        "fail", "what to do with a file that is not an image or does not decode"
     )
     near_duplicates: Literal["drop", "keep"] = option(
         "drop", "imported images within 8 grey levels rms of one in another pool"
     )
     drop_from: Literal["train", "test"] = option(
         "train",
-        "the pool that loses an imported image which both hold; validation images give way to test images",
+        "the pool that imported duplicates are dropped from; between validation and test, it is always validation",
     )
-    redistribute: bool = option(True, "whether images, and pictures that show them, may be passed on")
+    redistribute: bool = option(True, "whether images, and pictures that show them, may be redistributed")
     licence: str = option("", "licence and terms")
-    home: str = option("", "where a person gets it")
+    home: str = option("", "where to get it")
     files: list[SourceFile] = option([], "the files as distributed, with sizes and checksums")
     expected: int | None = option(None, "number of images in source, checked")
     validation_expected: int | None = option(None, "number of images in validation_source, checked")

@@ -87,7 +87,9 @@ def _open(key: str, name: str, options: DatasetOptions, sources: Path) -> Source
         raise
     expected = getattr(options, key.replace("source", "expected"))
     if expected is not None and len(source.names) != expected:
-        raise BenchError(f"{path} holds {len(source.names)} images, {name} has {expected}; fetch it whole.")
+        raise BenchError(
+            f"{path} holds {len(source.names)} images, {name} has {expected}; fetch the complete file."
+        )
     if source.refused and options.on_error == "fail":
         more = f" (and {len(source.refused) - 1} more)" if len(source.refused) > 1 else ""
         raise BenchError(f"{source.refused[0]}{more}; take it out of the source, or set on_error: skip.")

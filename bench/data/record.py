@@ -15,7 +15,7 @@ def is_current(folder: Path, options: DatasetOptions, code: str | None = None) -
     """Return whether ``folder`` holds what these options and this code give, by its own record.
 
     ``code`` is the fingerprint of the rule ``dataset``; None asks for the options alone.  A variant is out of date
-    where its base was built anew.
+    if its base was rebuilt.
     """
     made = _manifest(folder)
     if made.get("made") != to_dict(options) or code not in (None, made.get("code")):

@@ -101,7 +101,7 @@ def open_source(path: Path) -> Source:
             f"{path} cannot be read: it is damaged or truncated ({error}); fetch it again."
         ) from error
     raise BenchError(
-        f"{path} is neither a folder (of images, or an LMDB) nor a whole zip, tar, .npy or .npz file; "
+        f"{path} is neither a folder (of images, or an LMDB) nor a complete zip, tar, .npy or .npz file; "
         "give one of these."
     )
 
@@ -136,7 +136,9 @@ def _source(path: Path, entries: list[tuple[str, Any]], read: Read, pure: bool =
     _check_names(path, [name for name, _ in entries])
     left_out = [name for name, _ in entries if _is_service(name)]
     if left_out:
-        say(f"{path}: {len(left_out)} service files are left out, among them {printable(left_out[0])!r}")
+        say(
+            f"{path}: {len(left_out)} hidden or system files are skipped, for instance {printable(left_out[0])!r}"
+        )
     source, unknown = Source(path, [], [], read, **how), {}
     for name, key in sorted(entries, key=lambda entry: entry[0]):
         suffix = PurePosixPath(name).suffix.lower()
@@ -163,7 +165,7 @@ def _check_names(path: Path, names: list[str]) -> None:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts or name[1:2] == ":":
             raise BenchError(
-                f"{path}: the member {printable(name)!r} points out of the archive; it is refused."
+                f"{path}: the member {printable(name)!r} points outside the archive; it is refused."
             )
         if name in seen:
             raise BenchError(f"{path}: two members are named {printable(name)!r}; rename one.")

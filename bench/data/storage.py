@@ -20,7 +20,7 @@ RAW = "raw"  # folder of converted sources: all that a killed build leaves to th
 class ArrayWriter:
     """Writes images of one shape into a ``.npy`` file, each at its place, in any order.
 
-    ``resume`` goes on in a file that is there.  Not a memory map: on a full disk a write to one kills the
+    ``resume`` continues an existing file.  Not a memory map: on a full disk a write to one kills the
     process without a word, this raises OSError.
     """
 
@@ -61,7 +61,7 @@ class ArrayWriter:
 class Rows:
     """Some rows of an array file, all by default, copied where they are asked for: (n, ...).
 
-    The file is mapped anew each time: pages of a map that lives on would count as this process's memory.
+    The file is mapped again each time: pages of a long-lived map would count as this process's memory.
     """
 
     def __init__(self, path: Path, rows: np.ndarray | None = None) -> None:

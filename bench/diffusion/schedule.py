@@ -23,7 +23,7 @@ class Schedule:
     """A schedule of ``len(betas)`` steps.
 
     ``betas`` (S,) float64 in (0, 1); ``timesteps`` (S,) int64, the step of the full process that each
-    stands for, which is what a network is given.  Index 0 is the least noisy step.
+    corresponds to, which is what a network is given.  Index 0 is the least noisy step.
     """
 
     betas: np.ndarray
@@ -67,7 +67,7 @@ class Schedule:
 
     def respace(self, steps: int | str) -> Schedule:
         """Keep some steps: a count spread evenly with both ends, ``"ddimN"`` (a constant stride from 0), or
-        ``"a,b,c"`` (the process in equal sections, from the least noisy, with so many steps each).
+        ``"a,b,c"`` (the process in equal sections, from the least noisy, with these numbers of steps).
 
         Raises BenchError for other text and when more steps are asked for than there are.
         """

@@ -46,7 +46,7 @@ def _safely(what: str, look: Callable[[], Finding]) -> Iterator[Finding]:
     try:
         yield look()
     except ImportError as error:
-        yield Finding(what, False, f"cannot be looked at without the package {error.name}; install it first.")
+        yield Finding(what, False, f"cannot be checked without the package {error.name}; install it first.")
 
 
 def python() -> Finding:
@@ -100,7 +100,9 @@ def device() -> Finding:
     if not torch.cuda.is_available():
         built = "a build without CUDA" if torch.version.cuda is None else "no device or driver"
         return Finding(
-            "device", None, f"no CUDA device ({built}); the CPU does demo, families and real, not paper."
+            "device",
+            None,
+            f"no CUDA device ({built}); a CPU is enough for demo, families and real, not for paper.",
         )
     name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
     bf16 = "with" if torch.cuda.is_bf16_supported() else "without"
@@ -111,7 +113,9 @@ def slurm() -> Finding:
     """Ask Slurm for its version and partitions."""
     if shutil.which("sbatch") is None:
         return Finding(
-            "Slurm", None, "no sbatch here; `--profile slurm` needs a login node, all else works without."
+            "Slurm",
+            None,
+            "no sbatch here; `--profile slurm` needs a login node, everything else works without it.",
         )
     done = subprocess.run(["sinfo", "-h", "-o", "%P"], capture_output=True, text=True)
     if done.returncode:
@@ -169,12 +173,14 @@ def disk() -> Finding:
     free = shutil.disk_usage(folder).free / 2**30
     if free < SPACE:
         return Finding(
-            "disk", False, f"{free:.1f} GiB free in {folder.resolve()}; free some, `bench runs clean` helps."
+            "disk",
+            False,
+            f"{free:.1f} GiB free in {folder.resolve()}; free some space, for instance with `bench runs clean`.",
         )
     return Finding(
         "disk",
         True,
-        f"{free:.0f} GiB free in {folder.resolve()}; `bench plan --suite SUITE` says what a suite takes",
+        f"{free:.0f} GiB free in {folder.resolve()}; `bench plan --suite SUITE` forecasts what a suite needs",
     )
 
 
@@ -185,7 +191,7 @@ def git() -> Finding:
     found = environment()["git"]
     if found["commit"] is None:
         return Finding(
-            "git", None, "no repository; results can be made, `bench baselines promote` needs committed code."
+            "git", None, "no repository; runs work, but `bench baselines promote` needs committed code."
         )
     if found["dirty"]:
         return Finding(

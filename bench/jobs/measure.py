@@ -1,6 +1,6 @@
 """Measure a run: what is out of date of its measurements, in one process.
 
-Each measurement's result lies in the state folder of the training, ``.runs/SUITE/RUN/DIGEST/measured/METRIC``, with
+Each measurement's result is kept in the state folder of the training, ``.runs/SUITE/RUN/DIGEST/measured/METRIC``, with
 what it depends on: code, options, data, weights, and the results that it reads.  The declared table of a run,
 ``measurements.csv``, and its arrays are put together from these.
 """

@@ -1,7 +1,7 @@
 """A suite in pieces: the next whole runs that fit into a time given, trained and measured without a workflow manager.
 
 For a large GPU that is lent for minutes: one call takes runs, leaves small result files and stops by itself; called
-again, here or elsewhere with those files in place, it goes on with what is missing.  It reads the plan that
+again, here or elsewhere with those files in place, it continues with what is missing.  It reads the plan that
 ``bench check`` wrote.  Each run is trained and measured by the functions that the workflow's rules call, so the pieces
 are the workflow's results.  ``python -m bench.jobs.pieces`` is ``bench pieces`` for machines that have torch, numpy,
 scipy, pandas, pyyaml and safetensors alone.
@@ -150,7 +150,7 @@ def prepare(suite: Plan, runs: list[str]) -> None:
 def lacking(suite: Plan, run: str) -> list[str]:
     """Return what is missing of a run for the present code, options and data: 'train', or metrics; empty if finished.
 
-    A run whose measurements are all there needs no weights: they stay where they were made.
+    A run with all its measurements needs no weights, which may stay on the machine that trained it.
     """
     folder = paths.run_folder(suite.suite, run)
     metrics = suite.metrics(run)
@@ -332,7 +332,9 @@ def run_pieces(
     if left:
         known = [seconds for run in left if (seconds := estimate(suite, run)) is not None]
         hours = f", about {sum(known) / 60:.0f} minutes" if len(known) == len(left) else ""
-        say(f"left: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}{hours}; the same command goes on")
+        say(
+            f"left: {', '.join(left[:5])}{' ...' if len(left) > 5 else ''}{hours}; run the same command again to continue"
+        )
     return 1 if session.failed or any(failed) else INTERRUPTED if left else 0
 
 

@@ -109,7 +109,7 @@ class Run:
         return read_subset(file, self.dataset, self.spec.train_size, self.spec.half)
 
     def train_rows(self) -> np.ndarray:
-        """Return where the N training images stand in the dataset's train pool, (N,)."""
+        """Return the indices of the N training images in the dataset's train pool, (N,)."""
         return self._order.train
 
     def train_images(self, count: int | None = None) -> np.ndarray:

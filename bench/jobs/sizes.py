@@ -31,7 +31,7 @@ def sizes(presets: dict[str, ModelPreset]) -> dict[str, Size]:
     """Return the size of each preset: as stored, or counted where its options or its code have changed since."""
     try:
         stored = read_json(stored_file())
-    except BenchError:  # counted anew
+    except BenchError:  # counted again
         stored = {}
     return {
         name: Size(*stored[key]) if (key := _key(name, preset)) in stored else _count(name, preset)

@@ -24,7 +24,7 @@ class AttentionOptions(NoiseLevels):
     token: int | None = option(None, "token whose map is shown; null is the centre", "assumed", least=0)
     heads: Literal["mean", "each"] = option(
         "mean",
-        "maps and numbers averaged over heads; each keeps those of single heads beside them",
+        "average maps and numbers over heads; each also keeps those of single heads",
         "assumed",
     )
 
@@ -63,7 +63,7 @@ MEASUREMENT = Measurement(
 def measure(run: Run, options: AttentionOptions) -> Result:
     """Average the maps over heads, images and noise levels; a network without attention gives no rows.
 
-    With ``heads: each``, maps and numbers of single heads stand beside.  Raises BenchError where the test pool holds
+    With ``heads: each``, maps and numbers of single heads are kept too.  Raises BenchError where the test pool holds
     too few images, or ``token`` is beyond the grid.
     """
     from bench.metrics.numerics.attention_maps import layers_of

@@ -1,7 +1,7 @@
 """How a measurement declares itself: options, rows, needs.  Torch-free, and so is every module of ``bench.metrics``.
 
 Each file of this folder but this one is a measurement: it holds its options, its ``MEASUREMENT`` and a function
-``measure(run, options)`` that returns a :class:`Result`.  Numerics that need torch lie in ``bench.metrics.numerics``.
+``measure(run, options)`` that returns a :class:`Result`.  Numerics that need torch are in ``bench.metrics.numerics``.
 """
 
 from __future__ import annotations

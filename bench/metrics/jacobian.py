@@ -13,7 +13,7 @@ x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps:
                                                 it is I - J_res (Kadkhodaie et al., arXiv 2310.02557)
 ============ ================================== =========================================================
 
-Eigenvalues and eigenvectors are those of the symmetric part; singular values and the asymmetry stand beside,
+Eigenvalues and eigenvectors are those of the symmetric part; singular values and the asymmetry are reported too,
 and `bench.metrics.numerics.shapes` puts what the leading eigenvectors look like into numbers.
 """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.metrics.numerics.neighbours import Nearest
 
 BLOCK = 2048  # training images whose features are in memory at once
-SHOWN = 16  # samples whose nearest training image is kept, to be looked at
+SHOWN = 16  # samples whose nearest training image is kept for pictures
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class MemorizationOptions(InSpace):
 
     ratio: float = option(
         1 / 3,
-        "a sample is a copy where its nearest training image is closer than this share of the distance to the second",
+        "a sample is a copy where its nearest training image is closer than this fraction of the distance to the second",
     )
     features: Literal["random-conv", "inception", "classifier"] | None = option(
-        "inception", "feature space beside pixels; null looks at pixels alone"
+        "inception", "feature space in addition to pixels; null: pixels only"
     )
     classifier: str | None = option(
         None, "labelled dataset whose small classifier is the feature space, with features: classifier"

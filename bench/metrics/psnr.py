@@ -34,7 +34,7 @@ class PsnrOptions:
     images: int = option(300, "K, images of each pool", "paper", least=1)
     steps: int | Literal["all"] = option(50, "respaced step indices; all takes every step", "paper", least=1)
     clip: bool = option(True, "clip the x0 estimate to the data range", "assumed")
-    unclipped: bool = option(False, "give the PSNR of the unclipped estimate beside it, as psnr_unclipped")
+    unclipped: bool = option(False, "also report the PSNR of the unclipped estimate, as psnr_unclipped")
 
     def __post_init__(self) -> None:
         check_least(self)

@@ -28,7 +28,7 @@ class SamplesOptions:
     )
     steps: int = option(250, "sampling steps", "assumed", least=1)
     weights: Literal["ema", "raw"] = option(
-        "ema", "weights that draw: the average, or the last ones (training.keep_raw)", "assumed"
+        "ema", "weights to sample with: the average, or the last ones (training.keep_raw)", "assumed"
     )
 
     @property

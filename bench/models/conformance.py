@@ -135,7 +135,7 @@ def check_evaluation_mode(case: Case) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(value, stored[name]), f"evaluation changes {name}"
     assert torch.equal(first, second), (
-        "two forward passes in evaluation mode differ: something stays random, say, dropout that ignores eval()"
+        "two forward passes in evaluation mode differ: something stays random, for instance dropout that ignores eval()"
     )
     model.train()
     assert torch.equal(model.eval()(*batch), first), "the output changes after train() and eval()"
@@ -274,7 +274,7 @@ def check_scale(case: Case) -> None:
         with torch.no_grad():
             size = model(x, torch.full((4,), 500), y).square().mean().sqrt().item()
         if not size < LARGE:
-            raise Warn(f"the output is {size:.0f} times as large as the noise {when}; look at the last layer")
+            raise Warn(f"the output is {size:.0f} times as large as the noise {when}; check the last layer")
 
 
 def check_counts(case: Case) -> None:

@@ -166,7 +166,7 @@ class DiT(nn.Module):
         check_images(x, self.channels, self.side)
         tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions
         condition = self._condition(t, y)
-        if self.extra:  # tokens without a position: where they stand makes no difference
+        if self.extra:  # tokens without a position: their order makes no difference
             tokens = torch.cat([condition.to(tokens.dtype), tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens, condition)

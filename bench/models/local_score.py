@@ -44,7 +44,7 @@ Group = tuple[
 
 @functools.lru_cache(maxsize=64)
 def groups(side: int, patch: int, source: Source, response: Response) -> list[Group]:
-    """Return which places of a noisy image are compared with which of a known one; each query stands in one group."""
+    """Return which places of a noisy image are compared with which of a known one; each query is in one group."""
     places = torch.arange(side**2 if response == "centre" else (side - patch + 1) ** 2)
     if source == "place":
         return [(places[:, None], places[:, None])]

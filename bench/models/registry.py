@@ -161,7 +161,7 @@ def check_schedule(spec: ModelSpec, model: nn.Module, schedule: str, timesteps: 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
     """Return the options of a family: the factory's parameters but for image side and channels, their types resolved.
 
-    A parameter ``**options`` stands under its own name; what it collects is not known.
+    A parameter ``**options`` is listed under its own name; what it collects is not known.
     """
     function = factory.func if isinstance(factory, functools.partial) else factory
     hints = typing.get_type_hints(

@@ -6,7 +6,7 @@ paper's additions to that plain shape, in the order of its ablation, are one swi
 ================== ====================================================================================
 ``downsample``     the pixels are parted by the parity of row and column into four sub-grids, and attention
                    runs inside each: no token is lost, and the products cost a quarter (after a depthwise
-                   convolution that mixes the four, with the identity beside it: ``shortcut``)
+                   convolution that mixes the four, with an identity in parallel: ``shortcut``)
 ``cosine``         queries and keys of unit length, times a learned factor per head (at most 100)
 ``rotary``         queries and keys turned by their place, columns and rows in turn
 ``depthwise``      a depthwise 5x5 convolution inside the MLP
@@ -121,7 +121,7 @@ def sub_grids(grid: Grid, stride: int) -> list[tuple[Grid, Tensor]]:
 class Attention(nn.Module):
     """Self-attention of tokens (B, rows * columns, width), inside sub-grids of one parity with ``downsample``.
 
-    The four sub-grids stand on the head axis of one core, sub-grid by sub-grid, so that maps are
+    The four sub-grids are on the head axis of one core, sub-grid by sub-grid, so that maps are
     (B, 4 * heads, T / 4, T / 4). Where a side is odd they differ in shape and have a core each.
     """
 

@@ -137,7 +137,7 @@ class ViT(nn.Module):
                 nn.init.zeros_(module.modulation.weight)
 
     def _inputs(self, t: Tensor, y: Tensor | None) -> tuple[list[Tensor], Tensor | None]:
-        """Return the tokens (B, 1, width) that stand before the patches, and the condition vector, if any."""
+        """Return the tokens (B, 1, width) that precede the patches, and the condition vector, if any."""
         time = time_code(t, self.width) if self.time is None else self.time(t)
         parts = [time.to(self.positions.dtype)]
         if self.labels is not None:

@@ -1,6 +1,6 @@
 """Sentences of papers that a number can refute (``config/papers/*/claims.yaml``), and what numbers say of them.
 
-On the numbers that papers print a claim is decided cell by cell, as they stand; on a suite's by one pooled test over
+On the numbers that papers print a claim is decided cell by cell, without intervals; on a suite's by one pooled test over
 (dataset, shuffle), corrected for the claims of its paper.
 """
 
@@ -57,7 +57,7 @@ class Scope:
         None, "text that the protocol of the rows contains; of a list, the first that has rows"
     )
     printed: Literal["all", "own", "none"] = option(
-        "all", "whose printed numbers count: its own paper's; none where these would meet themselves"
+        "all", "which printed numbers count: all, its own paper's, or none if the claim restates them"
     )
     any: bool = option(False, "the sentence says 'may' or 'some': one printed cell is enough")
 
@@ -110,7 +110,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Cell:
-    """One comparison: where, the two means, the number of shuffles; ``word`` as the means stand."""
+    """One comparison: where, the two means, the number of shuffles; ``word`` is the verdict of the means alone."""
 
     where: str
     left: float
@@ -332,7 +332,7 @@ def _cells(claim: Claim, both: pd.DataFrame) -> list[Cell]:
 
 
 def _as_claimed(claim: Claim, difference: float, slack: float) -> bool:
-    """Whether a difference left - right is as the relation says, taken as it stands."""
+    """Whether a difference left - right satisfies the relation."""
     if claim.relation == "~":
         return abs(difference) <= slack
     return (difference if claim.relation == "<" else -difference) < -slack

@@ -169,7 +169,7 @@ class Context:
         how = f"set `measure: {{{measure}: ...}}`" if measure else instead
         first = f"{how} in the suite's file and run" if how else "run"
         return BenchError(
-            f"{self.item} of suite {self.suite!r} needs {what} and the tidy table has none; "
+            f"{self.item} of suite {self.suite!r} needs {what}, which the tidy table lacks; "
             f"{first} `snakemake --cores 2 all --config suite={self.suite}`."
         )
 
@@ -274,7 +274,7 @@ class Context:
         ]
         if not found:
             kind = "a model with attention windows" if local else "a model"
-            how = "add, say, dit-t16-local and dit-t16 under `runs`"
+            how = "add, for instance, dit-t16-local and dit-t16 under `runs`"
             raise self.needs(f"{kind} and its baseline (`baseline:` in models.yaml)", instead=how)
         return found
 
@@ -370,7 +370,7 @@ class Context:
         )
 
     def shuffles(self, table: pd.DataFrame) -> str:
-        """Return how many shuffles stand behind a table, in words."""
+        """Return the number of shuffles in a table, in words."""
         return shuffles_in_words(
             table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
         )

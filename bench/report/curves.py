@@ -78,7 +78,7 @@ def grid(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels in reading order, ``height`` inches a row, and one legend beneath.
 
-    ``share`` is what panels share their y axis with: ``row``, ``all`` or False.  A y label stands beside the first panel
+    ``share`` is what panels share their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
     of a row, the x label beneath the last one of a column.
     """
     columns = min(columns, len(panels))
@@ -187,5 +187,5 @@ def means(table: pd.DataFrame, *by: str) -> pd.Series:
 
 
 def positions(count: int, place: int, width: float = 0.15) -> np.ndarray | float:
-    """Return the offset of the ``place``-th of ``count`` marks that stand side by side."""
+    """Return the offset of the ``place``-th of ``count`` marks that are side by side."""
     return width * (place - (count - 1) / 2)

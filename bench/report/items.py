@@ -31,7 +31,7 @@ class Item:
     """A figure, drawn by ``draw`` of its module, or a table, built by ``build``.
 
     ``arrays`` are the ``.npz`` files of each run that it reads beside the tidy table, ``measures`` the measurements that
-    it draws, the one that it needs of each run first (``training`` is the run itself; "every" stands for all), and
+    it draws, the one that it needs of each run first (``training`` is the run itself; "every" means all), and
     ``counterpart`` what a paper's own one shows.  ``papers`` are the papers whose files it reads beside its own paper's
     (``*``: all); ``group`` is a heading of its own in the report and on the site.  All of these are literals.
     Of the module's docstring the first line is the ``subject``, the rest says how it is read (``reading``).
@@ -79,7 +79,7 @@ def discover() -> dict[str, Item]:
     files = [*ROOT.glob("figures/*.py"), *ROOT.glob("tables/*.py"), *ROOT.glob("papers/*/*.py")]
     found: dict[str, Item] = {}
     for item in filter(None, map(_declared, sorted(files))):
-        assert item.name not in found, f"{item.module} and {found[item.name].module} are items of one name"
+        assert item.name not in found, f"{item.module} and {found[item.name].module} have the same name"
         found[item.name] = item
     return dict(sorted(found.items(), key=lambda pair: _in_order(pair[1].title)))
 
@@ -96,7 +96,7 @@ ITEMS = discover()
 
 @functools.cache
 def category(name: str) -> str:
-    """Return the heading that an item stands under in the report and on the site: its group, its paper, or neither."""
+    """Return the heading of an item in the report and on the site: its group, its paper, or neither."""
     item = ITEMS[name]
     if item.group or not item.paper:
         return item.group or f"Other {item.kind}s"

@@ -1,4 +1,4 @@
-"""Any text as LaTeX, HTML, Markdown or reStructuredText that shows it as it stands: every name is escaped here."""
+"""Any text as LaTeX, HTML, Markdown or reStructuredText that shows it verbatim: every name is escaped here."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RST = frozenset("\\*`|_")
 
 
 def latex(text: object) -> str:
-    """Return text that LaTeX sets as it stands, without any package."""
+    """Return text that LaTeX sets verbatim, without any package."""
     return "".join(map(_latex_letter, str(text)))
 
 

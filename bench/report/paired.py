@@ -32,7 +32,7 @@ def head(metric: str) -> str:
 class Pair:
     """A row of the table: two models on a dataset, N and recipe; ``head`` names them, ``more`` are further cells.
 
-    The second model is empty for one that stands alone, say a UNet beneath networks with windows.
+    The second model is empty for one without a partner, such as a UNet below networks with windows.
     """
 
     dataset: str

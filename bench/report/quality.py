@@ -1,6 +1,6 @@
 """Is what a suite measured possible, and was it trained enough? Judged against the controls. Torch-free.
 
-A check **fails** only what cannot be: a network closer to its N images than their posterior mean, closer to test images
+A check **fails** only what is impossible: a network closer to its N images than their posterior mean, closer to test images
 than the family's known optimum, a share above 1.  What is merely poor is **noted**, with the numbers.
 
 The bounds are bounds on squared errors, not on PSNR, whose logarithm rewards a gamble.  Two networks meet the same
@@ -138,11 +138,11 @@ def check_range(suite: Suite, run: str) -> Iterator[Finding]:
         if len(bad):
             row, bound = bad.iloc[0], low if bad.iloc[0]["value"] < low else high
             word = "below" if row["value"] < low else "above"
-            text = f"{metric} is {row['value']:.6g}, {word} {bound:.6g}, which cannot be"
+            text = f"{metric} is {row['value']:.6g}, {word} {bound:.6g}, which is impossible"
             yield Finding(run, "range", FAIL, text, row["value"], bound, row["unit"])
             return
     if seen:
-        yield Finding(run, "range", PASS, f"{seen} values are where they can be", seen)
+        yield Finding(run, "range", PASS, f"{seen} values are in range", seen)
 
 
 def check_jacobian(suite: Suite, run: str) -> Iterator[Finding]:
@@ -249,7 +249,9 @@ def check_loss(suite: Suite, run: str) -> Iterator[Finding]:
         return
     if not math.isnan(loss := suite.value(run, "loss")):
         verdict = PASS if loss < 1 else NOTE
-        yield Finding(run, "loss", verdict, f"last training loss {loss:.3g}, no prediction has 1", loss, 1.0)
+        yield Finding(
+            run, "loss", verdict, f"last training loss {loss:.3g}, predicting zero gives 1", loss, 1.0
+        )
 
 
 def check_gap(suite: Suite, run: str) -> Iterator[Finding]:

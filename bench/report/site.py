@@ -21,7 +21,7 @@ _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")  # a link from docs/ to another fi
 
 
 def drawn(suite: str) -> dict[str, Path]:
-    """Return item -> sidecar of the items that a suite lists and that lie in ``figures`` and ``results``."""
+    """Return item -> sidecar of the items that a suite lists and that were drawn into ``figures`` and ``results``."""
     plan = paths.stored_folder(suite) / "plan.json"
     listed = read_json(plan)["items"] if plan.exists() else {}
     folders = {"figure": paths.figures_folder(suite), "table": paths.tables_folder(suite)}
@@ -49,7 +49,7 @@ def kinds(suite: str) -> list[str]:
 def page(suite: str, kind: str) -> str:
     """Return a suite's page of figures, tables or checks in Markdown."""
     lines = [f"# Suite {suite}: {TITLES[kind]}", ""]
-    lines += [] if kind == "figures" else ["A click on a head of a table sorts its rows.", ""]
+    lines += [] if kind == "figures" else ["Click a table heading to sort its rows.", ""]
     items = drawn(suite)
     for heading, names in groupby((name for name in items if _page_of(name) == kind), category):
         lines += [] if kind == "checks" else [f"## {heading}", ""]
@@ -90,7 +90,7 @@ def items_page() -> str:
     for name, item in ITEMS.items():
         needs = [f"measurements: {', '.join(item.measures)}"] if item.measures else []
         needs += [f"arrays: {', '.join(item.arrays)}"] if item.arrays else []
-        own = f" The paper's own shows {markdown(item.counterpart)}." if item.counterpart else ""
+        own = f" The paper's version shows {markdown(item.counterpart)}." if item.counterpart else ""
         lines += ["", f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}", ""]
         lines += [
             f"`{name}` ({category(name)}). {markdown(item.reading)}{own} "

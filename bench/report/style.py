@@ -1,7 +1,7 @@
 """The one style of all figures: 5.5 inches wide, embedded TrueType, colour-blind palette plus marker or hatch.
 
 Nothing of a user's matplotlib settings reaches a figure: :func:`sheet` starts from matplotlib's own defaults. All text is
-drawn as it stands; a formula asks for it (``parse_math=True``), so that a ``$`` in a name is a dollar.
+drawn verbatim, so that a ``$`` in a name is a dollar; formulas ask for ``parse_math=True``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def new_figure(height: float) -> Figure:
 def panels(count: int, columns: int, height: float, **options: object) -> tuple[Figure, list[Axes]]:
     """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend beneath.
 
-    Four panels stand two by two, so that no row has a hole.
+    Four panels are arranged two by two, so that no row has a hole.
     """
     columns = 2 if count == 4 else min(columns, count)
     rows = -(-count // columns)

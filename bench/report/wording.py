@@ -8,7 +8,7 @@ _WEIGHTS = {"ema": "the averaged weights", "raw": "the last weights"}
 
 
 def protocol_in_words(protocol: str) -> str:
-    """Return a protocol in words; what is not known here stands as it is."""
+    """Return a protocol in words; unknown parts are left as they are."""
     left = dict(part.split("=", 1) if "=" in part else (part, "") for part in protocol.split(";") if part)  # type: ignore[misc]
     words = []
     if {"samples", "weights", "sampler", "steps"} <= left.keys():

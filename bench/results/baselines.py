@@ -47,7 +47,7 @@ def promote(suite: Plan) -> list[str]:
     kept = {run: made for run, made in before["runs"].items() if run in suite.runs and run not in finished}
     if not finished:
         raise BenchError(
-            f"No run of suite {suite.suite!r} is finished in this folder; `bench runs` says how far they are."
+            f"No run of suite {suite.suite!r} is finished in this folder; `bench runs` shows their progress."
         )
     places = _Places(before["environments"] if kept else [])
     records, tables = dict(kept), _kept_rows(suite.suite, kept)
@@ -109,7 +109,7 @@ def _check_data(suite: Plan, records: dict) -> None:
         dataset = suite.run(run).dataset
         if versions.setdefault(dataset, made["data"]) != made["data"]:
             raise BenchError(
-                f"Stored runs of {dataset} are of another version of it than those finished here ({run}); finish all runs "
+                f"Stored runs and those finished here ({run}) used different versions of {dataset}; finish all runs "
                 f"of {dataset}, or delete {paths.baselines_folder(suite.suite)}, and promote again."
             )
 
@@ -145,7 +145,7 @@ def _record(suite: Plan, run: str, places: _Places) -> tuple[dict, pd.DataFrame]
         record["metrics"][metric] = {"code": depends["code"], "options": depends["options"], **place}
     if not set(table["code"]) <= {digest(one["code"]) for one in record["metrics"].values()}:
         raise BenchError(
-            f"{table_file} was not made by what {made_file.name} says; measure again with "
+            f"{table_file} does not match {made_file.name}; measure again with "
             f"`bench measure all {run} --suite {suite.suite}`."
         )
     return record, table[COLUMNS]

@@ -1,4 +1,4 @@
-"""What architectures are judged on: each metric whose declaration has a margin. Torch-free."""
+"""What architectures are compared on: every metric declared with a margin. Torch-free."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench.results.statistics import Prior, fit_prior
 
 SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
-# A smaller gap is no merit where the test PSNR beside it may be lower: a network that fits less has one too
+# A smaller gap is no improvement if the test PSNR may be lower: underfitting lowers the gap too
 GAPS = {GAP: TEST, "best_psnr_gap_mean": "best_psnr_mean"}
 AT_EQUAL = "train_psnr"  # index of rows that are compared at the largest index that both sides have
-SMALLEST = 1e-6  # stands for 0 where ratios are taken
+SMALLEST = 1e-6  # replaces 0 in ratios
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Whether what lies here was made as it is planned now, by its own record: the question of ``bench why``.
 
-Snakemake asks its own records, and trusts an output that it has none of: made by hand, or copied along.  The workflow
+Snakemake asks its own records, and trusts an output that it has none of: made outside Snakemake, or copied.  The workflow
 asks here too.  Every function returns True where the output does not exist, since nothing has to be doubted then.
 """
 

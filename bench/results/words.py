@@ -104,16 +104,18 @@ def _word(run: _Run, half: _Run | None, beside: _Run | None) -> Word:
     if lead is None or error is None:
         return Word("", "the dataset has no validation images; set `validation: N` in its row")
     if lead > ERRORS * error:
-        return Word(OVERFITTED, f"the end lies {lead:.2f} dB below the best checkpoint on validation images")
+        return Word(
+            OVERFITTED, f"the final weights are {lead:.2f} dB below the best checkpoint on validation images"
+        )
     return _settled(half, beside)
 
 
 def _settled(half: _Run | None, beside: _Run | None) -> Word:
     if half is None or beside is None:
-        return Word("", "no run of half the budget was measured; set `half_budget: true`")
+        return Word("", "no half-budget run was measured; set `half_budget: true`")
     key = ("psnr_mean", "validation")
     if key not in half.numbers or key not in beside.numbers:
-        return Word("", "the run of half the budget has no validation PSNR")
+        return Word("", "the half-budget run has no validation PSNR")
     gain = beside.numbers[key] - half.numbers[key]
-    said = f"validation PSNR {gain:+.2f} dB from half the budget to the whole"
+    said = f"validation PSNR {gain:+.2f} dB from half the budget to all of it"
     return Word(SETTLED if gain < CLOSE else STILL_LEARNING, said)

@@ -23,13 +23,15 @@ class ModelPreset:
 
     __pydantic_config__ = STRICT
 
-    family: str | None = option(None, "registered factory; inherited where `extends` is given")
+    family: str | None = option(None, "registered factory; inherited if `extends` is given")
     extends: str | None = option(None, "preset whose family and options this one starts from")
     options: dict[str, Any] = option({}, "keyword options of the factory")
     label: str | None = option(None, "name in figures and tables; default the preset's name")
     baseline: str | None = option(None, "preset that this variant is paired with")
-    variant: str | None = option(None, "what differs from the baseline, for legends (say, 'w/ Local')")
-    role: str | None = option(None, "what the variant is in a claim or figure (say, 'local'), at any size")
+    variant: str | None = option(None, "what differs from the baseline, for legends, for instance 'w/ Local'")
+    role: str | None = option(
+        None, "what the variant is in a claim or figure, for instance 'local', at any size"
+    )
     source: str = option("", "where the definition comes from")
     interpretation: bool = option(False, "the source leaves details open; this is one reading of it")
     file: str | None = option(None, "a user's Python file that registers the family")
@@ -60,10 +62,10 @@ class GridOptions:
     train_sizes: list[int] = required("N, training images")
     shuffles: list[int] = option([0], "seeds of subset, initialisation and noise", "assumed")
     recipe: str = option(
-        "", "a name that tells these runs from others of the same dataset, model, N and shuffle"
+        "", "a name that distinguishes these runs from others of the same dataset, model, N and shuffle"
     )
     half: Literal["a", "b"] = option(
-        "a", "b trains on the N images behind half a's, from its own seed; `half-b` joins the recipe's name"
+        "a", "b trains on the N images after half a's, from its own seed; `half-b` joins the recipe's name"
     )
     training: dict[str, Any] = option({}, "training options that differ from the suite's")
     measure: list[str] | None = option(None, "metrics of these runs; null takes all of the suite")
@@ -89,10 +91,10 @@ class SuiteOptions:
     runs: list[GridOptions] = required("blocks of runs")
     training: TrainingOptions = option(None, "how all runs are trained")
     measure: MeasureOptions = option(None, "what is measured of each run")
-    items: dict[str, ItemOptions] = option({}, "figures and tables, each with what it shows")
+    items: dict[str, ItemOptions] = option({}, "figures and tables, each with what to show")
     half_budget: bool = option(
         False,
-        "train one shuffle of each dataset, model and N for half the steps too: who gains nothing more has settled",
+        "also train one shuffle of each dataset, model and N for half the steps, to tell which runs have settled",
     )
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ def measured(
 ) -> RunSpec:
     """Return a run with the measurements that are asked for (None: all of its suite) and those that they need.
 
-    What does not apply to the run is left out, and so is what cannot be taken of it where ``where`` is None; else
+    What does not apply to the run is left out, and so is what cannot be measured if ``where`` is None; otherwise
     BenchError says why.
     """
     known = measurements()

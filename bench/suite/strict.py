@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without surprises: 2e-3 is a number, a date is text, a key is text and stands once in its mapping."""
+    """YAML without surprises: 2e-3 is a number, a date is text, a key is text and unique in its mapping."""
 
 
 _FLOAT, _DATE = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"

@@ -2,7 +2,7 @@
 
 The workflow writes its plan, and the fingerprints of all code in it, before its first job, and names the file in
 ``BENCH_PLAN``.  Every command of the workflow, and Snakemake on a node, take the options from there; code that has
-changed since is refused.  By hand the variable is not set, and the plan is that of the files as they are.
+changed since is refused.  Outside jobs the variable is not set, and the plan is that of the current files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def plan_file(suite: str | None = None) -> Path | None:
 
 
 def code(*entries: str) -> str:
-    """Return the fingerprint of the code behind these modules: as submitted, or by hand as it is."""
+    """Return the fingerprint of the code behind these modules: as submitted, or as it is now outside a job."""
     return _codes(plan_file()).get(key(*entries)) or fingerprint(*entries)
 
 

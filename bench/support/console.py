@@ -32,7 +32,7 @@ class Progress:
         return self
 
     def advance(self, amount: int = 1, note: str = "") -> None:
-        """Count ``amount`` more units; ``note`` (say, the loss) stands behind the line."""
+        """Count ``amount`` more units; ``note`` (for instance the loss) is appended to the line."""
         self.count += amount
         if self.bar is not None:
             self.bar.update(amount)

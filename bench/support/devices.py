@@ -34,7 +34,7 @@ def visible() -> list[str]:
 
 
 def claim(seconds: float = 1.0) -> str | None:
-    """Leave one free GPU visible and return its name; wait while all are taken, looking every so many seconds.
+    """Leave one free GPU visible and return its name; wait while all are taken, looking again at this interval.
 
     Does nothing (and returns None) where there are fewer than two GPUs, as in a Slurm job that asked for one, and the
     second time. Must be called before CUDA is used.

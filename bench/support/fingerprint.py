@@ -119,7 +119,7 @@ def _entry(name: str) -> Source | None:
 
 @functools.cache
 def _find(name: str, root: Path) -> Source | None:
-    """Return the file of a module of the project, or of one that lies in ``root`` beside a user's model."""
+    """Return the file of a module of the project, or of one that is in ``root`` beside a user's model."""
     top = ROOT if name.split(".")[0] == PROJECT else root
     path = top.joinpath(*name.split("."))
     file = next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
@@ -161,7 +161,7 @@ def _name(node: ast.stmt) -> str:
 
 
 def _imported(tree: ast.Module, source: Source) -> Iterator[tuple[str, str]]:
-    """Yield each name that an import anywhere in a file binds, with the full name of what it stands for."""
+    """Yield each name that an import anywhere in a file binds, with the full name that it refers to."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -256,7 +256,7 @@ class _Reader:
         return f"{type(node).__name__}({','.join(inner)})"
 
     def _defined(self, full: str) -> str:
-        """Return a name without the modules that it lies in, where they are the project's or the user's."""
+        """Return a name without the modules that contain it, where they are the project's or the user's."""
         modules = _modules(full, self.root) if "." in full else []
         if not modules:
             return full

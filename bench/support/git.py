@@ -20,7 +20,7 @@ def state() -> dict:
     if top.returncode:
         doubtful = "dubious ownership" in top.stderr
         owner = f"git distrusts the owner of the folder: `git config --global --add safe.directory {ROOT}`"
-        return _unknown(owner if doubtful else "the code lies in no git repository")
+        return _unknown(owner if doubtful else "the code is not in a git repository")
     if Path(top.stdout.strip()).resolve() != ROOT:
         return _unknown("the code lies inside another project's git repository")
     head = _git("rev-parse", "--verify", "HEAD")

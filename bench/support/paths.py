@@ -111,7 +111,7 @@ def baselines_folder(suite: str) -> Path:
 
 
 def baseline_table(suite: str) -> Path:
-    """Return the tidy table of a suite's stored baselines: compressed, since it lies in git."""
+    """Return the tidy table of a suite's stored baselines: compressed, since it is in git."""
     return baselines_folder(suite) / "tidy.csv.gz"
 
 

@@ -50,7 +50,7 @@ def machine(device: str = "cpu") -> dict:
 
 
 def job_id() -> str | None:
-    """Return the id of the Slurm job (ARRAY_TASK for a member of an array) or local job; None by hand."""
+    """Return the id of the Slurm job (ARRAY_TASK for a member of an array) or local job; None outside jobs."""
     known = os.environ
     if "SLURM_ARRAY_TASK_ID" in known:
         return f"{known['SLURM_ARRAY_JOB_ID']}_{known['SLURM_ARRAY_TASK_ID']}"
@@ -60,7 +60,7 @@ def job_id() -> str | None:
 def job(device: str = "cpu") -> dict:
     """Return id, restarts, seconds in the queue and at work, and peak memory (MiB) of this process so far.
 
-    The time in the queue is that of this start under the executor plugin, None by hand.
+    The time in the queue is that of this start under the executor plugin, None outside it.
     """
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
     submitted = os.environ.get("SUBMITIT_SUBMIT_TIME")

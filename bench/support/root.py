@@ -1,4 +1,4 @@
-"""The folder that a command runs in: results lie in it, and its code must be the code that runs."""
+"""The folder that a command runs in: it holds the results, and its code must be the code that runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check() -> None:
     if found is None:
         return
     if found != here:
-        raise BenchError(f"This is a subfolder of the project; results lie in its root: cd {found}.")
+        raise BenchError(f"This is a subfolder of the project; run commands in its root: cd {found}.")
     if found != ROOT:
         raise BenchError(
             f"The `bench` that runs is the code of {ROOT}, not of this folder, which was copied or moved; "

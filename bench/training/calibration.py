@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-BATCHES = 64  # statistics are the mean over so many
+BATCHES = 64  # that statistics are averaged over
 
 
 def normalisations(model: nn.Module) -> list[nn.Module]:

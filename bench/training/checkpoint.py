@@ -64,7 +64,7 @@ def newest(folder: Path, load: Callable[[Path], Any]) -> Any | None:
         try:
             return load(path)
         except BenchError as error:
-            say(f"{error} Going on from the one before.")
+            say(f"{error} Using the previous one.")
             if isinstance(error, Damaged):
                 path.unlink()
     return None

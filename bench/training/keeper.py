@@ -32,7 +32,7 @@ class Interrupted(Exception):
 class Flag:
     """Set by a signal, read at the next step boundary: nothing is saved inside a handler.
 
-    A second SIGINT stops at once, for a person who does not want to wait, say, for a compilation.
+    A second SIGINT stops at once, for instance during a long compilation.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def signals() -> Iterator[Flag]:
 
 @contextlib.contextmanager
 def watchdog(seconds: float) -> Iterator[Callable[[], None]]:
-    """End the process with the stacks of its threads where the yielded call does not come for so many seconds.
+    """End the process with its threads' stack traces if the yielded function is not called for this many seconds.
 
     A hung training thereby becomes a failed job, which is started again; 0 waits for ever.
     """
@@ -82,7 +82,7 @@ def watchdog(seconds: float) -> Iterator[Callable[[], None]]:
 
 
 class Keeper:
-    """The state folder of a training: goes on from it, and keeps it while the training runs.
+    """The state folder of a training: resumes from it, and updates it while the training runs.
 
     ``digest`` tells the checkpoints of this training from all others.  A checkpoint is written every ``seconds``, less often
     where writing takes over 1 % of the time, at the end, and when a signal asks to stop; 0 saves after every step.
@@ -115,7 +115,7 @@ class Keeper:
                 self._save_if_due(loop, flag.signal is not None or step == steps)
                 if flag.signal and step < steps:
                     raise Interrupted(
-                        f"stopped by {flag.signal} at step {step}, saved; the same command goes on"
+                        f"stopped by {flag.signal} at step {step}, saved; run the same command again to resume"
                     )
                 if log.beat():
                     alive()

@@ -19,7 +19,7 @@ from bench.support.errors import BenchError
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel frees it with the process, so a killed owner leaves nothing stale.
 
-    Without file locks a line says so and the block goes on.  Raises BenchError where another process holds it, or the
+    Without file locks a warning is printed and the block runs.  Raises BenchError where another process holds it, or the
     folder cannot be written.
     """
     try:

@@ -1,6 +1,6 @@
 """``log.json`` of a state folder: each start of a training, with its progress while it runs and what became of it.
 
-Torch-free, and no part of what a training depends on: a log that cannot be read is begun anew, one that cannot be
+Torch-free, and no part of what a training depends on: a log that cannot be read is started afresh, one that cannot be
 written leaves the training alone.
 """
 
@@ -31,7 +31,7 @@ def starts(folder: Path) -> list[dict]:
     try:
         return read_json(file)["starts"] if file.exists() else []
     except (BenchError, KeyError, TypeError) as error:
-        say(f"{file} cannot be read ({type(error).__name__}); a new log is begun")
+        say(f"{file} cannot be read ({type(error).__name__}); starting a new log")
         return []
 
 
@@ -86,7 +86,7 @@ class Log:
             write_json(self.file, {"starts": [*self.earlier, row]})
         except BenchError as error:
             if not self.told:
-                say(f"{error} The training goes on without its log.")
+                say(f"{error} Training continues without a log.")
             self.told = True
         self.every = min(60.0, max(1.0, 100 * (time.time() - now)))
 
@@ -102,7 +102,7 @@ def _ended(row: dict) -> dict:
 class Live:
     """One run: ``state`` is not started, training, silent, stopped, interrupted, failed or done.
 
-    ``stopped``: no process holds it; the same command goes on. ``silent``: its process gives no sign.
+    ``stopped``: no process holds it; the same command resumes it. ``silent``: its process shows no sign of life.
     ``seconds_left`` and ``images_per_second`` are None where unknown, ``age`` counts seconds since the last sign.
     """
 
@@ -120,7 +120,7 @@ class Live:
 
 
 def look(run_folder: Path, root: Path) -> Live:
-    """Return how a run stands, from its folders alone; ``root`` holds its state folders."""
+    """Return the state of a run, from its folders alone; ``root`` holds its state folders."""
     if (run_folder / "run.json").exists():
         return _done(read_json(run_folder / "run.json"))
     logs = sorted(root.glob("*/log.json"), key=lambda path: path.stat().st_mtime)

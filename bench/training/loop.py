@@ -148,7 +148,7 @@ class Loop:
         )
 
     def averaged(self) -> dict[str, Tensor]:
-        """Return the state dict with the averaged parameters, its running statistics taken anew, on the CPU."""
+        """Return the state dict with the averaged parameters, its running statistics recomputed, on the CPU."""
         with borrowed(self.model, self.parameters, self.average):
             if normalisations(self.model):
                 calibrate(self.model, self._pass)

@@ -33,11 +33,12 @@ class TrainingOptions:
         "eps", "what the network's output means: noise, velocity or image", "assumed"
     )
     weighting: Literal["own", "eps", "x0", "v", "min-snr"] = option(
-        "own", "whose squared error is minimised: the prediction's own, another one's, or min(snr, 5) x0's"
+        "own",
+        "which squared error is minimised: the prediction's own, another one's, or min(snr, 5) times that of x0",
     )
     labels: Literal["none", "own", "random"] = option(
         "none",
-        "the class that a network with num_classes is given of each image: its own, or one drawn at random",
+        "the class of each image that a network with num_classes is given: its own, or one drawn at random",
     )
     optimiser: Literal["adamw", "sgd"] = option("adamw", "optimiser", "assumed")
     learning_rate: float = option(1e-4, "highest rate", "assumed")
@@ -64,9 +65,10 @@ class TrainingOptions:
         [], "steps after which the averaged weights are kept for measurements along training"
     )
     checkpoints: int = option(
-        0, "so many more, the last at the end, each at twice the step of the one before or closer"
+        0,
+        "checkpoints to keep and measure, the last at the end, each at most twice the step of the one before",
     )
-    keep_raw: bool = option(False, "keep the last weights beside their average, to draw samples of them")
+    keep_raw: bool = option(False, "also keep the last weights, to draw samples with them")
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate", "threads"):

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bench.suite.options import RunSpec
 
 __all__ = ["INTERRUPTED", "Interrupted", "train", "training_digest"]
-INTERRUPTED = 75  # exit status "try again": saved, and the same command goes on
+INTERRUPTED = 75  # exit status "try again": saved, and the same command resumes
 
 
 def training_digest(spec: RunSpec, data_hash: str, fingerprint: str) -> str:

@@ -164,7 +164,7 @@ def test_a_stale_baseline_is_shown_as_stale(suite, monkeypatch, tmp_path):
     stale = comparison.cells[comparison.cells["stale"] != ""]
     assert len(stale) == 2 and set(stale["metric"]) == {GAP, TEST}
     assert set(stale["baseline"]) == {"unet-t16"} and set(stale["train_size"]) == {10}
-    assert comparison.notes[0].startswith("† 2 of 24 cells meet a baseline that is out of date")
+    assert comparison.notes[0].startswith("† 2 of 24 cells use a baseline that is out of date")
     text = pages.write(found).with_suffix(".md").read_text()
     assert "| Disks | UNet † | 10 | PSNR gap (dB)" in text
     assert "- PSNR gap (dB) against UNet †: **better**, −74.1 % [" in text
@@ -210,7 +210,8 @@ def test_a_candidate_that_is_not_measured_is_told_how_long_it_takes(suite, monke
     said = capsys.readouterr().err
     assert "1 of 6 runs of mine are not measured, the first: disks-8.mine.n10.s0." in said
     assert (
-        "6 runs, which took the stored networks" in said and "minutes, one after the other, on a cpu" in said
+        "6 runs; as many took" in said
+        and "minutes for the stored networks, one after the other, on a cpu" in said
     )
 
 

@@ -59,7 +59,7 @@ def test_the_page_from_empty_file_to_verdict(project):
     for command in commands:
         done = subprocess.run(command.split(), env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{(done.stdout + done.stderr)[-3000:]}"
-    assert "plain: 2 runs, which took the stored networks" in done.stderr
+    assert "plain: 2 runs; as many took" in done.stderr
     text = Path("results/families/compare/plain.md").read_text()
     assert "- PSNR gap (dB) against DiT: **" in text and "Not matched with dit-t16: plain has" in text
     assert "| Disks | UNet | 10 | test PSNR (dB) |" in text

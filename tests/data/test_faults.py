@@ -90,7 +90,7 @@ def test_a_killed_conversion_goes_on(tmp_path, stalled, monkeypatch, capsys):
 
     monkeypatch.setattr(conversion, "decode", decode)
     resumed = build_dataset("x", options(), tmp_path / "x", tmp_path)
-    assert len(decoded) == COUNT - STOP and f"goes on after {STOP} of {COUNT}" in capsys.readouterr().err
+    assert len(decoded) == COUNT - STOP and f"resuming after {STOP} of {COUNT}" in capsys.readouterr().err
     assert build_dataset("y", options(), tmp_path / "y", tmp_path)["sha256"] == resumed["sha256"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["images", "x", "y"]
 
@@ -100,7 +100,7 @@ def test_a_changed_source_starts_from_the_beginning(tmp_path, stalled, source, m
     stalled.wait()
     (source / "003.png").write_bytes(encoded(images(1, seed=1)[0]))
     resumed = build_dataset("x", options(), tmp_path / "x", tmp_path)
-    assert "goes on" not in capsys.readouterr().err
+    assert "resuming" not in capsys.readouterr().err
     assert build_dataset("y", options(), tmp_path / "y", tmp_path)["sha256"] == resumed["sha256"]
 
 

@@ -120,7 +120,7 @@ def test_a_whole_part_needs_no_more_bytes(tmp_path, server):
 
 def test_what_is_not_the_file_of_the_row_is_thrown_away(tmp_path, server):
     (tmp_path / "a.bin.part").write_bytes(bytes(1000))  # a part of something else
-    with pytest.raises(BenchError, match=r"a\.bin did not give the file of the row: .* has "):
+    with pytest.raises(BenchError, match=r"a\.bin did not return the expected file: .* has "):
         fetch("x", row(file(server)), tmp_path)
     assert not list(tmp_path.iterdir())
     fetch("x", row(file(server)), tmp_path)

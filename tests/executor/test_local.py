@@ -115,6 +115,9 @@ def test_an_input_from_the_future_is_named_before_anything_is_trained(workflow):
     assert flow.run("--until", "first", jobs=1) == 0
     os.utime(flow.folder / "first.txt", (2**32, 2**32))
     assert flow.run("--retries", "1", jobs=1) == 1
-    assert "its input first.txt lies in the future; `touch` it" in flow.log and not flow.starts(0)
+    assert (
+        "Its input first.txt has a modification time in the future; `touch` it" in flow.log
+        and not flow.starts(0)
+    )
     (flow.folder / "first.txt").touch()
     assert flow.run(jobs=1) == 0

@@ -192,7 +192,7 @@ def test_a_gpu_that_is_too_small_gets_fewer_images_at_a_time(capsys):
     found = psnr_by_step([model], GRID.respace(2), [images])
     model.most = 10
     assert np.array_equal(found, psnr_by_step([model], GRID.respace(2), [images]))
-    assert "out of GPU memory with 10 images at a time; going on with 5" in capsys.readouterr().err
+    assert "out of GPU memory with 10 images at a time; continuing with 5" in capsys.readouterr().err
     model.most = 0
     with pytest.raises(BenchError, match="too small for 1 image"):
         psnr_by_step([model], GRID.respace(2), [images])

@@ -160,7 +160,7 @@ def test_dropout_left_on_is_named_before_what_follows_from_it():
 
     failed = [r for r in conformance.run(Forgetful, 8, 1) if r.status == "fail"]
     assert len(failed) > 1 and failed[0].check == "evaluation_mode"
-    assert "something stays random, say, dropout that ignores eval()" in failed[0].reason
+    assert "something stays random, for instance dropout that ignores eval()" in failed[0].reason
 
 
 def warnings(kind) -> dict[str, str]:

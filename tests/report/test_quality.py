@@ -126,8 +126,8 @@ def test_what_cannot_be_fails_with_the_numbers(place, capsys):
 @pytest.mark.parametrize(
     "more, text",
     [
-        (("memorized_share", 1.2), "memorized_share is 1.2, above 1, which cannot be"),
-        (("frechet", -0.5), "frechet is -0.5, below 0, which cannot be"),
+        (("memorized_share", 1.2), "memorized_share is 1.2, above 1, which is impossible"),
+        (("frechet", -0.5), "frechet is -0.5, below 0, which is impossible"),
         (("psnr", 70.0, "train"), "psnr is 70, above 58.9"),
     ],
 )

@@ -79,7 +79,7 @@ def test_every_item_says_how_it_is_read_on_the_page_of_items():
     page = site.items_page()
     for name, item in ITEMS.items():
         assert f"{{#{name.lower()}}}" in page and item.subject in page.replace("\\", "")
-    assert "The paper's own shows DiT-XS/1 on CelebA, N = 10, 1,000 and 100,000." in page
+    assert "The paper's version shows DiT-XS/1 on CelebA, N = 10, 1,000 and 100,000." in page
 
 
 def test_links_between_pages_of_the_documentation_resolve():

@@ -73,7 +73,7 @@ def test_one_run_of_half_the_budget_serves_all_shuffles_of_its_cell_and_recipe()
         ({"linear_psnr_mean_train": None}, STEPS, "psnr was not measured"),
         ({}, STEPS[:4], "4 checkpoints were measured, fewer than 5; set training.checkpoints"),
         ({"best_lead_validation": None}, STEPS, "no validation images; set `validation: N`"),
-        ({}, STEPS, "no run of half the budget was measured; set `half_budget: true`"),
+        ({}, STEPS, "no half-budget run was measured; set `half_budget: true`"),
     ],
 )
 def test_what_a_word_lacks(change, steps, why):

@@ -76,7 +76,7 @@ def test_no_repository_and_a_variable_that_names_another(project, monkeypatch, t
     monkeypatch.setattr(git, "ROOT", elsewhere)
     monkeypatch.setenv("GIT_DIR", str(root / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(elsewhere))
-    assert git.state()["reason"] == "the code lies in no git repository"
+    assert git.state()["reason"] == "the code is not in a git repository"
     monkeypatch.delenv("GIT_DIR")
     monkeypatch.delenv("GIT_WORK_TREE")
     run("init", "--quiet", folder=elsewhere)

@@ -84,7 +84,7 @@ def test_a_log_that_cannot_be_written_leaves_the_training_alone(place, monkeypat
     monkeypatch.setattr(logs, "write_json", stale)
     assert run(place, spec(place)) == undisturbed
     said = capsys.readouterr().err
-    assert said.count("Stale file handle") == 1 and "goes on without its log" in said
+    assert said.count("Stale file handle") == 1 and "continues without a log" in said
 
 
 def test_without_file_locks_a_training_runs_and_says_so(place, monkeypatch, capsys):

@@ -183,7 +183,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_not_deleted(place, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", failing)
         train(spec(place), *(place / n for n in ("data", "s0.npz", "out", "state")), code=CODE)
-    assert "Input/output error. Going on from the one before." in capsys.readouterr().err
+    assert "Input/output error. Using the previous one." in capsys.readouterr().err
     assert newest.exists() and run(place, spec(place)) == undisturbed
 
 

@@ -82,7 +82,7 @@ def has_record(file):
 def asked(kind):
     """Return an input function without files: it has a job run again whose output says that it was made otherwise.
 
-    Snakemake itself trusts what it has no record of, made by hand or copied along.
+    Snakemake itself trusts files that it has no record of, made outside it or copied.
     """
 
     def ask(wildcards):

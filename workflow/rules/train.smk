@@ -17,7 +17,7 @@ rule check:
 
 
 # Checkpoints live in the undeclared folder .runs/: a failed or pre-empted job loses nothing,
-# and the same command goes on from the last one.
+# and the same command resumes from the last one.
 rule train:
     input:
         asked("train"),

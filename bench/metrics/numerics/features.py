@@ -117,7 +117,7 @@ def inception(device: str) -> Extractor:
 def open_space(
     name: str, channels: int, device: str, classifier: dict[str, np.ndarray] | None = None
 ) -> Space:
-    """Return a feature space for images of so many channels; ``classifier`` are the arrays of the one it names.
+    """Return a feature space for images with this many channels; ``classifier`` are the arrays of the one it names.
 
     Raises BenchError for an unknown name, missing or wrong weights, and a classifier of other channels.
     """

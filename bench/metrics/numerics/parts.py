@@ -30,4 +30,4 @@ def in_parts(count: int, size: int, work: Callable[[int, int], None], unit: int 
             first += number
             continue
         torch.cuda.empty_cache()  # outside of the handler, which keeps the tensors of the failed part alive
-        say(f"out of GPU memory with {number} images at a time; going on with {size}")
+        say(f"out of GPU memory with {number} images at a time; continuing with {size}")

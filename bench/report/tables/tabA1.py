@@ -1,6 +1,6 @@
 """All models, UNets and controls among them.
 
-Controls are closed forms that are not trained: they stand beneath the networks and are not ranked. A gap counts only
+Controls are closed forms that are not trained: they are listed below the networks and not ranked. A gap counts only
 beside the test PSNR: a network that fits little has a small one.
 """
 

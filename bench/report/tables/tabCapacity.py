@@ -34,7 +34,7 @@ class Match:
 def match(sizes: np.ndarray, values: np.ndarray, target: float) -> Match:
     """Find the size whose value equals ``target``, linear between the ascending ``sizes``, the last the full one.
 
-    Of several such sizes the largest is taken, and the note says so.
+    Of several such sizes the largest is taken, with a note.
     """
     if values[-1] <= target:
         return _none(f"nothing to match, the full size has {values[-1]:.2f} dB, not more than the local one")

@@ -63,7 +63,7 @@ def _by_model(used: list[tuple[str, str]]) -> str:
 
 
 def _text(value: object, meaning: str = "") -> str:
-    """Return a value for readers; ``null`` is what its meaning says that it stands for."""
+    """Return a value for readers; ``null`` is replaced by what its description says that it means."""
     if value is None:
         stands = re.search(r"null (?:is|takes) ([^;,]+)", meaning)
         return stands[1] if stands else "not used"

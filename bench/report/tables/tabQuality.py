@@ -38,7 +38,7 @@ def table_of(context: Context, findings: list[Finding]) -> Table:
 
 
 def _group(context: Context, specs: dict, finding: Finding, shown: list[Finding]) -> tuple:
-    """Return (dataset, model, check, verdict) for readers; a sentence that is the same of all stands once."""
+    """Return (dataset, model, check, verdict) for readers; a sentence common to all is given once."""
     spec, same = specs[finding.run], [f for f in shown if f.check == finding.check]
     datasets, models = ({_names(context, specs[f.run])[i] for f in same} for i in (0, 1))
     where = _names(context, spec)
@@ -85,6 +85,6 @@ def _caption(context: Context, findings: list[Finding]) -> str:
     return (
         f"Quality of {len({f.run for f in findings})} runs: {counts[PASS]} checks passed, {counts[NOTE]} noted, "
         f"{counts[FAIL]} failed, {counts[UNCHECKED]} could not be made. A check fails only what is impossible; a "
-        "note says that a run is not settled or a pool peculiar. Runs: those that failed or were noted, with the "
-        f"range of what was measured and of what it was held against.{unchecked} {context.scope}"
+        "note marks a run that has not settled or an unusual pool. Runs: those that failed or were noted, with the "
+        f"range of the values and of their bounds.{unchecked} {context.scope}"
     )
