@@ -99,8 +99,9 @@ class Claim:
 
     def slack(self, right: float) -> float:
         """Return the tolerance in the unit of the values."""
-        percent = isinstance(self.tolerance, str)
-        return abs(right) * float(self.tolerance[:-1]) / 100 if percent else self.tolerance  # type: ignore[index, return-value]
+        if isinstance(self.tolerance, str):
+            return abs(right) * float(self.tolerance.removesuffix("%")) / 100
+        return self.tolerance
 
     @property
     def factor(self) -> float:
@@ -149,11 +150,11 @@ class Verdict:
             agree = f"{counts[HOLDS]} of {len(self.cells)} cells as claimed"
             return f"left minus right {mean} over {found.count} {pairs}; {agree}"
         for word in (HOLDS, FAILS):
-            found = [cell.text() for cell in self.cells if cell.word == word]  # type: ignore[assignment]
-            named = found[: 0 if word == HOLDS and len(counts) > 1 else most]  # type: ignore[index]
-            more = f"; and {len(found) - most} more" if named and len(found) > most else ""  # type: ignore[arg-type]
-            if found:
-                parts.append(f"{len(found)} {word}" + (f" ({'; '.join(named)}{more})" if named else ""))  # type: ignore[arg-type]
+            texts = [cell.text() for cell in self.cells if cell.word == word]
+            named = texts[: 0 if word == HOLDS and len(counts) > 1 else most]
+            more = f"; and {len(texts) - most} more" if named and len(texts) > most else ""
+            if texts:
+                parts.append(f"{len(texts)} {word}" + (f" ({'; '.join(named)}{more})" if named else ""))
         return ", ".join(parts)
 
 

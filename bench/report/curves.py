@@ -109,7 +109,7 @@ def band(table: pd.DataFrame) -> str:
 
 def controls(context: Context, metric: str, **where: object) -> list[Line]:
     """Return grey curves of the linear filter and the identity, as far as they were measured at ``where``."""
-    found = []
+    found: list[Line] = []
     for family in ("wiener-pool", "wiener", "identity"):
         rows = context.control(metric, family, **where)
         if len(rows) and not (family == "wiener" and found):

@@ -12,7 +12,7 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.metrics.declare import measurements
 from bench.suite import config
@@ -64,13 +64,14 @@ def _declared(path: Path) -> Item | None:
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ITEM":
-            given = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
+            assert isinstance(node.value, ast.Call)
+            given: dict[Any, Any] = {word.arg: ast.literal_eval(word.value) for word in node.value.keywords}
             item = Item(*map(ast.literal_eval, node.value.args), **given)
-            subject, _, reading = ast.get_docstring(tree).partition("\n")  # type: ignore[union-attr]
+            subject, _, reading = str(ast.get_docstring(tree)).partition("\n")
             module = ".".join(("bench.report", *path.relative_to(ROOT).with_suffix("").parts))
             measures = EVERY if item.measures == ("every",) else item.measures
-            texts = {"subject": subject.rstrip("."), "reading": " ".join(reading.split())}
-            return dataclasses.replace(item, measures=measures, name=path.stem, module=module, **texts)  # type: ignore[arg-type]
+            texts: dict[str, Any] = {"subject": subject.rstrip("."), "reading": " ".join(reading.split())}
+            return dataclasses.replace(item, measures=measures, name=path.stem, module=module, **texts)
     return None
 
 

@@ -101,7 +101,7 @@ def items_page() -> str:
 
 def assets(suite: str) -> dict[str, Path]:
     """Return address on the site -> file of everything that a suite's pages show or link."""
-    found = {}
+    found: dict[str, Path] = {}
     for name, sidecar in drawn(suite).items():
         forms = ("png", "pdf", "json") if ITEMS[name].kind == "figure" else ("csv", "tex", "json")
         found |= {f"suites/{suite}/{name}.{form}": sidecar.with_suffix(f".{form}") for form in forms}
@@ -129,7 +129,7 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
         "assets/site.css": SCRIPT.with_name("site.css").read_text(encoding="utf-8"),
         "items.md": items_page(),
     }
-    places = {}
+    places: dict[str, Path] = {}
     for suite in suites():
         texts |= {f"suites/{suite}-{kind}.md": page(suite, kind) for kind in kinds(suite)}
         places |= assets(suite)

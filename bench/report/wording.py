@@ -9,7 +9,7 @@ _WEIGHTS = {"ema": "the averaged weights", "raw": "the last weights"}
 
 def protocol_in_words(protocol: str) -> str:
     """Return a protocol in words; unknown parts are left as they are."""
-    left = dict(part.split("=", 1) if "=" in part else (part, "") for part in protocol.split(";") if part)  # type: ignore[misc]
+    left = dict(part.partition("=")[::2] for part in protocol.split(";") if part)
     words = []
     if {"samples", "weights", "sampler", "steps"} <= left.keys():
         count, weights, sampler, steps = (left.pop(key) for key in ("samples", "weights", "sampler", "steps"))

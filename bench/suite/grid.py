@@ -49,11 +49,11 @@ def expand(suite: str, options: SuiteOptions, known: Known, where: str) -> dict[
 
 
 def run_of(
-    suite: str, dataset: str, model: ModelSpec, size: int, shuffle: int, recipe: str, **more: object
+    suite: str, dataset: str, model: ModelSpec, size: int, shuffle: int, recipe: str, **more: Any
 ) -> RunSpec:
     """Return one run under the name that its parts give it; ``more`` are training, measure and half."""
     name = f"{dataset}.{model.name}.n{size}.s{shuffle}" + (f".{recipe}" if recipe else "")
-    return RunSpec(suite, name, dataset, model, size, shuffle, recipe, **more)  # type: ignore[arg-type]
+    return RunSpec(suite, name, dataset, model, size, shuffle, recipe, **more)
 
 
 def counted(datasets: Mapping[str, DatasetOptions]) -> dict[str, DatasetOptions]:

@@ -30,7 +30,7 @@ def test_from_images_to_a_subset(place, capsys):
     shown = capsys.readouterr()
     means = ", ".join(f"{value:.2f}" for value in np.load("results/datasets/mine/train.npy").mean((0, 1, 2)))
     assert f"train: 25 images, channel means {means}" in shown.out and "test is 5 of source" in shown.out
-    assert "must not be passed on" in shown.err
+    assert "must not be redistributed" in shown.err
     assert (place / "sheets" / "test.png").stat().st_size > 0
     assert main(["data", "subset", "results/datasets/mine", "--shuffle", "3", "--out", "s3.npz"]) == 0
     with np.load("s3.npz") as file:
@@ -69,7 +69,7 @@ def test_list_says_what_is_missing_and_where_it_comes_from(place, capsys):
     for word in (
         "img_align_celeba.zip (1.44 GB, sha256 46fb89443c57",
         "into data/celeba",
-        "by hand, then checked and unpacked by `bench data fetch celeba` from https://mmlab.ie.cuhk.edu.hk",
+        "manually, then checked and unpacked by `bench data fetch celeba` from https://mmlab.ie.cuhk.edu.hk",
     ):
         assert word in lines["celeba"]
     assert "downloaded by `bench data fetch lsun-church`" in lines["lsun-church"]

@@ -20,7 +20,8 @@ ITEM = Item("Figure A12", measures=("training",))
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset and N; a line for each model."""
     rows = context.rows("training_loss")
-    models, panels, ends = context.ordered(rows, "model"), [], {}
+    models, panels = context.ordered(rows, "model"), []
+    ends: dict[tuple, float] = {}
     for dataset, n, here in context.groups(rows, "dataset", "train_size"):
         panel = Panel(f"{context.title(dataset)}, {size(n)}", "training loss ↓")
         for number, model in enumerate(models):
@@ -34,7 +35,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-    dataset, n, model = min(ends, key=ends.get)  # type: ignore[arg-type]
+    dataset, n, model = min(ends, key=lambda run: ends[run])
     return figure, (
         f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. Lowest at the end: "
         f"{context.label(model)} on {context.title(dataset)}, {size(n)}, {ends[dataset, n, model]:.3g}."

@@ -30,7 +30,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     rows = tables[known[0][0]]
     dataset, sizes = context.ordered(rows, "dataset")[0], context.ordered(rows, "train_size")
     models = context.ordered(at(rows, dataset=dataset), "model")[:MOST]
-    panels = []
+    panels: list[Panel] = []
     for metric, name in known:
         for model in models:
             panel = Panel("" if panels[len(models) - 1 :] else context.label(model), name)

@@ -26,7 +26,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     dataset = context.ordered(rows, "dataset")[0]
     rows = at_shown_step(at(rows, dataset=dataset))
     models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
-    panels = []
+    panels: list[Panel] = []
     for n in sorted({sizes[0], sizes[-1]}):
         for model in models:
             panel = Panel(

@@ -31,7 +31,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     rows = at(rows, dataset=dataset)
     models, sizes = context.ordered(rows, "model")[:MOST], context.ordered(rows, "train_size")
     uniform = {model: _uniform(context, dataset, model) for model in models}
-    panels = []
+    panels: list[Panel] = []
     for metric, name in METRICS:
         if context.has(metric):
             table = context.rows(metric, dataset=dataset)

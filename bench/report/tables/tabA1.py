@@ -7,6 +7,7 @@ beside the test PSNR: a network that fits little has a small one.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 
@@ -60,7 +61,7 @@ def _better(name: str) -> str:
     return METRICS[COLUMNS[name][0]].better if COLUMNS[name][4] else ""
 
 
-def _row(context: Context, row: tuple, values: dict, shuffles: int) -> tuple[list[str], list]:
+def _row(context: Context, row: Any, values: dict, shuffles: int) -> tuple[list[str], list]:
     """Return the cells of a row as readers see them, and as numbers."""
     kind = "control" if context.is_control(row.model) else "trained"
     label = context.label(row.model) + (f" ({row.recipe})" if row.recipe else "")

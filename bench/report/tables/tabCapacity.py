@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,7 +159,7 @@ def _table(context: Context, models: dict, numbers: pd.DataFrame) -> Table:
     return Table(pd.DataFrame(cells, columns=heads), numbers, caption, bold, groups=1)
 
 
-def _size(record: tuple, models: dict) -> str:
+def _size(record: Any, models: dict) -> str:
     """Return the matched size in words, with the nearest one that can be built."""
     if math.isnan(record.size):
         return f"{record.axis}: {record.note}"

@@ -17,7 +17,8 @@ ITEM = Item("Protocol", group="Claims, quality, protocol")
 
 def build(context: Context) -> Table:
     """Build a row for each option of the trainings and measurements of a suite, bold where its status is `assumed`."""
-    cells, bold = [], set()
+    cells: list[list[str]] = []
+    bold = set()
     for kind, option, default, status, meaning in plan.option_table():
         part = kind.removesuffix("Options").lower()
         used = [

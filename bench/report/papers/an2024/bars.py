@@ -72,7 +72,7 @@ def panel(
 ) -> None:
     """Draw the bar pairs of one panel; ``top`` is the highest of all panels of its scale, ``names`` label the bars."""
     x = np.arange(len(shown.gaps))
-    looks = (
+    looks: tuple[dict, dict] = (
         {"color": "white", "edgecolor": PALETTE[0], "hatch": HATCH, "linewidth": 0.8},
         {"color": PALETTE[1]},
     )
@@ -80,7 +80,7 @@ def panel(
         np.array([getattr(own, side).mean() for own in shown.gaps.values()]) for side in ("first", "second")
     )
     for side, (heights, look) in enumerate(zip((first, second), looks)):
-        ax.bar(x + (side - 0.5) * BAR, heights, BAR, label=names and names[side], **look)  # type: ignore[arg-type]
+        ax.bar(x + (side - 0.5) * BAR, heights, BAR, label=names and names[side], **look)
     highest = _whiskers(ax, shown, x)
     ax.hlines(first, x - BAR, x + BAR, colors=LINE, linestyles="--", linewidth=0.8)
     floors = [(place, shown.floor[n]) for place, n in enumerate(shown.gaps) if n in shown.floor]

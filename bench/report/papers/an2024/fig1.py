@@ -7,6 +7,8 @@ be geometry-adaptive harmonic bases. The paper does not say which Jacobian it de
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -82,7 +84,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     return figure, _caption(context, runs, blocks, context.options["operator"])
 
 
-def _choose(context: Context, runs: pd.DataFrame, model: str) -> tuple[tuple, Arrays]:
+def _choose(context: Context, runs: pd.DataFrame, model: str) -> tuple[Any, Arrays]:
     """Return the run of a model that is shown, at its largest N, and its arrays."""
     dataset, _ = context.pictured(own := at(runs, model=model))
     run = next(at(own, dataset=dataset).sort_values("train_size").iloc[[-1]].itertuples())
@@ -123,7 +125,8 @@ def _block(axes: np.ndarray, arrays: Arrays, operator: str, channels: int) -> No
 
 
 def _caption(context: Context, runs: pd.DataFrame, blocks: list, operator: str) -> str:
-    named, places = {}, {}
+    named = {}
+    places: dict = {}
     for place, (run, arrays) in enumerate(blocks):
         named[letter(place)] = (arrays, ranks_of(arrays, SHOWN))
         places.setdefault(context.title(run.dataset), []).append(

@@ -51,7 +51,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     rows = [(dataset, model) for dataset, model, _ in context.groups(table, "dataset", "model")]
     figure = new_figure(1.55 * len(rows) + 0.35)
     axes = figure.subplots(len(rows), 3, squeeze=False, sharex=True)
-    shown, lines = {}, {}
+    shown: dict = {}
+    lines: dict = {}
     for (title, *_), top, bottom in zip(PANELS, axes[0], axes[-1]):
         top.set_title(title)
         bottom.set_xlabel(STEP_AXIS)

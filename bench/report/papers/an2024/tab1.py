@@ -37,12 +37,12 @@ def build(context: Context) -> Table:
         ):
             head = context.label(models[0]) + (DAGGER if recipe else "")
             head += f" → {context.variant(models[1])}" if models[1] else ""
-            numbers = {}
+            numbers: dict = {}
             if printed is not None and models[1]:
                 numbers["printed"] = tuple(
                     context.print_of(printed, m, dataset, size, recipe) for m in models
                 )
-            pairs.append(Pair(dataset, size, models, head, recipe, **numbers))  # type: ignore[arg-type]
+            pairs.append(Pair(dataset, size, models, head, recipe, **numbers))
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
     what = f"{distance_in_words(rows)} without and with local attention;"
     table = paired_table(context, pairs, [metric, GAP, TEST], what, ("global", "local"))

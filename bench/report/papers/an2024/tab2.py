@@ -36,7 +36,8 @@ def build(context: Context) -> Table:
     lines += [(name, place, model) for name, group in groups.items() for place, model in group.items()]
     lines += [("", "", model) for model in others(context, rows)]
     paper = context.printed("Table 2") if metric == "fid" else None
-    records, cells, places = [], [], []
+    records, places = [], []
+    cells: list[list[str]] = []
     for name, place, model in lines:
         values = [at(rows, dataset=d, model=model, train_size=n)["value"].mean() for d, n in columns]
         printed = [math.nan if paper is None else context.print_of(paper, model, d, n) for d, n in columns]

@@ -32,10 +32,10 @@ def build(context: Context) -> Table:
                 if models[1]
                 else context.label(models[0])
             )
-            numbers = {}
+            numbers: dict = {}
             if printed is not None and models[1]:
                 numbers["printed"] = tuple(context.print_of(printed, m, dataset, size) for m in models)
-            pairs.append(Pair(dataset, size, models, head, more={"Windows": name}, **numbers))  # type: ignore[arg-type]
+            pairs.append(Pair(dataset, size, models, head, more={"Windows": name}, **numbers))
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
     what = f"{distance_in_words(rows)} when the mean window is kept, made smaller, or made larger;"
     table = paired_table(context, pairs, [metric], what)

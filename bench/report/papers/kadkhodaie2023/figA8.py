@@ -28,7 +28,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     tests, trains = context.rows("psnr", split="test"), context.rows("psnr", split="train")
     networks = context.networks(tests)
     shown = [(d, m) for d, m, _ in context.groups(tests, "dataset", "model") if m in networks][:MOST]
-    panels, slopes, optimal = [], [], {}
+    panels, slopes = [], []
+    optimal: dict = {}
     for place, (dataset, model) in enumerate(shown):
         here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
