@@ -138,7 +138,7 @@ def test_a_server_that_refuses(tmp_path, server, status, tries):
     server.status = status
     (tmp_path / "a.bin.part").write_bytes(CONTENT[:10])
     with pytest.raises(
-        BenchError, match=f"cannot be fetched .*{status}.* go on after 10 bytes, or put the file"
+        BenchError, match=f"cannot be fetched .*{status}.* resume after 10 bytes, or put the file"
     ):
         fetch("x", row(file(server)), tmp_path)
     assert len(server.asked) == tries and (tmp_path / "a.bin.part").read_bytes() == CONTENT[:10]

@@ -79,7 +79,7 @@ def test_paths_that_lead_out_of_an_archive(tmp_path, name):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo(name))
     for form in ("a.zip", "a.tar"):
-        with pytest.raises(BenchError, match="points out of the archive"):
+        with pytest.raises(BenchError, match="points outside the archive"):
             open_source(tmp_path / form)
 
 
@@ -257,7 +257,7 @@ def test_what_systems_and_tools_leave_is_no_data(tmp_path, form, capsys):
     manifest = build_dataset("x", row, tmp_path / "x")
     assert manifest["labels"]["names"] == ["cats", "dogs"]
     assert (manifest["train"], manifest["test"], manifest["skipped"]["count"]) == (6, 2, 0)
-    assert "service files are left out" in capsys.readouterr().err
+    assert "hidden or system files are skipped" in capsys.readouterr().err
 
 
 def test_a_name_with_a_dot_or_a_word_of_a_service_stays(tmp_path):

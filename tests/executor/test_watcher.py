@@ -151,7 +151,7 @@ def test_a_job_that_nobody_waits_for_is_cancelled_at_the_second_look(world):
     stray(world)
     assert world.look() is None and world.cancelled == []
     assert world.look() is None and world.cancelled == ["9"]
-    assert "nobody waits for them: 9" in world.warnings[0]
+    assert "no job needs them: 9" in world.warnings[0]
 
 
 @pytest.mark.parametrize(

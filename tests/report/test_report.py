@@ -155,7 +155,7 @@ def test_the_sidecar_names_inputs_and_hashes(place):
         (lambda t: t.replace({"metric": {"psnr": "psnrr"}}), "unknown metric 'psnrr' .did you mean 'psnr'"),
         (lambda t: pd.concat([t, t[:1]]), "is listed twice"),
         (lambda t: t.assign(value=np.nan), "has no value"),
-        (lambda t: t[t["metric"] != "psnr"], "needs psnr .*the tidy table has none"),
+        (lambda t: t[t["metric"] != "psnr"], "needs psnr .*which the tidy table lacks"),
     ],
 )
 def test_a_bad_tidy_table_is_one_sentence(place, capsys, spoil, words):

@@ -60,7 +60,7 @@ def test_one_run_of_half_the_budget_serves_all_shuffles_of_its_cell_and_recipe()
     others = run(shuffle=1, **GOOD | {"psnr_mean_validation": 19.0})
     assert word(run(**GOOD), others, half(17.45), key=("d", "net", 10, 1, "")).word == SETTLED
     lonely = word(run(shuffle=1, **GOOD), half(17.45, shuffle=0), key=("d", "net", 10, 1, ""))
-    assert lonely.word == "" and "no run of half the budget" in lonely.why
+    assert lonely.word == "" and "no half-budget run" in lonely.why
     named = run(recipe="eps", **GOOD)
     key = ("d", "net", 10, 0, "eps")
     assert word(named, half(17.45), key=key).word == ""

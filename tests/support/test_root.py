@@ -24,7 +24,7 @@ def test_a_subfolder_is_refused_and_the_root_named(monkeypatch, capsys):
     monkeypatch.chdir(ROOT / "docs")
     assert main(["items"]) == 1
     assert (
-        f"This is a subfolder of the project; results lie in its root: cd {ROOT}." in capsys.readouterr().err
+        f"This is a subfolder of the project; run commands in its root: cd {ROOT}." in capsys.readouterr().err
     )
     assert main(["figure", "--help"]) == 0
     monkeypatch.chdir(ROOT)
