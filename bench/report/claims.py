@@ -10,10 +10,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from bench.report import literature
 from bench.report.context import Context
+from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
+from bench.results.measures import Measure
 from bench.results.statistics import (
     FAILS,
     HOLDS,
@@ -30,10 +33,11 @@ from bench.suite import config
 from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, check, option, required
 
+EQUAL = "gap_at_equal_train_psnr"  # of both sides, where the two have the same train PSNR
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
-MORE = ("sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
+MORE = (EQUAL, "sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
 MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
@@ -56,6 +60,7 @@ class Scope:
     protocol: str | list[str] | None = option(
         None, "text that the protocol of the rows contains; of a list, the first that has rows"
     )
+    recipe: str | None = option(None, "recipe of the runs, '' the plain one; null takes all")
     printed: Literal["all", "own", "none"] = option(
         "all", "which printed numbers count: all, its own paper's, or none if the claim restates them"
     )
@@ -128,11 +133,27 @@ class Cell:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What numbers say of a claim: one of ``VERDICTS``, the cells, and the pooled difference where it was tested."""
+    """What numbers say of a claim: one of ``VERDICTS``, the cells, and the pooled difference where it was tested.
+
+    ``ratio`` is the metric, where the difference is one of logarithms; ``unit`` that of any other.
+    """
 
     word: str
     cells: list[Cell]
     pooled: Interval | None = None
+    ratio: Measure | None = None
+    unit: str = ""
+
+    def shown(self, difference: float) -> str:
+        """Return a pooled difference as text, one of logarithms in percent."""
+        plain = f"{'+' if difference > 0 else ''}{short(difference)} {self.unit}".rstrip()
+        return self.ratio.text(difference) if self.ratio else plain.replace("-", "−")
+
+    def interval(self) -> str:
+        """Return the pooled difference with its interval, where there are two replicates or more."""
+        assert self.pooled is not None
+        low, high = self.shown(self.pooled.low), self.shown(self.pooled.high)
+        return self.shown(self.pooled.mean) + (f" [{low}, {high}]" if self.pooled.count > 1 else "")
 
     def summary(self) -> str:
         """Return the word, with the share of its cells where that is not all."""
@@ -144,11 +165,11 @@ class Verdict:
         """Return the pooled difference, or the cells in words; those that hold are named only where all do."""
         counts, parts = Counter(cell.word for cell in self.cells), []
         if self.pooled is not None:
-            found, pairs = self.pooled, f"dataset-shuffle pair{'s' * (self.pooled.count > 1)}"
-            interval = f" [{short(found.low)}, {short(found.high)}]" if found.count > 1 else ""
-            mean = f"{short(found.mean)}{interval}".replace("-", "−")
+            count = self.pooled.count
+            pairs = f"{count} dataset-shuffle pair{'s' * (count > 1)}"
+            what = "left against right" if self.ratio else "left minus right"
             agree = f"{counts[HOLDS]} of {len(self.cells)} cells as claimed"
-            return f"left minus right {mean} over {found.count} {pairs}; {agree}"
+            return f"{what} {self.interval()} over {pairs}; {agree}"
         for word in (HOLDS, FAILS):
             texts = [cell.text() for cell in self.cells if cell.word == word]
             named = texts[: 0 if word == HOLDS and len(counts) > 1 else most]
@@ -222,18 +243,35 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
     for paper in dict.fromkeys(claim.paper for claim in claims.values()):
         own = [key for key, claim in claims.items() if claim.paper == paper and len(both[key])]
         tested = [key for key in own if not {*_listed(claims[key].left["metric"])} <= {*EXACT}]
-        pooled = [
-            paired_interval(replicates(both[k].assign(value=both[k]["left"] - both[k]["right"])))
-            for k in tested
-        ]
+        pooled = [paired_interval(replicates(_differences(both[key], claims[key]))) for key in tested]
         slack = [claims[key].slack(both[key]["right"].mean()) for key in tested]
         relations = [claims[key].relation for key in tested]
         words = judge_claims(stack(pooled), relations, slack) if tested else []
         for key, word, interval in zip(tested, words, pooled):
-            found[key] = Verdict(str(word), _cells(claims[key], both[key]), interval)
+            row = METRICS.get(_listed(claims[key].left["metric"])[0])
+            cells, unit = _cells(claims[key], both[key]), row.unit if row else ""
+            found[key] = Verdict(str(word), cells, interval, _ratio(claims[key]), unit)
         for key in set(own) - set(tested):
             found[key] = in_print(claims[key], table)
     return found
+
+
+def _ratio(claim: Claim) -> Measure | None:
+    """Return the metric of a claim whose sides are compared by their ratio, as its margin says; a tolerance has a unit."""
+    metric = "psnr_gap_mean" if claim.left["metric"] == EQUAL else _listed(claim.left["metric"])[0]
+    same = isinstance(claim.right, dict) and claim.right["metric"] == claim.left["metric"]
+    if not same or claim.tolerance or metric not in METRICS or METRICS[metric].margin is None:
+        return None
+    measure = Measure(metric, "", "", "", METRICS[metric])
+    return measure if measure.is_ratio else None
+
+
+def _differences(both: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """Return both sides with their difference, ``value``, of logarithms where they are compared by their ratio."""
+    left, right = both["left"], both["right"]
+    if measure := _ratio(claim):
+        left, right = measure.scale(left), measure.scale(right)
+    return both.assign(value=left - right)
 
 
 def sides(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
@@ -246,6 +284,10 @@ def sides(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
         both = both.rename(columns={"value": "right"})
     else:
         both = both.assign(right=float(claim.right))
+    if claim.left["metric"] == EQUAL:
+        gaps = [gaps_at_equal_train_psnr(*pair) for pair in zip(both["left"], both["right"])]
+        both[["left", "right"]] = np.array(gaps, dtype=float).reshape(-1, 2)
+        both = both.dropna(subset=["left", "right"]).astype({"left": float, "right": float})
     for column in ("label", "train_size"):
         if f"{column}_right" not in both:
             both = both.assign(**{f"{column}_right": both[column]})
@@ -267,6 +309,8 @@ def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     scope, keep = claim.scope, pd.Series(True, table.index)
     if scope.datasets is not None:
         keep &= table["dataset"].isin(scope.datasets)
+    if scope.recipe is not None:
+        keep &= table["recipe"] == scope.recipe
     if scope.printed != "all":  # a measured suite is no paper
         keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
     if scope.train_sizes == "few":
@@ -290,7 +334,8 @@ def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 def _select(side: Side, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of one side, averaged over what is not named: one per cell, model and shuffle."""
     known = [metric for metric in _listed(side["metric"]) if (table["metric"] == metric).any()]
-    found = table[table["metric"].isin(known[:1])]
+    wanted = (TRAIN, GAP) if side["metric"] == EQUAL else known[:1]
+    found = table[table["metric"].isin(wanted)]
     # an image with permuted pixels is evidence of permutation alone
     found = found[found["dataset"].str.endswith(_PERMUTED) == side.get("permuted", False)]
     found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
@@ -300,6 +345,9 @@ def _select(side: Side, table: pd.DataFrame) -> pd.DataFrame:
         elif key not in ("metric", "permuted", "times"):
             found = found[found[key].isin(_listed(value))]
     keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
+    if side["metric"] == EQUAL:
+        runs = [(*key, of_run(rows)) for key, rows in found.groupby(keys, sort=False)]
+        return pd.DataFrame(runs, columns=[*keys, "value"])
     means = found.groupby(keys, as_index=False, sort=False)["value"].mean()
     return means.assign(value=means["value"] * side.get("times", 1.0))
 

@@ -5,6 +5,7 @@ A suite's pages come from the files that `bench items` wrote; nothing is measure
 
 from __future__ import annotations
 
+import csv
 import re
 from itertools import groupby
 from pathlib import Path
@@ -99,6 +100,46 @@ def items_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def findings_page() -> str:
+    """Return the page of answers to the papers' questions, with the picture that shows each, by suite."""
+    lines = ["# Findings", "", "What the measurements of the suites say on the questions of the papers. "]
+    lines[-1] += (
+        "*Supported* is yes and *contradicted* no, both shown by a test that is corrected over all questions of a "
+    )
+    lines[-1] += (
+        "paper; *cannot tell* is neither, and then the smallest difference that could have been shown stands beside it."
+    )
+    for suite in suites():
+        file = paths.tables_folder(suite) / "tabFindings.csv"
+        if "tabFindings" in drawn(suite) and file.exists():
+            lines += ["", f"## Suite {suite}", "", escaped(read_json(file.with_suffix(".json"))["caption"])]
+            with file.open(encoding="utf-8", newline="") as rows:
+                lines += [line for row in csv.DictReader(rows) for line in _finding(suite, row)]
+    return "\n".join(lines) + "\n"
+
+
+def _finding(suite: str, row: dict[str, str]) -> list[str]:
+    lines = [
+        "",
+        f"### {markdown(row['question'])}",
+        "",
+        f"**{row['answer'].capitalize()}**: {row['difference']}",
+    ]
+    lines[-1] += f". Could be shown: {row['could_be_shown']}." if row["could_be_shown"] else "."
+    lines += ["", f"Unlike the paper: {markdown(row['unlike'])}."] if row["unlike"] else []
+    name = row["item"]
+    if name in drawn(suite) and ITEMS[name].kind == "figure":
+        where = escaped(f"suites/{suite}/{name}.png")
+        alt = escaped(f"{ITEMS[name].title}: {ITEMS[name].subject}")
+        return [
+            *lines,
+            "",
+            f'<figure><a href="{where}"><img src="{where}" alt="{alt}" loading="lazy"></a></figure>',
+        ]
+    shown = f"[{ITEMS[name].title}](suites/{suite}-{_page_of(name)}.md)" if name in drawn(suite) else ""
+    return [*lines, "", f"See {shown}."] if shown else lines
+
+
 def assets(suite: str) -> dict[str, Path]:
     """Return address on the site -> file of everything that a suite's pages show or link."""
     found: dict[str, Path] = {}
@@ -114,9 +155,10 @@ def linked(markdown: str) -> list[str]:
 
 
 def on_config(config: Any, **_: Any) -> Any:
-    """Add the pages of items and suites to the navigation."""
+    """Add the pages of findings, items and suites to the navigation."""
     measured = [{suite: [{TITLES[k]: f"suites/{suite}-{k}.md"} for k in kinds(suite)]} for suite in suites()]
-    config["nav"] = [*config["nav"], {"Figures and tables": [{"What they show": "items.md"}, *measured]}]
+    items = {"Figures and tables": [{"What they show": "items.md"}, *measured]}
+    config["nav"] = [{"Findings": "findings.md"}, *config["nav"], items]
     return config
 
 
@@ -128,6 +170,7 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
         "assets/sort.js": SCRIPT.read_text(encoding="utf-8"),
         "assets/site.css": SCRIPT.with_name("site.css").read_text(encoding="utf-8"),
         "items.md": items_page(),
+        "findings.md": findings_page(),
     }
     places: dict[str, Path] = {}
     for suite in suites():

@@ -111,22 +111,23 @@ def measured(case, table) -> claims.Verdict:
 
 
 def test_a_measured_claim_is_one_pooled_test_over_paired_shuffles():
-    case = claim(left=SIDE | {"role": "x"}, right=SIDE)
-    one = frame({("", 10, 0): 1.0, ("x", 10, 0): 0.5})
+    side = {"metric": "psnr_mean", "role": ""}
+    case = claim(left=side | {"role": "x"}, right=side)
+    one = frame({("", 10, 0): 1.0, ("x", 10, 0): 0.5}, metric="psnr_mean")
     assert measured(case, one).word == "too few shuffles"
     # the spread between shuffles is ten times the effect; paired, the effect is clear
     pairs = {("", n, s): 10.0 * s for s in range(3) for n in (10, 100)}
     pairs |= {("x", n, s): 10.0 * s - 1 - 0.01 * s for s in range(3) for n in (10, 100)}
-    found = measured(case, frame(pairs))
+    found = measured(case, frame(pairs, metric="psnr_mean"))
     assert found.word == "holds" and found.pooled.count == 3 and len(found.cells) == 2
     assert (
         found.text()
-        == "left minus right −1.01 [−1.035, −0.9852] over 3 dataset-shuffle pairs; 2 of 2 cells as claimed"
+        == "left minus right −1.01 dB [−1.035 dB, −0.9852 dB] over 3 dataset-shuffle pairs; 2 of 2 cells as claimed"
     )
     noisy = {("", 10, s): 0.0 for s in range(3)} | {("x", 10, s): v for s, v in enumerate((-1, 1, -0.5))}
-    assert measured(case, frame(noisy)).word == "no difference shown"
+    assert measured(case, frame(noisy, metric="psnr_mean")).word == "no difference shown"
     alone = pairs | {("x", 10, 7): -1000.0}  # a shuffle without its partner does not count
-    assert measured(case, frame(alone)).pooled.count == 3
+    assert measured(case, frame(alone, metric="psnr_mean")).pooled.count == 3
     cost = claim(left={"metric": "parameters", "role": ""}, right=5.0)
     assert measured(cost, frame({("", 10, 0): 4.0}, metric="parameters")).word == "holds"
 

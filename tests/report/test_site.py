@@ -95,7 +95,7 @@ def test_a_suite_has_a_page_for_figures_tables_and_checks(drawn, monkeypatch):
     monkeypatch.chdir(drawn)
     assert site.suites() == [SUITE]
     assert site.kinds(SUITE) == ["figures", "tables", "checks"]
-    (own,) = [e for e in site.on_config({"nav": []})["nav"][0]["Figures and tables"] if SUITE in e]
+    (own,) = [e for e in site.on_config({"nav": []})["nav"][-1]["Figures and tables"] if SUITE in e]
     assert [next(iter(name)) for name in own[SUITE]] == ["figures", "tables", "claims, quality, protocol"]
     figures = site.page(SUITE, "figures")
     assert (

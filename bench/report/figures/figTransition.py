@@ -1,0 +1,105 @@
+"""From memorising to generalizing: gap, copies and headroom against N.
+
+A network that memorises has a gap near the memoriser's and copies its training images; one that generalizes has a gap
+near zero and denoises unseen images better than the best linear filter of the whole pool (headroom above zero). The
+memoriser is the optimal denoiser of the N images, Wiener their best linear filter: what neither needs to learn.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from bench.report.context import Context, at, protocol_field
+from bench.report.curves import Line, Panel, band, grid
+from bench.report.items import Item
+from bench.report.style import GREY, size
+
+ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
+BOUNDS = ("memoriser", "wiener")
+POOL = "wiener-pool"
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a row for each dataset, a column for each number; networks in colour, both bounds in grey."""
+    tables = {
+        "PSNR gap (dB)": context.rows("psnr_gap_mean"),
+        "copied samples (%)": _copies(context),
+        "headroom (dB)": _headroom(context),
+    }
+    first = tables["PSNR gap (dB)"]
+    models, datasets = context.networks(first), _datasets(context, first)
+    if not datasets:
+        raise context.needs("networks at two N or more", instead="list several train_sizes")
+    panels = []
+    for dataset in datasets:
+        for name, table in tables.items():
+            here = at(table, dataset=dataset)
+            panel = Panel(f"{context.title(dataset)}: {name}")
+            panel.lines = [Line(at(here, model=m), context.label(m), i, i, i) for i, m in enumerate(models)]
+            panel.lines += _bounds(context, here)
+            panels.append(panel)
+    figure, axes = grid(panels, len(tables), 1.7, "training images N", "train_size", share=False)
+    sizes = sorted(first["train_size"].unique())
+    for place, ax in enumerate(axes):
+        ax.set_xscale("log")
+        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        ax.xaxis.set_minor_locator(NullLocator())
+        if place % len(tables) == 0:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_locator(NullLocator())
+        if place % len(tables) == 2:
+            ax.axhline(0, color=GREY, linewidth=0.6)
+    return figure, (
+        f"PSNR gap, share of samples that are copies, and headroom, test PSNR above the linear filter of the whole pool, "
+        f"against N; {context.shuffles(first)}{band(first)}. {_found(context, tables, models, datasets[0])}"
+    )
+
+
+def _datasets(context: Context, gap: pd.DataFrame) -> list[str]:
+    """Return the datasets on which a network was trained at two N or more."""
+    counts = gap[gap["model"].isin(context.networks(gap))].groupby("dataset")["train_size"].nunique()
+    return [dataset for dataset in context.ordered(gap, "dataset") if counts.get(dataset, 0) > 1]
+
+
+def _copies(context: Context) -> pd.DataFrame:
+    rows = context.rows("memorized_share", split="")
+    rows = rows[protocol_field(rows, "space") == "pixels"]
+    return rows.assign(value=100 * rows["value"])
+
+
+def _headroom(context: Context) -> pd.DataFrame:
+    """Return test PSNR above that of the pool's linear filter at the same N and shuffle."""
+    rows = context.rows("psnr_mean", split="test")
+    pool = context.control("psnr_mean", POOL, split="test")
+    if not len(pool):
+        raise context.needs(
+            "the linear filter of the whole pool (wiener-pool)", instead="add it under `runs`"
+        )
+    keys = ["dataset", "train_size", "shuffle"]
+    both = rows.merge(pool[[*keys, "value"]], on=keys, suffixes=("", "_pool"))
+    return both.assign(value=both["value"] - both["value_pool"])
+
+
+def _bounds(context: Context, here: pd.DataFrame) -> list[Line]:
+    names = {info["family"]: model for model, info in context.plan["models"].items()}
+    known = [(dash, names[family]) for dash, family in enumerate(BOUNDS, 1) if family in names]
+    return [Line(at(here, model=model), context.label(model), GREY, dash) for dash, model in known]
+
+
+def _found(context: Context, tables: dict[str, pd.DataFrame], models: list[str], dataset: str) -> str:
+    """Return a sentence on the first network: where its copies end, and where it has headroom."""
+    copies, room = (
+        at(tables[name], dataset=dataset, model=models[0]).groupby("train_size")["value"].mean()
+        for name in ("copied samples (%)", "headroom (dB)")
+    )
+    parts = [f"{share:.1f} % at {size(n)}" for n, share in copies.items()]
+    above = [size(n) for n, value in room.items() if value > 0]
+    where = (
+        f"it denoises better than the filter at {', '.join(above)}"
+        if above
+        else "it has no headroom at any N"
+    )
+    return f"{context.label(models[0])} on {context.title(dataset)}: copies {', '.join(parts)}; {where}."

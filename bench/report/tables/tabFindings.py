@@ -1,0 +1,75 @@
+"""Findings: the questions of the papers, and what this suite answers.
+
+Each answer is one test of the difference, averaged over N and models inside each dataset and shuffle, with Holm's
+correction over the questions of a paper. "Cannot tell" is not "no": the last but one column says how small a difference
+could have been shown by this test alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+
+from bench.report import findings, literature
+from bench.report.context import Context
+from bench.report.findings import Finding
+from bench.report.items import ITEMS, Item
+from bench.report.table import Table
+from bench.support.errors import BenchError
+
+ITEM = Item("Findings", measures=("every",), papers="*", group="Findings")
+
+
+def build(context: Context) -> Table:
+    """Build a row for each question that the suite has measurements for."""
+    found = [one for one in findings.answers(context) if one.verdict.cells]
+    if not found:
+        raise BenchError(
+            f"Suite {context.suite!r} has measurements for none of the questions in config/papers."
+        )
+    cells = [
+        {
+            "Question": one.question.question,
+            "Answer": one.answer,
+            "Difference [95 % interval]": one.verdict.interval(),
+            "Could be shown": one.could_be_shown(),
+            "Pairs": one.shuffles,
+            "See": ITEMS[one.question.item].title if one.question.item else "",
+        }
+        for one in found
+        if one.verdict.pooled
+    ]
+    return Table(pd.DataFrame(cells), numbers(found), _caption(context, found))
+
+
+def numbers(found: list[Finding]) -> pd.DataFrame:
+    """Return one row per question; differences of logarithms where ``scale`` is ratio."""
+    asked = findings.load()
+    return pd.DataFrame(
+        {
+            "paper": one.paper,
+            "finding": one.key,
+            "question": one.question.question,
+            "answer": one.answer,
+            "mean": one.verdict.pooled.mean,
+            "low": one.verdict.pooled.low,
+            "high": one.verdict.pooled.high,
+            "could_be_shown": one.could_be_shown(),
+            "pairs": one.shuffles,
+            "scale": "ratio" if one.verdict.ratio else "difference",
+            "difference": one.difference(),
+            "item": one.question.item,
+            "unlike": "; ".join(filter(None, (asked[one.paper].unlike, one.question.unlike))),
+        }
+        for one in found
+        if one.verdict.pooled
+    )
+
+
+def _caption(context: Context, found: list[Finding]) -> str:
+    counts = Counter(one.answer for one in found)
+    words = ", ".join(f"{count} {answer}" for answer, count in counts.items())
+    cite = literature.papers()
+    papers = " and ".join(cite[paper].cite for paper in dict.fromkeys(one.paper for one in found))
+    return f"{len(found)} questions of {papers}, answered by suite {context.suite}: {words}."
