@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bench.metrics.declare import LeftOut, Result, measurements
+from bench.results import records
 from bench.results.tidy import COLUMNS, METRICS, check
 from bench.suite.options import RunSpec, trained_spec
 from bench.suite.plan import Plan
@@ -27,7 +28,6 @@ from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, sha256, write_json, write_text
-from bench.support.options import to_dict
 from bench.support.provenance import environment
 from bench.training.options import recipe
 
@@ -88,7 +88,7 @@ class Job:
 
     def publish(self) -> None:
         """Put the declared files together: arrays, records, and the table last."""
-        table, records = paths.measured_files(self.suite.suite, self.spec.name)
+        table, record_file = paths.measured_files(self.suite.suite, self.spec.name)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".arrays.") as temporary:
             new, out = Path(temporary) / "new", paths.arrays_folder(self.suite.suite, self.spec.name)
             new.mkdir()
@@ -98,7 +98,7 @@ class Job:
             shutil.rmtree(out, ignore_errors=True)
             new.rename(out)
         write_json(
-            records, {metric: read_json(self.state / metric / "record.json") for metric in self.wanted}
+            record_file, {metric: read_json(self.state / metric / "record.json") for metric in self.wanted}
         )
         parts = [(self.state / metric / "rows.csv").read_text(encoding="utf-8") for metric in self.wanted]
         header = parts[0].splitlines(keepends=True)[0]
@@ -123,32 +123,13 @@ def measure(suite: Plan, name: str, device: str, only: str | None = None) -> lis
     return left
 
 
-def out_of_date(suite: Plan, name: str) -> list[str]:
-    """Return the measurements of a trained run whose declared results are missing or out of date.
-
-    Its weights need not be here: they may stay where it was trained.
-    """
-    table, records = paths.measured_files(suite.suite, name)
-    made = read_json(records) if table.exists() and records.exists() else {}
-    keys = ("code", "options", "data")
-    now = wanted(suite, name, read_json(paths.run_folder(suite.suite, name) / "run.json"))
-    return [m for m in now if m not in made or any(made[m]["depends"][k] != now[m][k] for k in keys)]
-
-
 def wanted(suite: Plan, name: str, trained: dict) -> dict[str, dict]:
     """Return by metric what a run's current measurement depends on; ``weights`` is None where they are not here."""
-    spec = suite.run(name)
-    found: dict[str, dict] = {}
-    own = _weights(suite, name)
-    for metric in suite.metrics(name):
-        one, options = measurements()[metric], getattr(spec.measure, metric, None)
-        found[metric] = {
-            "code": suite.codes(metric, name) | {"train": trained["code"]["fingerprint"]},
-            "options": to_dict(options) if options else None,
-            "data": trained["data"]["sha256"],
-            "weights": [own, _weights(suite, spec.partner)] if one.partner else [own],
-            "needs": {needed: digest(found[needed]) for needed in one.needs},
-        }
+    spec, found, own = suite.run(name), records.depends(suite, name, trained), _weights(suite, name)
+    for metric, what in found.items():
+        one = measurements()[metric]
+        what["weights"] = [own, _weights(suite, spec.partner)] if one.partner else [own]
+        what["needs"] = {needed: digest(found[needed]) for needed in one.needs}
     return found
 
 

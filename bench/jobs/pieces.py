@@ -22,18 +22,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.jobs.measure import measure, out_of_date
-from bench.suite.options import trained_spec
+from bench.jobs.measure import measure
+from bench.results import records
 from bench.suite.plan import Plan, entries, read
 from bench.support import paths
 from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.devices import torch_device
 from bench.support.errors import BenchError
-from bench.support.files import digest, read_json, write_json
+from bench.support.files import read_json, write_json
 from bench.support.fingerprint import definitions
 from bench.support.matrix_rate import matrix_rate
-from bench.training.options import recipe
 
 RECORD = "piece.json"
 OTHER_MODELS = 1.5  # an estimate from other networks' times is multiplied by this
@@ -154,19 +153,11 @@ def lacking(suite: Plan, run: str) -> list[str]:
     """
     folder = paths.run_folder(suite.suite, run)
     metrics = suite.metrics(run)
-    if not (folder / "run.json").exists() or not _trained(suite, run, read_json(folder / "run.json")):
+    if not (folder / "run.json").exists() or not records.trained(suite, run):
         return ["train", *metrics]
-    missing = out_of_date(suite, run)
+    missing = records.out_of_date(suite, run)
     gone = missing and not (folder / "weights.safetensors").exists()
     return ["train", *missing] if gone else missing
-
-
-def _trained(suite: Plan, run: str, record: dict) -> bool:
-    manifest = paths.dataset_folder(suite.run(run).dataset) / "manifest.json"
-    same_data = not manifest.exists() or read_json(manifest)["sha256"] == record["data"]["sha256"]
-    same_code = record["code"]["fingerprint"] == suite.code("train", run)
-    made = recipe(trained_spec(record))
-    return same_data and same_code and digest(made) == suite.recipe(run)
 
 
 def macs_of(suite: Plan, run: str) -> float | None:

@@ -52,20 +52,40 @@ def trained(plan: Plan, run: str) -> bool:
 
 
 def measured(plan: Plan, run: str) -> bool:
-    """Whether each measurement of a run was taken with these options and this code."""
-    records = _read(paths.measured_files(plan.suite, run)[1])
-    if records is None:
-        return True
-    spec = plan.run(run)
+    """Whether each measurement of a run was taken of this training, with these options and this code."""
+    made = _read(paths.measured_files(plan.suite, run)[1])
+    trained = _read(
+        paths.run_folder(plan.suite, run) / "run.json"
+    )  # without it, the run is trained again first
+    return made is None or not trained or not out_of_date(plan, run)
+
+
+def out_of_date(plan: Plan, run: str) -> list[str]:
+    """Return the measurements of a trained run whose declared results are missing or out of date.
+
+    Its weights need not be here: they may stay where it was trained.
+    """
+    table, file = paths.measured_files(plan.suite, run)
+    made = (_read(file) or {}) if table.exists() else {}
+    found = depends(plan, run, read_json(paths.run_folder(plan.suite, run) / "run.json"))
+    return [
+        metric
+        for metric, now in found.items()
+        if not now.items() <= made.get(metric, {}).get("depends", {}).items()
+    ]
+
+
+def depends(plan: Plan, run: str, trained: dict) -> dict[str, dict]:
+    """Return by metric what a current measurement of a trained run depends on beside its weights."""
+    spec, found = plan.run(run), {}
     for metric in plan.metrics(run):
-        options, codes = getattr(spec.measure, metric, None), plan.codes(metric, run)
-        made = records.get(metric, {}).get("depends", {})
-        same_code = {key: value for key, value in made.get("code", {}).items() if key != "train"}
-        if same_code != {key: value for key, value in codes.items() if key != "train"}:
-            return False
-        if digest(made.get("options")) != digest(to_dict(options) if options else None):
-            return False
-    return True
+        options = getattr(spec.measure, metric, None)
+        found[metric] = {
+            "code": plan.codes(metric, run) | {"train": trained["code"]["fingerprint"]},
+            "options": to_dict(options) if options else None,
+            "data": trained["data"]["sha256"],
+        }
+    return found
 
 
 def _read(file: Path) -> dict | None:

@@ -31,9 +31,14 @@ def suite(tmp_path, monkeypatch):
     taken = {}
     for metric in suite.metrics(RUN):
         options = getattr(suite.run(RUN).measure, metric, None)
-        depends = {"code": suite.codes(metric, RUN), "options": to_dict(options) if options else None}
+        depends = {
+            "code": suite.codes(metric, RUN),
+            "options": to_dict(options) if options else None,
+            "data": "d",
+        }
         taken[metric] = {"depends": depends}
     write_json(paths.measured_files("smoke", RUN)[1], taken)
+    paths.measured_files("smoke", RUN)[0].touch()
     suite.write({"dit-t16": {}})
     return suite
 
@@ -64,6 +69,7 @@ def test_what_was_made_as_planned(suite):
         ("measured", lambda r: r["psnr"]["depends"]["options"].update(images=9)),
         ("measured", lambda r: r["psnr"]["depends"]["code"].update(psnr="0")),
         ("measured", lambda r: r.pop("cost")),
+        ("measured", lambda r: r["cost"]["depends"].update(data="e")),
     ],
 )
 def test_what_was_made_otherwise(suite, kind, change):
