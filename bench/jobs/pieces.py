@@ -61,7 +61,7 @@ class Session:
 
     def work(self) -> None:
         """Do runs until the time is used, or nothing is left that this process could do."""
-        while not self.stopped and (run := self._next()) is not None:
+        while not self.stopped and (run := self.next_run()) is not None:
             with _claim(self.suite.suite, run) as mine:
                 if not mine or not lacking(self.suite, run):
                     continue  # another process has it, or had it meanwhile
@@ -71,7 +71,7 @@ class Session:
                     say(f"bench: error: {error}")
                     self.failed.append(run)
 
-    def _next(self) -> str | None:
+    def next_run(self) -> str | None:
         """Return the first missing run that fits into the time left.
 
         Where nothing was done yet and none fits, the first: its training stops at the end of the time, saved.
@@ -85,7 +85,7 @@ class Session:
     def _free(self, run: str) -> bool:
         from bench.training.lock import held
 
-        taken = held(_claim_folder(self.suite.suite, run))
+        taken = held(claim_folder(self.suite.suite, run))
         return run not in self.failed and not taken and bool(lacking(self.suite, run))
 
     def _do(self, run: str) -> bool:
@@ -95,7 +95,7 @@ class Session:
         _fresh_device(self.device, self.suite.run(run).training.threads)
         say(f"{run}: {self.left:.0f} s left")
         try:
-            with _alarm(self.left):
+            with alarm(self.left):
                 if "train" in lacking(self.suite, run):
                     _train(self.suite, run, self.device)
         except Interrupted as interrupted:
@@ -236,7 +236,7 @@ def _fresh_device(device: str, threads: int) -> None:
 
 
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def alarm(seconds: float) -> Iterator[None]:
     """Ask the training to save and stop after ``seconds``."""
 
     def ring(number: int, frame: object) -> None:
@@ -254,7 +254,8 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _claim_folder(suite: str, run: str) -> Path:
+def claim_folder(suite: str, run: str) -> Path:
+    """Return the folder whose lock says that a process does a run."""
     return paths.STATE / suite / run / "claim"
 
 
@@ -264,10 +265,10 @@ def _claim(suite: str, run: str) -> Iterator[bool]:
     from bench.training.lock import held, lock
 
     with contextlib.ExitStack() as stack:
-        mine = not held(_claim_folder(suite, run))
+        mine = not held(claim_folder(suite, run))
         if mine:
             try:
-                stack.enter_context(lock(_claim_folder(suite, run)))
+                stack.enter_context(lock(claim_folder(suite, run)))
             except BenchError:
                 mine = False
         yield mine

@@ -201,11 +201,12 @@ def load() -> dict[str, Claim]:
                 raise BenchError(
                     f"{path}: {key}: a claim of {found[key].paper} has this name; choose another."
                 )
-            found[str(key)] = _claim(value, folder.name, f"{path}: {key}")
+            found[str(key)] = read_claim(value, folder.name, f"{path}: {key}")
     return found
 
 
-def _claim(value: object, paper: str, where: str) -> Claim:
+def read_claim(value: object, paper: str, where: str) -> Claim:
+    """Return a claim of a paper from its YAML value; raises BenchError, which begins with ``where``."""
     return config.validate(
         Claim, {"scope": {}, **value, "paper": paper} if isinstance(value, dict) else value, where
     )

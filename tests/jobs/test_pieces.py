@@ -70,7 +70,7 @@ def test_pieces_add_up_to_the_whole(tiny, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         advance = Loop.advance
 
-        def advance_until_the_alarm(loop: Loop) -> None:
+        def advance_until_thealarm(loop: Loop) -> None:
             advance(loop)
             if loop.step == 5:
                 signal.raise_signal(signal.SIGALRM)
@@ -114,25 +114,25 @@ def test_a_run_that_another_process_does_is_left_alone(tiny):
 
     suite = plan.read(paths.plan_file("tiny"))
     session = pieces.Session(suite, 1e18, "cpu")
-    with lock(pieces._claim_folder("tiny", RUNS[0])):
-        assert session._next() == RUNS[1]
-    assert session._next() == RUNS[0]
+    with lock(pieces.claim_folder("tiny", RUNS[0])):
+        assert session.next_run() == RUNS[1]
+    assert session.next_run() == RUNS[0]
 
 
 def test_what_does_not_fit_waits(tiny, monkeypatch):
     seconds = {RUNS[0]: 100.0, RUNS[1]: 5.0}
     monkeypatch.setattr(pieces, "estimate", lambda suite, run: seconds[run])
     session = pieces.Session(plan.read(paths.plan_file("tiny")), time.time() + 50, "cpu")
-    assert session._next() == RUNS[1], "the next whole run that fits"
+    assert session.next_run() == RUNS[1], "the next whole run that fits"
     session.failed.append(RUNS[1])
-    assert session._next() == RUNS[0], "nothing was done yet: it stops in between, saved"
+    assert session.next_run() == RUNS[0], "nothing was done yet: it stops in between, saved"
     session.done.append(RUNS[1])
-    assert session._next() is None
+    assert session.next_run() is None
 
 
 def test_the_alarm_waits_until_a_training_listens(monkeypatch):
     heard = []
-    with pieces._alarm(0.01):
+    with pieces.alarm(0.01):
         time.sleep(0.05)  # nobody listens: SIGUSR2 would end the process
         before = signal.signal(signal.SIGUSR2, lambda *_: heard.append(1))
         signal.setitimer(signal.ITIMER_REAL, 0.01)

@@ -27,7 +27,7 @@ def printed():
 
 
 def claim(**changes) -> claims.Claim:
-    return claims._claim(BASE | {"left": SIDE, "right": 1.0} | changes, "x", "x/claims.yaml: c")
+    return claims.read_claim(BASE | {"left": SIDE, "right": 1.0} | changes, "x", "x/claims.yaml: c")
 
 
 def frame(values: dict, **same) -> pd.DataFrame:
@@ -214,7 +214,7 @@ def test_a_bad_claim_is_one_sentence(change, words):
 
 def test_a_missing_key_is_named():
     with pytest.raises(BenchError, match="'sentence' is missing"):
-        claims._claim({"source": "x"}, "x", "x/claims.yaml: c")
+        claims.read_claim({"source": "x"}, "x", "x/claims.yaml: c")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from synthetic import make
 from bench.report import style
 from bench.report.context import Context
 from bench.report.items import ITEMS
-from bench.report.papers.an2024.fig3 import _unit
 from bench.report.papers.an2024.fig4 import shown_layers
 from bench.results import words
 from bench.support.errors import BenchError
@@ -137,7 +136,6 @@ def test_figure_3_prints_costs_in_a_unit_that_fits_and_says_what_part_of_a_spect
     figure, caption = drawn("fig3", "demo")
     assert "(a) UNet, multiply-adds: 15.3 M; parameters: 287 k" in texts(figure)
     assert "all eigenvalues" in caption
-    assert [_unit(v) for v in (9.39e9, 109.55e6, 1.4e3, 12)] == ["9.39 G", "110 M", "1.40 k", "12"]
     part, _ = drawn("fig3", "real")
     spectra = [ax for ax in part.axes if ax.get_title() == "λₖ, 8 of 3,072"]
     assert len(spectra) == 6 and all(ax.get_ylim()[0] == 0 for ax in spectra)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -49,14 +52,14 @@ def hashed(tmp_path):
     """Return the function that gives the fingerprint of a model file with two modules beside it."""
 
     def of(text=SOURCE, helper=HELPER, deeper=DEEPER):
+        folder = tmp_path / str(next(number))  # files are read once in a process
+        folder.mkdir()
         for name, content in (("model", text), ("helper", helper), ("deeper", deeper)):
-            (tmp_path / f"{name}.py").write_text(content)
-        fingerprint._parsed.cache_clear()
-        fingerprint._find.cache_clear()
-        return fingerprint.fingerprint(str(tmp_path / "model.py"))
+            (folder / f"{name}.py").write_text(content)
+        return fingerprint.fingerprint(str(folder / "model.py"))
 
-    yield of
-    fingerprint._parsed.cache_clear()
+    number = itertools.count()
+    return of
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_training_depends_on_its_own_model_only():
 @pytest.mark.parametrize("name", sorted(fingerprint.LEFT_OUT))
 def test_a_module_that_is_left_out_cannot_compute(name):
     """Neither torch nor numpy nor scipy may be imported where a change would go unnoticed."""
-    tree = ast.parse(fingerprint._find(name, fingerprint.ROOT).path.read_text(encoding="utf-8"))
+    tree = ast.parse(Path(find_spec(name).origin).read_text(encoding="utf-8"))
     typing = [
         node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
     ]
