@@ -70,7 +70,7 @@ def test_pieces_add_up_to_the_whole(tiny, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         advance = Loop.advance
 
-        def advance_until_thealarm(loop: Loop) -> None:
+        def advance_until_the_alarm(loop: Loop) -> None:
             advance(loop)
             if loop.step == 5:
                 signal.raise_signal(signal.SIGALRM)
