@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import platform
 import re
 import resource
 import tempfile
@@ -18,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import PIL
 from PIL import Image
+from timing import Table, parser
 
 from bench.data.build import build_dataset
 from bench.data.conversion import convert
 from bench.data.options import DatasetOptions
 from bench.data.sources import open_source
 from bench.data.subset import write_subset
-from bench.support.console import Progress, say
+from bench.support.console import Progress
 
 SIDE = 32
 SIZE = (178, 218)  # of CelebA's aligned images
@@ -38,17 +37,22 @@ CLASSES = 1000
 
 def main() -> None:
     """Parse the arguments and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=int, default=10_000, help="JPEG files that are imported")
-    parser.add_argument("--many", type=int, default=100_000, help="images of the longer import")
-    arguments = parser.parse_args()
-    print(f"{platform.machine()}, Python {platform.python_version()}, Pillow {PIL.__version__}\n")
+    made = parser(__doc__)
+    made.add_argument("--images", type=int, default=10_000, help="JPEG files that are imported")
+    made.add_argument("--many", type=int, default=100_000, help="images of the longer import")
+    given = made.parse_args()
+
+    def table(name: str, *columns: str, **about: object) -> Table:
+        out = given.out and given.out.with_stem(f"{given.out.stem}-{name}")
+        return Table(argparse.Namespace(device="cpu", out=out), list(columns), **about)
+
     with tempfile.TemporaryDirectory(prefix="bench-data-") as folder:
-        speed_table(Path(folder), arguments.images)
-        memory_table(Path(folder), (arguments.images, arguments.many))
-        subset_table(Path(folder))
+        ratios = ("to Pillow loop", "to decoding alone")
+        columns = ("way", "images/s", "clock to Pillow loop", "processor ms/image", *ratios)
+        speeds(table("speed", *columns, images=given.images, size=SIZE), Path(folder), given.images)
+        columns = ("images", "MiB before", "MiB at the peak", "images/s")
+        memory(table("memory", *columns, size=SMALL), Path(folder), (given.images, given.many))
+        subsets(table("subset", "subset", "seconds", images=SUBSET), Path(folder))
 
 
 def write_jpegs(folder: Path, count: int, size: tuple[int, int]) -> Path:
@@ -130,8 +134,8 @@ def measured(work: Callable[[Path], None], folder: Path) -> tuple[float, float]:
     return time.perf_counter() - clock, processors() - processor
 
 
-def speed_table(place: Path, count: int) -> None:
-    """Print images/s and processor time of each way, one run each."""
+def speeds(table: Table, place: Path, count: int) -> None:
+    """Add images/s and processor time of each way, one run each."""
     folder = write_jpegs(place / "photos", count, SIZE)
     alone = {
         "Pillow, decoding alone": decoded_alone,
@@ -139,69 +143,50 @@ def speed_table(place: Path, count: int) -> None:
         "torchvision, no worker": torchvision_loader(0),
         "this project, 1 thread": ours(1),
     }
+    several = {"torchvision, 2 workers": torchvision_loader(2), "this project, 2 threads": ours(2)}
     decoded_alone(folder)  # the files are in the page cache from here on
     taken = dict.fromkeys(alone, (0.0, 0.0))
     for part in range(PARTS):
         for name, work in alone.items():
             clock, processor = measured(work, folder / f"{part}")
             taken[name] = taken[name][0] + clock, taken[name][1] + processor
-    for name, work in {
-        "torchvision, 2 workers": torchvision_loader(2),
-        "this project, 2 threads": ours(2),
-    }.items():
-        say(name)
-        taken[name] = measured(work, folder)
-    print(f"Import of {count} JPEG files {SIZE[0]}x{SIZE[1]} to {SIDE}x{SIDE}\n")
-    print("| way | images/s | to Pillow loop | processor ms/image | to Pillow loop | to decoding alone |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    taken |= {name: measured(work, folder) for name, work in several.items()}
     (loop_clock, loop), (_, decoding) = taken["Pillow loop"], taken["Pillow, decoding alone"]
     for name, (clock, processor) in taken.items():
-        print(
-            f"| {name} | {count / clock:.0f} | {loop_clock / clock:.2f} | {1e3 * processor / count:.3f} "
-            f"| {processor / loop:.2f} | {processor / decoding:.2f} |"
-        )
-    print(flush=True)
+        ratios = processor / loop, processor / decoding
+        table.add(name, count / clock, loop_clock / clock, 1e3 * processor / count, *ratios)
 
 
-def memory_table(place: Path, counts: tuple[int, ...]) -> None:
-    """Print the peak memory of whole imports (converted, compared, split, hashed), each in a fresh process."""
-    print(
-        f"Peak resident memory of an import ({SMALL[0]}x{SMALL[1]} JPEG files to {SIDE}x{SIDE}, 1 process)\n"
-    )
-    print("| images | MiB before | MiB at the peak | images/s |\n| --- | --- | --- | --- |")
+def memory(table: Table, place: Path, counts: tuple[int, ...]) -> None:
+    """Add the peak memory of whole imports (converted, compared, split, hashed), each in a fresh process."""
     for count in counts:
         source = write_jpegs(place / f"small{count}", count, SMALL)
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            before, peak, rate = pool.apply(_import, (source, place / f"made{count}"))
-        print(f"| {count} | {before:.0f} | {peak:.0f} | {rate:.0f} |", flush=True)
-    print()
+            table.add(count, *pool.apply(_import, (source, place / f"made{count}")))
 
 
 def _import(source: Path, out: Path) -> tuple[float, float, float]:
-    before, began = _high_water(), time.perf_counter()
-    row = DatasetOptions("x", SIDE, source=str(source), test=300)
-    made = build_dataset("x", row, out)
-    return before, _high_water(), (made["train"] + 300) / (time.perf_counter() - began)
+    before, began = _peak(), time.perf_counter()
+    made = build_dataset("x", DatasetOptions("x", SIDE, source=str(source), test=300), out)
+    return before, _peak(), (made["train"] + 300) / (time.perf_counter() - began)
 
 
-def _high_water() -> float:
-    """Return this process's peak resident MiB (Linux)."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+def _peak() -> float:
+    """Return this process's peak resident MiB (Linux); ``getrusage`` would count the parent's."""
+    return int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
 
 
-def subset_table(place: Path) -> None:
-    """Print the seconds in which the order of a shuffle is drawn and written."""
+def subsets(table: Table, place: Path) -> None:
+    """Add the seconds in which the order of a shuffle is drawn and written."""
     images = np.random.default_rng(0).integers(0, 256, (SUBSET + 300, 4, 4, 3), dtype=np.uint8)
     np.save(place / "images.npy", images)
     np.save(place / "labels.npy", np.arange(len(images)) % CLASSES)
     row = DatasetOptions("x", 4, source="images.npy", labels="labels.npy", test=300, near_duplicates="keep")
     build_dataset("x", row, place / "x", place)
-    print(f"Subset of N = {SUBSET}\n\n| kind | s |\n| --- | --- |")
     for kind, balanced in (("random", False), (f"balanced, {CLASSES} classes", True)):
         began = time.perf_counter()
         write_subset(place / "x", 0, place / "s0.npz", balanced)
-        print(f"| {kind} | {time.perf_counter() - began:.2f} |", flush=True)
+        table.add(kind, time.perf_counter() - began)
 
 
 if __name__ == "__main__":
