@@ -13,7 +13,7 @@ from bench.support.torchvision_import import ensure_torchvision
 
 
 def moments(count: int, dimensions: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and covariance of correlated features, of full rank where ``count`` is above ``dimensions``."""
+    """Return mean and covariance of correlated features, of full rank if ``count`` is above ``dimensions``."""
     rng = np.random.default_rng(seed)
     scale = np.arange(1, dimensions + 1) ** -0.5
     features = rng.standard_normal((count, dimensions)) * scale + 0.1 * seed * scale

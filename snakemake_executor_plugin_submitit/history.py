@@ -35,7 +35,7 @@ def starts(folder: Path) -> Iterator[dict]:
 
 
 def main(words: list[str]) -> int:
-    """Print all starts, or those of jobs whose name holds the second word; 1 where there are none."""
+    """Print all starts, or those of jobs whose name holds the second word; 1 if there are none."""
     folder = Path(words[0] if words else ".snakemake/submitit")
     found = [line for line in starts(folder) if len(words) < 2 or words[1] in line["name"]]
     row = "{job:>10} {restarts:>8} {queue_seconds:>9} {compute_seconds:>9} {peak_memory_mib:>7}  {host}  {name}: {exit}"

@@ -63,7 +63,7 @@ class Files:
             raise JobFailed(f"{error.filename} cannot be written: {error.strerror}") from None
 
     def check(self, seconds: float, cpu: float, memory: float) -> None:
-        """Raise JobFailed where an output is missing; write what the job took into its benchmark file."""
+        """Raise JobFailed if an output is missing; write what the job took into its benchmark file."""
         for name in self.outputs:
             if not Path(name).exists():
                 raise JobFailed(f"its command ended without an error, but did not make {name}")
@@ -109,7 +109,7 @@ class NodeJob:
         return {**self.__dict__, "process": None, "line": {}, "terminated": False}
 
     def __call__(self) -> None:
-        """Run the command once; raises JobFailed where it ends with an error."""
+        """Run the command once; raises JobFailed if it ends with an error."""
         if self.finished or self._succeeded_before():
             self._mark()  # requeued after its work was done: the outputs must not be made again
             return
@@ -268,7 +268,7 @@ def _exit_status(process: subprocess.Popen) -> int | None:
 
 
 def submitted_again(job: str) -> float | None:
-    """Return when Slurm put a requeued job back into the queue, None where it does not say."""
+    """Return when Slurm put a requeued job back into the queue, None if it does not say."""
     try:
         command = ["scontrol", "show", "job", "-o", job]
         text = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout

@@ -54,7 +54,7 @@ def fingerprint_of(job: JobExecutorInterface) -> str:
 
 
 def input_from_the_future(job: JobExecutorInterface, now: float) -> str:
-    """Return an input that was changed after ``now``, with its time in seconds; "" where there is none.
+    """Return an input that was changed after ``now``, with its time in seconds; "" if there is none.
 
     Snakemake deletes outputs that are older than an input, when the job has ended.
     """

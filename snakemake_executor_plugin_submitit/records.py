@@ -59,7 +59,7 @@ class RecordFolder:
         return self.folder / f"{key}.json"
 
     def read(self, key: str) -> Record | None:
-        """Return the record, None where there is none or only part of one."""
+        """Return the record, None if there is none or only part of one."""
         try:
             return Record(**json.loads(self.path(key).read_text()))
         except (OSError, ValueError, TypeError):
@@ -90,7 +90,7 @@ class Owner:
         self.signed = 0.0
 
     def other(self) -> str:
-        """Describe another Snakemake that submits and lives; "" where there is none."""
+        """Describe another Snakemake that submits and lives; "" if there is none."""
         try:
             known = json.loads(self.file.read_text())
             host, pid, began, age = known["host"], known["pid"], known["began"], time.time() - known["time"]
@@ -135,7 +135,7 @@ def _replace(path: Path, content: dict) -> None:
 
 
 def _began(pid: int) -> float:
-    """Return when a process of this host began, 0 where there is none: process ids are used again."""
+    """Return when a process of this host began, 0 if there is none: process ids are used again."""
     import psutil
 
     try:

@@ -65,7 +65,7 @@ def ask(*command: str) -> str:
 def states(cluster: str, records: Sequence[Record]) -> dict[str, State] | None:
     """Return states by job id: of all jobs of this user on Slurm, of the living among ``records`` elsewhere.
 
-    None where Slurm does not answer.
+    None if Slurm does not answer.
     """
     if cluster != "slurm":
         return {record.job_id: State("RUNNING") for record in records if _controller_lives(record)}

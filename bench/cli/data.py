@@ -178,7 +178,7 @@ def _box(text: str) -> list[int]:
 
 @app.command()
 def fetch(dataset: Dataset, sources: Sources = None) -> None:
-    """Download a dataset's files where that is allowed; check and unpack them."""
+    """Download a dataset's files if that is allowed; check and unpack them."""
     from bench.data.build import sources_folder
     from bench.data.fetch import fetch as fetch_files
 

@@ -45,7 +45,7 @@ def _render(kind: str, item: str, suite: str) -> None:
     from bench.report.render import render
     from bench.suite.submitted import check_code
 
-    if item in ITEMS:  # render names the nearest where it is not
+    if item in ITEMS:  # render names the nearest if it is not
         check_code(*code_of(item))
     stem = render(item, suite, kind)
     say(f"{stem}{'.pdf and .png' if kind == 'figure' else '.csv, .md, .tex and .html'}")

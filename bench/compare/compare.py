@@ -58,7 +58,7 @@ class Comparison:
 
 
 def compare(evidence: Evidence) -> Comparison:
-    """Return every difference with its verdict; raises BenchError where the baselines were measured otherwise."""
+    """Return every difference with its verdict; raises BenchError if the baselines were measured with other settings."""
     pairs = pd.concat([_pairs(evidence, measure) for measure in evidence.measures], ignore_index=True)
     if not len(pairs):
         raise BenchError(
@@ -153,7 +153,7 @@ def _row(part: pd.DataFrame, found: Interval) -> dict:
 
 
 def _over_images(evidence: Evidence, runs: list[str], baseline: str) -> tuple[float, float]:
-    """Return the interval over images, NaN where some are not stored: the k-th images of both sides saw the same noise."""
+    """Return the interval over images, NaN if some are not stored: the k-th images of both sides saw the same noise."""
     own = [run.replace(f".{baseline}.", f".{evidence.candidate}.", 1) for run in runs]
     if not all(run in evidence.images for run in (*runs, *own)):
         return math.nan, math.nan

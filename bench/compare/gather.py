@@ -57,7 +57,7 @@ class Evidence:
         return controls(self.old)
 
     def word(self, dataset: str, model: str, size: int) -> str:
-        """Return the word of a model's runs, '' where it has none."""
+        """Return the word of a model's runs, '' if it has none."""
         found = self.words.get((dataset, model, size))
         return found.word if found else ""
 
@@ -73,7 +73,7 @@ class Evidence:
 def gather(suite: Plan) -> Evidence:
     """Read everything.
 
-    Raises BenchError where no candidate is named, the suite has no baselines, the candidate is not measured (with the
+    Raises BenchError if no candidate is named, the suite has no baselines, the candidate is not measured (with the
     time that it will take), or the baselines are of other data.
     """
     runs = candidate_runs(suite)
@@ -99,7 +99,7 @@ def gather(suite: Plan) -> Evidence:
 
 
 def candidate_runs(suite: Plan) -> list[str]:
-    """Return the runs of the candidate; raises BenchError where none is named."""
+    """Return the runs of the candidate; raises BenchError if none is named."""
     if suite.candidate is None:
         raise BenchError("No model to compare: give `--config model=my_model.py:name`.")
     return [name for name, run in suite.runs.items() if run.model.name == suite.candidate]

@@ -45,7 +45,7 @@ EMPTY = "\nNo suite has stored baselines yet: `bench baselines promote` stores t
 
 
 def write() -> list[Path]:
-    """Write ``results/baselines/LEADERBOARD.md``, and the same page of the documentation where there is one."""
+    """Write ``results/baselines/LEADERBOARD.md``, and the same page of the documentation if there is one."""
     text = page()
     files = [paths.RESULTS / "baselines" / "LEADERBOARD.md", *([PAGE] if PAGE.parent.is_dir() else [])]
     for file in files:
@@ -191,7 +191,7 @@ def _ranks(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the rank of each model, a range where it is open, and the models in order of their mean.
 
-    Ranks come from the paired differences of each two models; none where neither way is better or shuffles are too few.
+    Ranks come from the paired differences of every two models; none if neither way is better or shuffles are too few.
     A smaller gap is better only where the test PSNR is shown to hold: ``tests`` has it by model.
     """
     wide = _wide(values.assign(value=measure.scale(values["value"])))

@@ -64,7 +64,7 @@ def decode(data: bytes | np.ndarray, options: DatasetOptions) -> np.ndarray:
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Return an image in its own mode, loaded; raises BenchError where it is empty or too large."""
+    """Return an image in its own mode, loaded; raises BenchError if it is empty or too large."""
     if not data:
         raise BenchError("is empty (0 bytes)")
     with warnings.catch_warnings():
@@ -79,7 +79,7 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def check_depth(source: Source, options: DatasetOptions) -> None:
-    """Raise BenchError where 16-bit files hold values of fewer bits: their upper 8 bits would be nearly black.
+    """Raise BenchError if 16-bit files hold values of fewer bits: their upper 8 bits would be nearly black.
 
     Looked for in 64 images, evenly over the source; a row with ``bits`` says itself what its images hold.
     """

@@ -37,7 +37,7 @@ class Dataset:
         return self.manifest["name"]
 
     def labels(self, pool: str) -> np.ndarray | None:
-        """Return the labels of a pool, (n,) int64 classes or (n, k) uint8 attributes; None where it has none."""
+        """Return the labels of a pool, (n,) int64 classes or (n, k) uint8 attributes; None if it has none."""
         file = f"{pool}_labels.npy"
         return _load(self.folder / file) if file in _hashes(self.manifest) else None
 
@@ -62,7 +62,7 @@ def open_dataset(folder: str | Path, verify: bool = False) -> Dataset:
     """Open a converted dataset, its content checked against the manifest.
 
     A file of the size and time of change that it had when it was last read is not read again, unless ``verify``
-    is set.  Raises BenchError that names the file where one is missing, truncated, or not what the manifest says.
+    is set.  Raises BenchError that names the file if one is missing, truncated, or not what the manifest says.
     """
     folder = Path(folder)
     if not (folder / "manifest.json").exists():

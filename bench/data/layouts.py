@@ -165,7 +165,7 @@ def labels_from_folders(source: Source, classes: list[str] | None = None) -> tup
 def labels_from_file(path: Path, source: Source) -> np.ndarray:
     """Read one integer for each image of a source, (n,) int64, from an ``.npy`` or ``.npz`` file.
 
-    Raises BenchError where the file holds something else.
+    Raises BenchError if the file holds something else.
     """
     try:
         found = np.load(path, allow_pickle=False)

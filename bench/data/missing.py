@@ -102,7 +102,7 @@ def sentence(key: str, name: str, options: DatasetOptions, sources: Path) -> str
 
 
 def check_file(given: str, options: DatasetOptions, sources: Path) -> None:
-    """Raise BenchError where a file that the row has a size or checksum of is another one."""
+    """Raise BenchError if a file that the row has a size or checksum of is another one."""
     for file in options.files:
         if file.path == given:
             check(sources / file.path, file, home_of(options))

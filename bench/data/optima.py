@@ -28,7 +28,7 @@ from bench.data.procedural import (
 
 
 def optimum(made: Mapping[str, Any]) -> Callable[[float], float] | None:
-    """Return the optimal mean squared error per value by sigma, of a dataset's options; None where it is not known.
+    """Return the optimal mean squared error per value by sigma, of a dataset's options; None if it is not known.
 
     Sigma and the error are those of peak 1, where networks see [-1, 1]; a vector's own unit is that of [-1, 1].
     """

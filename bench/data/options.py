@@ -26,7 +26,7 @@ SOURCES = ("source", "validation_source", "test_source")
 
 
 def check_name(name: object, where: str = "") -> None:
-    """Raise BenchError where ``name`` cannot name a dataset: it becomes a folder and a part of run names.
+    """Raise BenchError if ``name`` cannot name a dataset: it becomes a folder and a part of run names.
 
     ``where`` names the file in the message.  YAML reads some words as a truth value or a number.
     """
@@ -147,7 +147,7 @@ class DatasetOptions:
         return "float32" if self.family in VECTORS else "uint8"
 
     def source_of(self, pool: str) -> str | None:
-        """Return the option that names the source of a pool's images; None where there is no such pool."""
+        """Return the option that names the source of a pool's images; None if there is no such pool."""
         if pool == "train":
             return "source"
         if getattr(self, f"{pool}_source"):

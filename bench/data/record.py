@@ -43,7 +43,7 @@ def is_order_current(path: Path, dataset_folder: Path, code: str) -> bool:
 def pool_sizes(folder: Path, options: DatasetOptions) -> dict[str, int | None]:
     """Return how many images each pool has, by the manifest if ``folder`` was built with these options.
 
-    Before that by its base's, or by the row; None where only the source can tell.  An import may lose some more
+    Before that by its base's, or by the row; None if only the source can tell.  An import may lose some more
     to duplicates and files that do not decode.
     """
     made = _manifest(folder)

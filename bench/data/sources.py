@@ -81,7 +81,7 @@ def printable(text: str) -> str:
 def open_source(path: Path) -> Source:
     """List the images of a folder (recursively), zip, tar, ``.npy``, ``.npz`` or LMDB, sorted by name.
 
-    Raises BenchError where nothing is there or it holds no images, a path or link leads out, two images have
+    Raises BenchError if nothing is there or it holds no images, a path or link leads out, two images have
     one name, or an archive or array is damaged.  Files that are no images are listed in ``refused``; what
     systems and tools leave behind is left out with a line.
     """
@@ -264,7 +264,7 @@ def _arrays(path: Path) -> Source:
 
 
 def from_array(path: Path, images: np.ndarray) -> Source:
-    """Return the source of an array; raises BenchError where it holds no uint8 images, channels last."""
+    """Return the source of an array; raises BenchError if it holds no uint8 images, channels last."""
     shape = images.shape
     if images.dtype != np.uint8:
         raise BenchError(f"{path} has the dtype {images.dtype}; images must be uint8, 0 to 255.")

@@ -82,7 +82,7 @@ def workshop(folder: Path) -> Iterator[Path]:
     """Yield a hidden folder beside ``folder``, which takes its place if the block succeeds.
 
     After an error it is removed; a killed or interrupted process leaves it, and the next finds what is in its
-    folder ``raw``.  Raises BenchError where another process is at work in it.
+    folder ``raw``.  Raises BenchError if another process is at work in it.
     """
     temporary = folder.with_name(f".{folder.name}.part")
     (temporary / RAW).mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ def read_subset(path: Path, dataset: Dataset, train_size: int, half: str = "a") 
     """Return the rows of the N training images and of all validation and test images, in the shuffle's order.
 
     Half ``a`` takes the first N of the order, half ``b`` the next N; the other images are the same.
-    Raises BenchError where the file belongs to other data or the pool holds too few images.
+    Raises BenchError if the file belongs to other data or the pool holds too few images.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -22,7 +22,7 @@ from bench.training.labels import check_labels
 def check(suite: Plan) -> int:
     """Build each pair of model and dataset on the meta device, count its cost, write ``plan.json``.
 
-    Returns the number of pairs; raises BenchError where one cannot be built or does not take the dataset's images.
+    Returns the number of pairs; raises BenchError if one cannot be built or does not take the dataset's images.
     """
     costs: dict[str, dict] = {}
     pairs: dict[tuple, RunSpec] = {}
@@ -70,7 +70,7 @@ def trained_twice(suite: Plan) -> list[str]:
 
 
 def _try(model: nn.Module, run: RunSpec, side: int, channels: int) -> None:
-    """Pass one image without memory; raises BenchError where the network cannot take the dataset's images."""
+    """Pass one image without memory; raises BenchError if the network cannot take the dataset's images."""
     x = torch.zeros(1, channels, side, side, device="meta")
     image, whose = f"{side}x{side}x{channels}", run.model.file or "The network"
     try:

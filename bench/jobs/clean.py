@@ -16,7 +16,7 @@ from bench.training.train import training_digest
 
 
 class Folder(NamedTuple):
-    """One state folder of a run; ``kept`` says why it must stay, and is empty where nothing needs it."""
+    """One state folder of a run; ``kept`` says why it must stay, and is empty if nothing needs it."""
 
     path: Path
     bytes: int
@@ -47,7 +47,7 @@ def folders(suite: Plan) -> list[Folder]:
 
 
 def delete(unused: Iterable[Folder]) -> int:
-    """Delete state folders, but for those that are in use by now; return the bytes freed."""
+    """Delete state folders, except those that are in use by then; return the bytes freed."""
     freed = 0
     for folder in unused:
         if not in_use(folder.path):

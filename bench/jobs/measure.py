@@ -108,7 +108,7 @@ class Job:
 def measure(suite: Plan, name: str, device: str, only: str | None = None) -> list[str]:
     """Take what is out of date of a run's measurements, or ``only`` one of them in any case; return what is left.
 
-    Where nothing is left, the run's table and arrays are written.  Raises BenchError where the run is not trained, or
+    Where nothing is left, the run's table and arrays are written.  Raises BenchError if the run is not trained, or
     with another recipe than the suite's.
     """
     job = Job(suite, name, device)
@@ -124,7 +124,7 @@ def measure(suite: Plan, name: str, device: str, only: str | None = None) -> lis
 
 
 def wanted(suite: Plan, name: str, trained: dict) -> dict[str, dict]:
-    """Return by metric what a run's current measurement depends on; ``weights`` is None where they are not here."""
+    """Return by metric what a run's current measurement depends on; ``weights`` is None if they are not here."""
     spec, found, own = suite.run(name), records.depends(suite, name, trained), _weights(suite, name)
     for metric, what in found.items():
         one = measurements()[metric]
@@ -139,7 +139,7 @@ def _weights(suite: Plan, name: str) -> str | None:
 
 
 def _depends(file: Path) -> dict | None:
-    """Return what a stored result depends on; None where there is none, or its record is damaged."""
+    """Return what a stored result depends on; None if there is none, or its record is damaged."""
     try:
         return read_json(file)["depends"] if file.exists() else None
     except (BenchError, KeyError):

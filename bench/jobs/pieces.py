@@ -89,7 +89,7 @@ class Session:
         return run not in self.failed and not taken and bool(lacking(self.suite, run))
 
     def _do(self, run: str) -> bool:
-        """Train and measure one run; False where the time ended during its training."""
+        """Train and measure one run; False if the time ended during its training."""
         from bench.training.train import Interrupted
 
         _fresh_device(self.device, self.suite.run(run).training.threads)
@@ -130,7 +130,7 @@ class Session:
 
 
 def prepare(suite: Plan, runs: list[str]) -> None:
-    """Build the datasets and draw the subsets of these runs where they are not here."""
+    """Build the datasets and draw the subsets of these runs if they are not here."""
     from bench.data.build import build_dataset
     from bench.data.subset import write_subset
 
@@ -170,7 +170,7 @@ def macs_of(suite: Plan, run: str) -> float | None:
 
 
 def estimate(suite: Plan, run: str) -> float | None:
-    """Return the seconds that a run will take, from the times of finished ones; None where nothing is known."""
+    """Return the seconds that a run will take, from the times of finished ones; None if nothing is known."""
     own: list[float] = []
     others: list[float] = []
     work = _work(suite, run)
@@ -295,7 +295,7 @@ def run_pieces(
     until: float | None = None,
     rates: dict[str, float] | None = None,
 ) -> int:
-    """Do the next whole runs; return 0 when the suite is finished, 75 where runs are left, 1 where one failed.
+    """Do the next whole runs; return 0 when the suite is finished, 75 where runs are left, 1 if one failed.
 
     ``helper``, ``until`` and ``rates`` are for the processes that ``side_by_side`` starts: how many they are, the
     starting process's deadline, and the matrix rates that it measured.

@@ -19,7 +19,7 @@ from bench.support.files import read_json, sha256
 
 
 def open_reference(reference: Reference, device: str) -> Arrays:
-    """Return a reference, made here where it is missing, damaged or out of date with data and code.
+    """Return a reference, made here if it is missing, damaged or out of date with data and code.
 
     Raises BenchError for an unknown name.
     """

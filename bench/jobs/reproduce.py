@@ -53,7 +53,7 @@ class Agreement:
 def sample(suite: Plan, count: int, seed: int, changed: bool = False) -> list[str]:
     """Draw stored runs at random: those that are current, or, for ``changed``, those that are not.
 
-    Raises BenchError where there is none.
+    Raises BenchError if there is none.
     """
     status = staleness.status(suite, local_data=False)
     stale = {run for (run, _), why in status.items() if why}
@@ -71,7 +71,7 @@ def sample(suite: Plan, count: int, seed: int, changed: bool = False) -> list[st
 
 
 def reproduce(suite: Plan, runs: list[str], device: str | None = None) -> list[Agreement]:
-    """Run these stored runs again in a temporary folder and compare every row; raises BenchError where one fails."""
+    """Run these stored runs again in a temporary folder and compare every row; raises BenchError if one fails."""
     record, old = baselines.stored(suite.suite), read_tidy(paths.baseline_table(suite.suite))
     names, found = baselines.run_names(old), []
     with tempfile.TemporaryDirectory(prefix="bench-reproduce-") as folder:

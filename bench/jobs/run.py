@@ -26,7 +26,7 @@ class Run:
 
     Attributes: ``spec`` (:class:`bench.suite.options.RunSpec`), ``record`` (the whole ``run.json``), ``model``
     (averaged weights, evaluation mode, on ``device``, returning eps), ``schedule`` (all T steps), ``dataset``.
-    ``weights`` names another weights file, say a snapshot.  Raises BenchError where the folder holds no
+    ``weights`` names another weights file, say a snapshot.  Raises BenchError if the folder holds no
     finished run, or its weights do not fit its options or are not finite, or the network does not return a noise
     prediction.
     """
@@ -138,7 +138,7 @@ class Run:
 
 
 def check_prediction(eps: torch.Tensor, x: torch.Tensor, name: str) -> None:
-    """Raise BenchError where the prediction ``eps`` of run ``name`` is not finite or not of the shape of ``x``."""
+    """Raise BenchError if the prediction ``eps`` of run ``name`` is not finite or not of the shape of ``x``."""
     if eps.shape != x.shape:
         raise BenchError(
             f"{name}: the network returns {tuple(eps.shape)} for images {tuple(x.shape)}; "

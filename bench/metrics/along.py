@@ -101,7 +101,7 @@ def measure(run: Run, options: AlongOptions) -> Result:
 
     Rows are ``along_`` and the metric's own name; those of a layer say which in the protocol.  Arrays are ``steps``, the
     PSNR of single images, mean over the step indices, by split (checkpoints, K), and the map of the shown token of
-    each layer, ``token_maps`` (checkpoints, layers, rows, columns).  Raises BenchError where a checkpoint is missing.
+    each layer, ``token_maps`` (checkpoints, layers, rows, columns).  Raises BenchError if a checkpoint is missing.
     """
     found = Result()
     if not run.record["snapshots"]:

@@ -63,7 +63,7 @@ MEASUREMENT = Measurement(
 def measure(run: Run, options: AttentionOptions) -> Result:
     """Average the maps over heads, images and noise levels; a network without attention gives no rows.
 
-    With ``heads: each``, maps and numbers of single heads are kept too.  Raises BenchError where the test pool holds
+    With ``heads: each``, maps and numbers of single heads are kept too.  Raises BenchError if the test pool holds
     too few images, or ``token`` is beyond the grid.
     """
     from bench.metrics.numerics.attention_maps import layers_of

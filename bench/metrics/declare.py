@@ -80,7 +80,7 @@ class Margin(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One metric of the tidy table: unit, which way is better ('' where neither), meaning, and margin if it is judged.
+    """One metric of the tidy table: unit, which way is better ('' if neither), meaning, and margin if it is judged.
 
     ``name`` is the readers' name of a metric that is judged.
     """
@@ -99,8 +99,8 @@ class Measurement:
     ``needs`` names the measurements whose results it reads and ``references``, by options and dataset, what it reads
     of datasets: ``measure`` is given each as a keyword, by name or kind.  ``network`` says whether it evaluates the
     network, whose code then counts; ``partner`` whether it opens the other half too.  ``passes`` returns the forward
-    passes of one image that it amounts to, given options, run and pixels per image; None where that is unknown.
-    ``problem`` returns a sentence where a run cannot be measured, known before anything is trained; ``applies`` is
+    passes of one image that it amounts to, given options, run and pixels per image; None if that is unknown.
+    ``problem`` returns a sentence if a run cannot be measured, known before anything is trained; ``applies`` is
     false for runs without it.
     """
 

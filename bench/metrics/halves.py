@@ -68,7 +68,7 @@ MEASUREMENT = Measurement(
 
 
 def partner_of(run: Run) -> Run:
-    """Return the finished half a of a half b; raises BenchError where the two do not belong together."""
+    """Return the finished half a of a half b; raises BenchError if the two do not belong together."""
     if run.spec.half != "b":
         raise BenchError(
             f"{run.spec.name} is no half b; halves are measured of the runs of a block with half: b."
@@ -85,7 +85,7 @@ def partner_of(run: Run) -> Run:
 
 
 def measure(run: Run, options: HalvesOptions) -> Result:
-    """Compare half b (``run``) with half a; raises BenchError where half a is missing or differs, or K is too large."""
+    """Compare half b (``run``) with half a; raises BenchError if half a is missing or differs, or K is too large."""
     from bench.metrics.numerics.cosines import cosine, cosines_by_step, most_similar
     from bench.metrics.numerics.denoising import on_device
     from bench.metrics.numerics.sampling import draw_samples

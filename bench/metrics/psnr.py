@@ -99,7 +99,7 @@ def measure(run: Run, options: PsnrOptions, wiener: Arrays) -> Result:
 
     The best linear filter of the whole train pool (``wiener``) is held against it, on the same images and noise.
     Values of single images (K, S) are arrays by split, and by ``SPLIT_unclipped`` where asked for; ``sigma`` (S,) is
-    the noise relative to the image.  Raises BenchError where a pool holds fewer than K.
+    the noise relative to the image.  Raises BenchError if a pool holds fewer than K.
     """
     from bench.metrics.numerics.denoising import on_device, psnr_by_step
     from bench.metrics.numerics.wiener import load
@@ -136,7 +136,7 @@ def measure(run: Run, options: PsnrOptions, wiener: Arrays) -> Result:
 def _add_skill(
     found: Result, run: Run, sigma: np.ndarray, values: tuple[np.ndarray, ...], split: str, protocol: str
 ) -> None:
-    """Add the skill of the network over the linear filter, and its share of the optimum's where that is known."""
+    """Add the skill of the network over the linear filter, and its share of the optimum's if that is known."""
     own, linear = (np.mean(10 ** (-one / 10), axis=0) for one in values)  # MSE (S,), peak 1
     skill = 1 - own / linear
     _add(found, "skill", skill, split, protocol)

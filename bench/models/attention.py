@@ -52,7 +52,7 @@ def skipped_products() -> AbstractContextManager[None]:
 
 @torch.compiler.assume_constant_result
 def window_mask(grid: tuple[int, int], window: int, extra: int, device: torch.device) -> Tensor:
-    """Return the boolean mask (extra + T, extra + T), T = rows * columns; True where a key is kept.
+    """Return the boolean mask (extra + T, extra + T), T = rows * columns; True if a key is kept.
 
     Shared by all layers of equal grid and window. The ``extra`` leading tokens see, and are seen by, all.
     """

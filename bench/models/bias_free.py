@@ -148,7 +148,7 @@ def bf_unet(
     """Build the bias-free UNet: ``levels`` halvings, ``width`` channels at the top, doubled at each level.
 
     The published levels are 1 to 4 for 20, 40, 80 and 160 pixels. ``schedule`` and ``timesteps`` must be the
-    training's. Raises ValueError where the image cannot be halved that often.
+    training's. Raises ValueError if the image cannot be halved that often.
     """
     if image_size % 2**levels:
         raise ValueError(f"{levels} levels need a side that is a multiple of {2**levels}, not {image_size}.")

@@ -66,7 +66,7 @@ def resolve_labels(
 
     ``None`` becomes the null label ``num_classes``; without a null row only a one-class network accepts it.
     In training each label turns null with probability ``label_dropout`` (torch's global generator).
-    Raises ValueError for ``None`` where there is no null row.
+    Raises ValueError for ``None`` if there is no null row.
     """
     if y is None:
         if label_dropout == 0 and num_classes > 1:

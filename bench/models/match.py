@@ -39,7 +39,7 @@ def proposals(
     """Return, for each of ``options`` and each measure, the value that comes nearest to ``target`` (ratio).
 
     ``options`` are names of whole-number options of the family; default are those of width and depth that it
-    has. Raises BenchError for a name that is not one, where there is none, and for controls.
+    has. Raises BenchError for a name that is not one, if there is none, and for controls.
     """
     known = whole_numbers(spec)
     wanted = options or [name for name in DIMENSIONS if name in known]

@@ -2,7 +2,7 @@
 
 Both are convolutional up to their padding: with ``padding: circular`` they commute with shifts of the image, with zeros
 they see its border; that is what their closed forms (``local-score``) are compared for. ReLU throughout. Time and
-class enter each block through a linear map of their own, added before its convolutions. As released, but for the
+class enter each block through a linear map of their own, added before its convolutions. As released, except the
 time code, which is that of the other families: of whole timesteps, not of their share of the process.
 """
 
@@ -72,7 +72,7 @@ class UNetBlock(nn.Module):
 class NormFreeUNet(Conditional):
     """Noise predictor of ``levels`` scales, ``width`` channels at the top, doubled at each; published: 64 and 3.
 
-    2x2 maxima down, transposed 2x2 convolutions up, kept features joined. Raises ValueError where the image cannot
+    2x2 maxima down, transposed 2x2 convolutions up, kept features joined. Raises ValueError if the image cannot
     be halved that often.
     """
 

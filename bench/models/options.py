@@ -32,7 +32,7 @@ Windows = str | Sequence[int | None] | None  # see bench.models.windows
 
 
 def problem(value: Any, hint: Any) -> str | None:
-    """Return what ``value`` (from YAML) must be instead, or None where it has the annotated type and range."""
+    """Return what ``value`` (from YAML) must be instead, or None if it has the annotated type and range."""
     return None if _fits(value, hint) else _words(hint)
 
 

@@ -159,7 +159,7 @@ def check_schedule(spec: ModelSpec, model: nn.Module, schedule: str, timesteps: 
 
 
 def parameters_of(factory: Factory) -> dict[str, inspect.Parameter]:
-    """Return the options of a family: the factory's parameters but for image side and channels, their types resolved.
+    """Return the options of a family: the factory's parameters except image side and channels, their types resolved.
 
     A parameter ``**options`` is listed under its own name; what it collects is not known.
     """

@@ -225,7 +225,7 @@ class UNet(nn.Module):
 
 
 def _check(side: int, widths: list[int], groups: int, attention: Sequence[int]) -> None:
-    """Raise ValueError where levels, groups, attention and the image side do not go together."""
+    """Raise ValueError if levels, groups, attention and the image side do not go together."""
     halvings = len(widths) - 1
     if side % 2**halvings:
         raise ValueError(f"{len(widths)} levels need a side that is a multiple of {2**halvings}.")

@@ -49,7 +49,7 @@ def windows_of(family: str, options: dict[str, Any], image_size: int | None = No
 
 
 def describe(family: str, options: dict[str, Any]) -> str:
-    """Return a preset's windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where all layers are global."""
+    """Return a preset's windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty if all layers are global."""
     windows = windows_of(family, options)
     local = [layer for layer, window in enumerate(windows, start=1) if window is not None]
     if not local:

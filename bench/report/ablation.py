@@ -12,7 +12,7 @@ def ablation_table(
 ) -> Table:
     """Build a row for each dataset, N and variant; ``what`` says by family what its rows show.
 
-    ``variants`` restricts them, empty for all.  Raises BenchError where no variant has its baseline; ``presets`` then says
+    ``variants`` restricts them, empty for all.  Raises BenchError if no variant has its baseline; ``presets`` then says
     which to add.
     """
     tests = context.rows("psnr_mean", split="test")

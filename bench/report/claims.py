@@ -150,13 +150,13 @@ class Verdict:
         return self.ratio.text(difference) if self.ratio else plain.replace("-", "−")
 
     def interval(self) -> str:
-        """Return the pooled difference with its interval, where there are two replicates or more."""
+        """Return the pooled difference with its interval, if there are two replicates or more."""
         assert self.pooled is not None
         low, high = self.shown(self.pooled.low), self.shown(self.pooled.high)
         return self.shown(self.pooled.mean) + (f" [{low}, {high}]" if self.pooled.count > 1 else "")
 
     def summary(self) -> str:
-        """Return the word, with the share of its cells where that is not all."""
+        """Return the word, with the share of its cells if that is not all."""
         count = sum(cell.word == self.word for cell in self.cells)
         partly = self.pooled is None and 0 < count < len(self.cells)
         return f"{self.word} ({count} of {len(self.cells)})" if partly else self.word

@@ -64,7 +64,7 @@ def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
 
 
 def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
-    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN where it has none."""
+    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN if it has none."""
     return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
 
 
@@ -83,7 +83,7 @@ def run_key(run: dict) -> tuple:
 class Context:
     """One item of one suite. ``inputs`` collects the files that were read, ``marked`` the words that were shown.
 
-    Measurements come from ``results/SUITE``, or from ``results/baselines/SUITE`` where the suite was never run here.
+    Measurements come from ``results/SUITE``, or from ``results/baselines/SUITE`` if the suite was never run here.
     """
 
     suite: str
@@ -146,7 +146,7 @@ class Context:
         return all(self.options[key] is None or value in self.options[key] for key, value in values.items())
 
     def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
-        """Return the rows of a metric; raises BenchError naming what is missing where there are none."""
+        """Return the rows of a metric; raises BenchError naming what is missing if there are none."""
         where |= {} if recipe is None else {"recipe": recipe}
         table = at(self.tidy, metric=metric, **where)
         if not len(table):
@@ -215,19 +215,19 @@ class Context:
         return {"w/ Local": "local"}.get(text, text)  # baselines stored before presets had roles
 
     def windows(self, model: str) -> str:
-        """Return a model's attention windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty where it has none."""
+        """Return a model's attention windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty if it has none."""
         info = self.plan["models"][model]
         return windows.describe(info["family"], info["options"])
 
     def windows_of(self, models: Iterable[str]) -> str:
-        """Return a sentence with the windows and layers of every model that has some; empty where none has."""
+        """Return a sentence with the windows and layers of every model that has some; empty if none has."""
         models = [model for model in dict.fromkeys(models) if model and self.windows(model)]
         found = (f"{self.variant(model)}, {self.windows(model).removeprefix('windows ')}" for model in models)
         return f" Windows: {'; '.join(found)}." if models else ""
 
     @property
     def words(self) -> dict[tuple[str, str, int], str]:
-        """(dataset, model, N) -> the worst word of its runs, empty where they have none."""
+        """(dataset, model, N) -> the worst word of its runs, empty if they have none."""
         return self._stored.cells
 
     @cached_property
@@ -244,7 +244,7 @@ class Context:
         return words.is_ranked(self.words.get((dataset, model, int(size)), ""))
 
     def mark(self, model: str, dataset: str, size: int) -> str:
-        """Return the sign of the word of a cell's runs; empty where they are settled or have none."""
+        """Return the sign of the word of a cell's runs; empty if they are settled or have none."""
         word = self.words.get((dataset, model, int(size)), "")
         self.marked |= {word} & {*MARKS}
         return MARKS.get(word, "")
@@ -299,7 +299,7 @@ class Context:
         return shown, datasets[: datasets.index(shown)]
 
     def arrays(self, stem: str, dataset: str, model: str, size: int, shuffle: int) -> dict[str, np.ndarray]:
-        """Return the arrays of one run; none where its images may not be stored (``redistribute: false``)."""
+        """Return the arrays of one run; none if its images may not be stored (``redistribute: false``)."""
         path = paths.stored_run(self.suite, f"{dataset}.{model}.n{size}.s{shuffle}") / f"{stem}.npz"
         if self.from_baseline and not path.exists() and not self.plan["datasets"][dataset]["redistribute"]:
             return {}
@@ -310,7 +310,7 @@ class Context:
             raise BenchError(f"{path} is missing; make it with `snakemake --cores 2 {path}`.") from error
 
     def missing(self, measure: str) -> str:
-        """Return a sentence on the planned runs of the item that were not measured; empty where there are none."""
+        """Return a sentence on the planned runs of the item that were not measured; empty if there are none."""
         metrics = measurements()[measure].rows if measure in measurements() else ()
         rows = self.tidy[self.tidy["metric"].isin(metrics)]
         found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
@@ -337,7 +337,7 @@ class Context:
         return rows
 
     def print_of(self, rows: pd.DataFrame, model: str, dataset: str, size: int, recipe: str = "") -> float:
-        """Return the value that ``rows`` of :meth:`printed` have for a preset, NaN where there is none."""
+        """Return the value that ``rows`` of :meth:`printed` have for a preset, NaN if there is none."""
         root = rows["baseline"].where(rows["baseline"] != "", rows["model"])
         same = rows[root == self.label(self.plan["models"][model]["baseline"] or model)]
         where = {

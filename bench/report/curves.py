@@ -103,7 +103,7 @@ def grid(
 
 
 def band(table: pd.DataFrame) -> str:
-    """Return what a band means, in words; empty where there is none."""
+    """Return what a band means, in words; empty if there is none."""
     return ", bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else ""
 
 

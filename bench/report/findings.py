@@ -108,7 +108,7 @@ def load() -> dict[str, File]:
 
 
 def answers(context: Context) -> list[Finding]:
-    """Return what a suite's measurements say of every question; raises BenchError where none is asked."""
+    """Return what a suite's measurements say of every question; raises BenchError if none is asked."""
     asked = load()
     if not asked:
         raise BenchError("No paper in config/papers has a findings.yaml; see docs/extend.md.")

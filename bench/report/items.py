@@ -55,12 +55,12 @@ class Item:
 
     @property
     def paper(self) -> str:
-        """Key of the paper whose item it is, the name of the folder; empty where it is of any suite."""
+        """Key of the paper whose item it is, the name of the folder; empty if it is of any suite."""
         return self.module.split(".")[3] if self.module.startswith("bench.report.papers.") else ""
 
 
 def _declared(path: Path) -> Item | None:
-    """Return the item that a module declares, None where it declares none."""
+    """Return the item that a module declares, None if it declares none."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ITEM":
@@ -106,7 +106,7 @@ def category(name: str) -> str:
 
 
 def check_listed(plan: Plan) -> None:
-    """Raise BenchError where a suite lists an item that there is not, naming the nearest."""
+    """Raise BenchError if a suite lists an unknown item, naming the nearest."""
     for name in plan.items:
         if name not in ITEMS:
             raise BenchError(f"Suite {plan.suite!r}: items: there is no {name!r}{nearest(name, ITEMS)}.")
@@ -118,7 +118,7 @@ def code_of(name: str) -> tuple[str, str]:
 
 
 def data_of(name: str) -> str:
-    """Return a digest of the papers' files that an item reads; empty where it reads none."""
+    """Return a digest of the papers' files that an item reads; empty if it reads none."""
     wanted = ITEMS[name].papers or ITEMS[name].paper
     files = sorted(config.folder().glob(f"papers/{wanted}/*")) if wanted else []
     return digest([path.read_text(encoding="utf-8") for path in files if path.is_file()]) if files else ""

@@ -50,7 +50,7 @@ def papers() -> dict[str, Paper]:
 
 
 def printed(paper: str) -> pd.DataFrame:
-    """Return the rows of a paper's ``published.csv``, ``PRINTED``; none where it has no such file."""
+    """Return the rows of a paper's ``published.csv``, ``PRINTED``; none if it has no such file."""
     path = file_of(paper)
     if not path.exists():
         return pd.DataFrame(columns=PRINTED)

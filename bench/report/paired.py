@@ -68,7 +68,7 @@ class Change:
 
 
 def change(table: pd.DataFrame, models: tuple[str, str]) -> Change:
-    """Return both sides of ``table``, paired by shuffle; the second is empty where it was not measured, or is no model."""
+    """Return both sides of ``table``, paired by shuffle; the second is empty if it was not measured, or is no model."""
     wide = table[table["model"].isin(models)].pivot_table(index="shuffle", columns="model", values="value")
     if not {*models} <= {*wide.columns}:
         alone = [] if models[1] else wide.get(models[0], [])

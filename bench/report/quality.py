@@ -86,19 +86,19 @@ class Suite:
         self._errors: dict[str, dict[str, np.ndarray]] = {}
 
     def rows(self, run: str, metric: str, split: str | None = None) -> pd.DataFrame:
-        """Return a run's rows of a metric; none where it was not measured."""
+        """Return a run's rows of a metric; none if it was not measured."""
         table = self.tables.get(run_key(self.specs[run]), self.context.table.iloc[:0])
         table = table[table["metric"] == metric]
         return table if split is None else table[table["split"] == split]
 
     def value(self, run: str, metric: str, split: str | None = None) -> float:
-        """Return a run's one value of a metric, NaN where there is none."""
+        """Return a run's one value of a metric, NaN if there is none."""
         found = self.rows(run, metric, split)["value"]
         return float(found.iloc[0]) if len(found) else math.nan
 
     def errors(self, run: str) -> dict[str, np.ndarray]:
         """Return the mean squared error (K, S), peak 1, of single images by split, and ``sigma`` (S,), the noise relative
-        to the image; empty where none were kept."""
+        to the image; empty if none were kept."""
         if run not in self._errors:
             file = paths.stored_run(self.context.suite, run) / "psnr.npz"
             arrays = {}

@@ -35,7 +35,7 @@ SAMPLES = 16  # generated images that are kept of a run
 def promote(suite: Plan) -> list[str]:
     """Store the measurements of the suite's finished runs as baselines; return the runs that are not stored yet.
 
-    Runs that are stored already and are not finished here stay as they are.  Raises BenchError where no run is finished,
+    Runs that are stored already and are not finished here stay as they are.  Raises BenchError if no run is finished,
     or one was made by uncommitted code, with other options than the suite's, or of other data than what stays; the
     baselines that were there are then untouched.
     """
@@ -166,7 +166,7 @@ class _Places:
         """Return date and environment (an index) of a record.
 
         A machine without git knows no commit: the code was committed where its fingerprint is that of the commit here.
-        Raises BenchError where no commit of this repository holds the code.
+        Raises BenchError if no commit of this repository holds the code.
         """
         found = dict(made.get("provenance") or {})
         place = found.get("git") or {}
@@ -231,7 +231,7 @@ def _written(found: dict[str, dict[int, Prior]]) -> dict[str, dict[str, dict]]:
 
 
 def priors(suite: str) -> dict[str, dict[int, Prior]]:
-    """Return the stored priors, measure -> N -> prior; raises BenchError where there are none."""
+    """Return the stored priors, measure -> N -> prior; raises BenchError if there are none."""
     file = paths.baselines_folder(suite) / "priors.json"
     if not file.exists():
         raise BenchError(
@@ -244,7 +244,7 @@ def priors(suite: str) -> dict[str, dict[int, Prior]]:
 
 
 def stored(suite: str) -> dict:
-    """Return ``provenance.json`` of a suite; raises BenchError where it has no baselines, naming those that have."""
+    """Return ``provenance.json`` of a suite; raises BenchError if it has no baselines, naming those that have."""
     file = paths.baselines_folder(suite) / "provenance.json"
     if not file.exists():
         known = sorted(f.parent.name for f in paths.RESULTS.glob("baselines/*/provenance.json"))

@@ -38,7 +38,7 @@ def of_run(rows: pd.DataFrame) -> Curve:
 
 
 def gaps_at_equal_train_psnr(first: Curve, second: Curve) -> tuple[float, float]:
-    """Return both gaps in dB at the lower of the two largest train PSNRs; NaN where a curve does not reach it."""
+    """Return both gaps in dB at the lower of the two largest train PSNRs; NaN if a curve does not reach it."""
     if not (len(first.train) and len(second.train)):
         return float("nan"), float("nan")
     level = min(first.train.max(), second.train.max())

@@ -85,7 +85,7 @@ class Measure:
         return table[same & (space_of(table["protocol"]) == self.space)]
 
     def values(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers where there are some.
+        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers if there are some.
 
         What is compared at an equal ``index`` keeps it.
         """
@@ -100,7 +100,7 @@ class Measure:
 
 
 def space_of(protocol: pd.Series) -> pd.Series:
-    """Return the ``space`` that protocols name, '' where they name none."""
+    """Return the ``space`` that protocols name, '' if they name none."""
     return protocol.str.extract(r"(?:^|;)space=([^;]*)", expand=False).fillna("")
 
 
@@ -119,7 +119,7 @@ def measures(table: pd.DataFrame) -> list[Measure]:
 
 
 def fit_priors(table: pd.DataFrame) -> dict[str, dict[int, Prior]]:
-    """Return measure -> N -> the prior of the variance of a paired difference, of each two trained networks."""
+    """Return measure -> N -> the prior of the variance of a paired difference, of every two trained networks."""
     untrained, found = controls(table), dict[str, dict[int, Prior]]()
     for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
         values = measure.values(table)
@@ -132,7 +132,7 @@ def fit_priors(table: pd.DataFrame) -> dict[str, dict[int, Prior]]:
 
 
 def _variances(measure: Measure, values: pd.DataFrame) -> list[tuple[float, int]]:
-    """Return (variance, degrees of freedom) of the differences of each two networks over shuffles, where it is not 0."""
+    """Return (variance, degrees of freedom) of the differences of every two networks over shuffles, if it is not 0."""
     wide = values.pivot_table(index="shuffle", columns="model", values="value")
     wide = measure.scale(wide.loc[:, wide.mean() >= measure.margin.floor])
     pairs = ((wide[one] - wide[two]).dropna() for one, two in itertools.combinations(wide, 2))

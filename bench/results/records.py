@@ -1,7 +1,7 @@
 """Whether what lies here was made as it is planned now, by its own record: the question of ``bench why``.
 
 Snakemake asks its own records, and trusts an output that it has none of: made outside Snakemake, or copied.  The workflow
-asks here too.  Every function returns True where the output does not exist, since nothing has to be doubted then.
+asks here too.  Every function returns True if the output does not exist.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def depends(plan: Plan, run: str, trained: dict) -> dict[str, dict]:
 
 
 def _read(file: Path) -> dict | None:
-    """Return a record; {} where it is damaged, None where there is none."""
+    """Return a record; {} if it is damaged, None if there is none."""
     try:
         return read_json(file) if file.exists() else None
     except BenchError:

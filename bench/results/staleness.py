@@ -23,7 +23,7 @@ _OF_TRAINING = (
 
 
 def status(suite: Plan, local_data: bool = True, runs: Container[str] | None = None) -> Status:
-    """Return (run, metric) -> why the stored measurement is out of date, '' where it is current.
+    """Return (run, metric) -> why the stored measurement is out of date, '' if it is current.
 
     ``local_data=False`` leaves out whether the datasets built in this folder are of another version; ``runs`` are those
     asked for, all by default.
@@ -91,7 +91,7 @@ def first_reason(status: Status, runs: Iterable[str], metric: str) -> str:
 
 
 def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
-    """Return a sentence for the caption of what shows these runs' measurements; empty where all are current.
+    """Return a sentence for the caption of what shows these runs' measurements; empty if all are current.
 
     The measurement ``training`` is the run itself.
     """

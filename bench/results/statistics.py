@@ -37,7 +37,7 @@ class Interval:
     """Mean of paired differences over ``count`` replicates, its standard error and degrees of freedom.
 
     ``low``, ``high`` (95 %, two-sided) and ``p`` (of "no difference") are NaN for fewer than two replicates.  A standard
-    error of 0 gives an interval of width 0, and p = 0, or 1 where the mean is 0.
+    error of 0 gives an interval of width 0, and p = 0, or 1 if the mean is 0.
     """
 
     mean: ArrayLike
@@ -85,7 +85,7 @@ class Interval:
 def fit_prior(variances: ArrayLike, freedom: ArrayLike) -> Prior | None:
     """Estimate the prior of variances (..., G) with these degrees of freedom (Smyth 2004, equations of section 6.2).
 
-    None where fewer than ``FEWEST`` are known.  Every variance must be positive.
+    None if fewer than ``FEWEST`` are known.  Every variance must be positive.
     """
     variances, half = np.asarray(variances, dtype=float), np.asarray(freedom, dtype=float) / 2
     number = variances.shape[-1]
@@ -172,7 +172,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def verdicts(found: Interval, better: str, margin: float | None = None) -> np.ndarray:
     """Return a word for each interval (..., cells) of one measure and one question, corrected for their number.
 
-    ``better`` is higher, lower, or '' where neither way is, which reads as lower.  ``equal``: shown to differ by less
+    ``better`` is higher, lower, or '' if neither way is, which reads as lower.  ``equal``: shown to differ by less
     than ``margin``.  Where a difference is shown and is also within the margin, it is equal.
     """
     count = np.asarray(found.count)

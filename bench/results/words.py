@@ -23,7 +23,7 @@ RUN = ["dataset", "model", "train_size", "shuffle", "recipe"]
 
 
 class Word(NamedTuple):
-    """The word of a run, and the numbers behind it; ``word`` is empty where ``why`` says what it lacks."""
+    """The word of a run, and the numbers behind it; ``word`` is empty if ``why`` says what it lacks."""
 
     word: str
     why: str

@@ -29,7 +29,7 @@ SETTINGS = ("suite", *KEYS)  # of a workflow
 
 
 def to_environment(settings: dict[str, Any]) -> str:
-    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' where there is none.
+    """Put the candidate that a workflow's settings name into ``BENCH_MODEL``; return its value, '' if there is none.
 
     Raises BenchError for a setting that is not known, or an option without a model.
     """
@@ -56,7 +56,7 @@ def _values(value: Any, where: str) -> Any:
 
 
 def from_environment() -> dict[str, Any] | None:
-    """Return the candidate that ``BENCH_MODEL`` describes, or None; raises BenchError where it cannot be read."""
+    """Return the candidate that ``BENCH_MODEL`` describes, or None; raises BenchError if it cannot be read."""
     text = os.environ.get(VARIABLE, "")
     if not text:
         return None
@@ -85,7 +85,7 @@ def runs_of(
 ) -> tuple[str, config.ModelPreset, dict[str, RunSpec]]:
     """Return the candidate's name, preset and runs: one for each dataset, N and shuffle that the suite trains.
 
-    Each is trained like the first run that the suite lists there, but for the candidate's own options.  Raises BenchError
+    Each is trained like the first run that the suite lists there, except for the candidate's own options.  Raises BenchError
     for a file without such a model, a name that the suite has already, or wrong training options.
     """
     name, preset = find_preset(wanted["model"], known.models)
@@ -107,7 +107,7 @@ def runs_of(
 
 
 def find_preset(text: str, models: Mapping[str, config.ModelPreset]) -> tuple[str, config.ModelPreset]:
-    """Return name and preset of ``PRESET``, ``FILE.py`` or ``FILE.py:NAME``; raises BenchError where there is none."""
+    """Return name and preset of ``PRESET``, ``FILE.py`` or ``FILE.py:NAME``; raises BenchError if there is none."""
     path, _, name = text.partition(":")
     if not path.endswith(".py"):
         if text not in models:

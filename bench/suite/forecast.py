@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Machine:
-    """What is assumed where no rate is stored: peaks in TFLOP/s by precision, and the share that is reached."""
+    """What is assumed if no rate is stored: peaks in TFLOP/s by precision, and the share that is reached."""
 
     device: str | None
     peaks: dict[str, float]
@@ -212,7 +212,7 @@ class Forecast:
 
 
 def _choose(wanted: str | None, rates: list[Rate]) -> str | None:
-    """Return the stored device that ``wanted`` is a part of; raises BenchError where it is none or several."""
+    """Return the stored device that ``wanted`` is a part of; raises BenchError if it is none or several."""
     known = sorted({rate.device for rate in rates})
     if wanted is None:
         return None

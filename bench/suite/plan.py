@@ -209,7 +209,7 @@ def check_items(items: dict[str, config.ItemOptions], runs: dict[str, RunSpec], 
 
 
 def read(file: Path) -> Plan:
-    """Read a plan that was written; pydantic is not needed.  Raises BenchError where there is none."""
+    """Read a plan that was written; pydantic is not needed.  Raises BenchError if there is none."""
     if not file.exists():
         raise BenchError(
             f"{file} does not exist; write it with `bench check --suite {file.parent.name}`, or copy it here."

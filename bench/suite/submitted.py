@@ -19,7 +19,7 @@ VARIABLE = "BENCH_PLAN"
 
 
 def plan_file(suite: str | None = None) -> Path | None:
-    """Return the file of the submitted plan, if there is one; None where it is of another suite than ``suite``."""
+    """Return the file of the submitted plan, if there is one; None if it is of another suite than ``suite``."""
     name = os.environ.get(VARIABLE)
     if not name or suite not in (None, Path(name).parent.name):
         return None
@@ -42,7 +42,7 @@ def _codes(file: Path | None) -> dict[str, str]:
 
 
 def check_code(*entries: str) -> None:
-    """Raise BenchError where the code behind these modules is no longer what the job was submitted with."""
+    """Raise BenchError if the code behind these modules is no longer what the job was submitted with."""
     planned, actual = code(*entries), fingerprint(*entries)
     if planned != actual:
         raise BenchError(

@@ -13,7 +13,7 @@ from bench.training.options import recipe_changes
 
 
 def changes(suite: Plan, run: str) -> list[str]:
-    """Return one line for each option and definition that changed since ``run`` was trained, empty where none did."""
+    """Return one line for each option and definition that changed since ``run`` was trained, empty if none did."""
     spec = suite.run(run)
     file = paths.run_folder(spec.suite, spec.name) / "run.json"
     if not file.exists():

@@ -71,9 +71,9 @@ def _take(name: str) -> bool:
 
 
 def torch_device(device: str | None, threads: int) -> str:
-    """Fix the threads and the precision of measurements; return the device, a GPU of its own where there are several.
+    """Fix the threads and the precision of measurements; return the device, a GPU of its own if there are several.
 
-    Raises BenchError where a CUDA device is asked for and there is none.
+    Raises BenchError if a CUDA device is asked for and there is none.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -20,7 +20,7 @@ from bench.support.errors import BenchError
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; move it there only if the block succeeds.
 
-    Raises BenchError where the folder cannot be written or the disk is full; the temporary file is
+    Raises BenchError if the folder cannot be written or the disk is full; the temporary file is
     then removed and an older ``path`` is left as it was.
     """
     path = Path(path)
@@ -59,7 +59,7 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict:
-    """Read a JSON object; raises BenchError that names the file where it is missing or broken."""
+    """Read a JSON object; raises BenchError that names the file if it is missing or broken."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def read_json(path: str | Path) -> dict:
 
 
 def refuse_future(*inputs: Path) -> None:
-    """Raise BenchError where a file was changed in the future: Snakemake would discard what is made of it.
+    """Raise BenchError if a file was changed in the future: Snakemake would discard what is made of it.
 
     Clocks of two machines may differ by a minute.
     """

@@ -190,7 +190,7 @@ class _Reader:
         self.uses: set[tuple[str, str]] = set()
 
     def statement(self, node: ast.stmt, of_class: bool = False) -> str:
-        """Return the text of a statement, empty where it does not count."""
+        """Return the text of a statement, empty if it does not count."""
         if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)) or self._says(node):
             return ""
         if isinstance(node, ast.Raise):

@@ -57,7 +57,7 @@ def measured_suites() -> list[str]:
 
 
 def stored_folder(suite: str) -> Path:
-    """Return where items read: the suite's own results, else its stored baseline, where there is one."""
+    """Return where items read: the suite's own results, else its stored baseline, if there is one."""
     stored = not measured(suite) and baseline_table(suite).exists()
     return baselines_folder(suite) if stored else suite_folder(suite)
 

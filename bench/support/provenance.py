@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.support import devices, git
 
-_BEGAN = time.time()  # of this process, but for the interpreter's start
+_BEGAN = time.time()  # of this process, except for the start of the interpreter
 
 
 def environment(device: str = "cpu") -> dict:
@@ -87,7 +87,7 @@ def _cpu() -> str:
 
 
 def _ask(*words: str) -> str | None:
-    """Return what a command prints, None where it cannot be run or fails."""
+    """Return what a command prints, None if it cannot be run or fails."""
     try:
         answer = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):

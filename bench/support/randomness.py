@@ -62,4 +62,4 @@ def seed_all(seed: int, stream: str, step: int = 0) -> None:
     import torch
 
     torch.default_generator.set_state(_cpu_state(seed, stream, step))
-    torch.cuda.manual_seed_all(_key(seed, stream, step))  # does nothing where there is no GPU
+    torch.cuda.manual_seed_all(_key(seed, stream, step))  # does nothing if there is no GPU

@@ -2,7 +2,7 @@
 
 PyPI's torchvision wheels are CUDA builds.  Beside a CPU torch their compiled library cannot load, its
 operator schemas stay unknown, and ``import torchvision`` then fails when it registers a fake kernel for
-``nms``.  clean-fid imports torchvision, so the two schemas are declared first, only where they are missing.
+``nms``.  clean-fid imports torchvision, so the two schemas are declared first, only if they are missing.
 Transforms, datasets and models work afterwards; the compiled operators of ``torchvision.ops`` do not.
 """
 

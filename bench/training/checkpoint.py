@@ -28,7 +28,7 @@ class Damaged(BenchError):
 def save(folder: Path, step: int, data: bytes | memoryview) -> Path:
     """Write a checkpoint whole or not at all; its name carries its sha256.
 
-    Raises BenchError where it cannot be written; older checkpoints stay.
+    Raises BenchError if it cannot be written; older checkpoints stay.
     """
     path = folder / f"step{step:08d}-{hashlib.sha256(data).hexdigest()[:16]}.pt"
     with atomic(path) as temporary:
@@ -44,7 +44,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> bytes:
-    """Return the bytes of a checkpoint; raises BenchError where it cannot be read, Damaged where it was changed."""
+    """Return the bytes of a checkpoint; raises BenchError if it cannot be read, Damaged if it was changed."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_labels(spec: RunSpec, model: nn.Module) -> None:
-    """Raise BenchError where the network takes no labels but the training has some, or the other way round."""
+    """Raise BenchError if the network takes no labels but the training has some, or the other way round."""
     kind, classes, name = spec.training.labels, getattr(model, "num_classes", 0), spec.model.name
     if kind != "none" and not classes:
         raise BenchError(f"{spec.name}: {name} takes no labels; set its option num_classes, or labels: none.")

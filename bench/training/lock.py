@@ -19,7 +19,7 @@ from bench.support.errors import BenchError
 def lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the kernel frees it with the process, so a killed owner leaves nothing stale.
 
-    Without file locks a warning is printed and the block runs.  Raises BenchError where another process holds it, or the
+    Without file locks a warning is printed and the block runs.  Raises BenchError if another process holds it, or the
     folder cannot be written.
     """
     try:
@@ -39,7 +39,7 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 def held(folder: Path) -> bool | None:
-    """Whether a living process of this host holds the folder's lock; None where there are no file locks."""
+    """Whether a living process of this host holds the folder's lock; None if there are no file locks."""
     try:
         with (folder / "lock").open() as file:
             return not _flock(file, shared=True)
@@ -63,7 +63,7 @@ def _acquire(file: IO, folder: Path, attempts: int = 5) -> bool:
 
 
 def _flock(file: IO, shared: bool = False) -> bool:
-    """Try to lock a file; False where another process has it. Raises OSError where there are no locks."""
+    """Try to lock a file; False if another process has it. Raises OSError if there are no locks."""
     try:
         import fcntl
 

@@ -103,7 +103,7 @@ class Live:
     """One run: ``state`` is not started, training, silent, stopped, interrupted, failed or done.
 
     ``stopped``: no process holds it; the same command resumes it. ``silent``: its process shows no sign of life.
-    ``seconds_left`` and ``images_per_second`` are None where unknown, ``age`` counts seconds since the last sign.
+    ``seconds_left`` and ``images_per_second`` are None if unknown, ``age`` counts seconds since the last sign.
     """
 
     state: str
@@ -144,7 +144,7 @@ def look(run_folder: Path, root: Path) -> Live:
 
 
 def in_use(folder: Path) -> str:
-    """Say who trains in a state folder, or may; empty where nobody does.
+    """Say who trains in a state folder, or may; empty if nobody does.
 
     A lock does not reach from host to host on every file system: there a sign of the last day counts.
     """

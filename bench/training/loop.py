@@ -75,7 +75,7 @@ class Loop:
         self.total.copy_(state["total"])
 
     def batch(self) -> tuple[Tensor, ...]:
-        """Draw images (B, C, H, W) with replacement, timesteps (B,), noise and, where there are any, labels (B,)."""
+        """Draw images (B, C, H, W) with replacement, timesteps (B,), noise and, if there are any, labels (B,)."""
         size = self.options.batch
         chosen = torch.randint(len(self.images), (size,), device=self.device)
         t = torch.randint(len(self.schedule), (size,), device=self.device)
@@ -129,14 +129,14 @@ class Loop:
         self.total.zero_()
 
     def check(self) -> float:
-        """Return the sum of the losses since the last row; raises BenchError where it is not finite."""
+        """Return the sum of the losses since the last row; raises BenchError if it is not finite."""
         total = float(self.total)
         if not math.isfinite(total):
             raise self._diverged(f"loss is not finite ({total})")
         return total
 
     def check_weights(self) -> None:
-        """Raise BenchError where a weight is not finite: a finite loss can have a gradient that is not."""
+        """Raise BenchError if a weight is not finite: a finite loss can have a gradient that is not."""
         largest = torch._foreach_norm([p.detach() for p in self.parameters], math.inf)
         if not bool(torch.stack(largest).isfinite().all()):
             raise self._diverged("weights are not finite")

@@ -136,7 +136,7 @@ def _in_one_form(options: TrainingOptions) -> dict[str, Any]:
 
 
 def recipe_changes(old: RunSpec, new: RunSpec) -> list[str]:
-    """Return a line ``training.steps: 400 -> 40`` for each difference of two recipes, empty where they train alike."""
+    """Return a line ``training.steps: 400 -> 40`` for each difference of two recipes, empty if they train alike."""
     before, after = _flat(recipe(old)), _flat(recipe(new))
     changed = [key for key in before | after if before.get(key) != after.get(key)]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in changed]

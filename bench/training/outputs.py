@@ -40,7 +40,7 @@ def write(
 ) -> None:
     """Write the outputs into ``out``, each whole or not at all, run.json last; ``folder`` holds the state.
 
-    Raises BenchError where a weight is not finite or a snapshot is missing.
+    Raises BenchError if a weight is not finite or a snapshot is missing.
     """
     bad = next((key for key, value in trained.weights.items() if not bool(value.isfinite().all())), None)
     if bad is not None:

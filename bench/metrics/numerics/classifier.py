@@ -48,7 +48,7 @@ class Classifier(nn.Module):
 
 
 def read_labels(dataset: Dataset, pool: str) -> np.ndarray:
-    """Return the class of each image of a pool, (n,) int64; raises BenchError where the dataset has no classes."""
+    """Return the class of each image of a pool, (n,) int64; raises BenchError if the dataset has no classes."""
     labels = dataset.labels(pool)
     if labels is None or labels.ndim != 1:
         raise BenchError(f"{dataset.name} has no classes as labels; a classifier needs a labelled dataset.")

@@ -22,7 +22,7 @@ class Nearest(NamedTuple):
 
     @property
     def ratio(self) -> np.ndarray:
-        """Nearest over second nearest distance (n,); 0 where both vanish."""
+        """Nearest over second nearest distance (n,); 0 if both vanish."""
         first, second = self.distance.T
         return np.divide(first, second, out=np.zeros_like(first), where=second > 0)
 

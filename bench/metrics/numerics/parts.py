@@ -13,7 +13,7 @@ from bench.support.errors import BenchError
 def in_parts(count: int, size: int, work: Callable[[int, int], None], unit: int = 1) -> None:
     """Call ``work(first, number)`` for parts of 0..count of at most ``size``; halve it where a GPU's memory is short.
 
-    ``unit`` is the smallest part.  Raises BenchError where even that does not fit.
+    ``unit`` is the smallest part.  Raises BenchError if even that does not fit.
     """
     first = 0
     while first < count:

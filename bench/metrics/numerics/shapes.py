@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]  # (C, H, W)
 @dataclass(frozen=True)
 class Bases:
     """Orthonormal columns (d, k): ``pca`` of the train pool, ``dct`` in the order of the pool's variance along
-    them, and ``train``, the span of the differences between the run's N training images (None where it is
+    them, and ``train``, the span of the differences between the run's N training images (None if it is
     everything)."""
 
     pca: np.ndarray
@@ -110,7 +110,7 @@ def frequency(vectors: np.ndarray, shape: Shape) -> np.ndarray:
 def overlap(vectors: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Return, for each k, the mean squared cosine between the spans of the first k + 1 vectors of each, (k,).
 
-    1 where the spans agree; (k + 1) / d on average for a random span.
+    1 if the spans agree; (k + 1) / d on average for a random span.
     """
     cosines = np.square(vectors.T @ basis)
     return cosines.cumsum(0).cumsum(1).diagonal() / np.arange(1, len(cosines) + 1)

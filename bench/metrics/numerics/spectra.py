@@ -30,7 +30,7 @@ ROUNDING = 1e-3
 @dataclass(frozen=True)
 class Spectrum:
     """``eigenvalues`` (d or k,) of the symmetric part, descending, ``eigenvectors`` (d, d or k) as columns,
-    ``singular_values`` descending; ``asymmetry`` |J - J^T| / |J| and ``trace``, NaN where only leading values
+    ``singular_values`` descending; ``asymmetry`` |J - J^T| / |J| and ``trace``, NaN if only leading values
     are known; ``residual`` max_k |A v_k - lambda_k v_k| / max |lambda|, the latter at least ROUNDING of the terms of A."""
 
     eigenvalues: np.ndarray
@@ -55,7 +55,7 @@ def dense_jacobian(function: Function, x: Tensor) -> np.ndarray:
 
     ``function`` maps batches of images. One graph of equal copies of the image is built, and each backward pass
     through it gives as many rows as there are copies: the products of ``vmap(vjp)``, at half their time on a CPU,
-    since every layer keeps its own batched kernel. Raises BenchError where an entry is not finite.
+    since every layer keeps its own batched kernel. Raises BenchError if an entry is not finite.
     """
     size = x.numel()
     copies = min(size, max(16, 2**14 // size) if x.device.type == "cpu" else 128)

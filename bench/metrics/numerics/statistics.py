@@ -18,7 +18,7 @@ def make(
     """Return the statistics ``SPACE.POOL.COUNT`` of a dataset (COUNT a number, or ``all``).
 
     ``mean`` (d,), ``covariance`` (d, d), ``features`` (at most 10^4, d) float32 and ``count``, images of the pool.
-    Raises BenchError for another name, and where the pool holds fewer than COUNT images.
+    Raises BenchError for another name, and if the pool holds fewer than COUNT images.
     """
     space, pool, text = [*name.split("."), "", ""][:3]
     if pool not in ("train", "test") or not (text == "all" or text.isdecimal()):

@@ -20,7 +20,7 @@ MOST = 3  # models side by side
 
 
 def along_training(context: Context, metric: str) -> pd.DataFrame:
-    """Return a metric's rows at the kept checkpoints with columns ``steps`` and ``layer`` (NaN where it has none)."""
+    """Return a metric's rows at the kept checkpoints with columns ``steps`` and ``layer`` (NaN if it has none)."""
     rows = context.rows(f"along_{metric}")
     return rows.assign(steps=rows["index"].astype(int), layer=protocol_field(rows, "layer").astype(float))
 

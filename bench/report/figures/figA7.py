@@ -53,7 +53,7 @@ def draw(context: Context) -> tuple[Figure, str]:
 
 
 def _twins(context: Context, present: set[str]) -> list[tuple[str, str]]:
-    """Return (dataset, permuted dataset) of those in the table: the titles agree but for ``, permuted``."""
+    """Return (dataset, permuted dataset) of those in the table: the titles agree except ``, permuted``."""
     titles = {context.title(name): name for name in context.plan["datasets"] if name in present}
     return [(titles[t], titles[f"{t}, permuted"]) for t in titles if f"{t}, permuted" in titles]
 

@@ -57,7 +57,7 @@ def build(context: Context) -> Table:
 
 
 def _better(name: str) -> str:
-    """Return which way a column is ranked, '' where it is not."""
+    """Return which way a column is ranked, '' if it is not."""
     return METRICS[COLUMNS[name][0]].better if COLUMNS[name][4] else ""
 
 
@@ -80,7 +80,7 @@ def _key(name: str) -> str:
 
 
 def _values(context: Context, metric: str, split: str) -> dict[tuple, pd.Series]:
-    """Return (dataset, N, model, recipe) -> one value for each shuffle; empty where it was not measured."""
+    """Return (dataset, N, model, recipe) -> one value for each shuffle; empty if it was not measured."""
     table = context.tidy[(context.tidy["metric"] == metric) & (context.tidy["split"] == split)]
     if metric == "memorized_share":
         table = table[protocol_field(table, "space") == "pixels"]

@@ -27,7 +27,7 @@ KEYS = ["dataset", "train_size", "model"]
 def build(context: Context) -> Table:
     """Build a row for each dataset, N and model, a column for each measure and feature space of its samples.
 
-    Raises BenchError where the suite has a single measure of samples.
+    Raises BenchError if the suite has a single measure of samples.
     """
     tidy = context.tidy
     rows = tidy[tidy["metric"].isin(NAMES) & (tidy["split"] == "") & (tidy["recipe"] == "")]

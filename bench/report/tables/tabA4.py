@@ -28,7 +28,7 @@ COSTS = {"parameters": "parameters", "macs": "multiply-adds"}
 def build(context: Context) -> Table:
     """Build a row for each family and cost that it shares with the reference, the first family of the plan.
 
-    Raises BenchError where no two families are near enough in a cost.
+    Raises BenchError if no two families are near enough in a cost.
     """
     tests, gaps = context.rows("psnr_mean", split="test"), context.rows("psnr_gap_mean")
     found = {dataset: _pairs(context, rows, dataset) for dataset, rows in context.groups(tests, "dataset")}

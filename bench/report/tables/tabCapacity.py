@@ -23,7 +23,7 @@ AXES = ("width", "depth")
 class Match:
     """The ``size`` whose train PSNR equals a value, and its trained neighbours ``low`` and ``high``.
 
-    All are NaN where the sizes do not bracket the value; ``note`` then says why and what to train.
+    All are NaN if the sizes do not bracket the value; ``note`` then says why and what to train.
     """
 
     size: float
@@ -80,7 +80,7 @@ def locals_of(models: dict[str, dict]) -> list[tuple[str, str]]:
 def build(context: Context) -> Table:
     """Build a row for each dataset, local model, axis and N; the size is matched at the smallest N.
 
-    Raises BenchError where the suite has no local model with a smaller sibling of its baseline.
+    Raises BenchError if the suite has no local model with a smaller sibling of its baseline.
     """
     rows = context.rows("psnr_mean")
     models = {name: context.plan["models"][name] for name in context.ordered(rows, "model")}

@@ -44,7 +44,7 @@ def build(context: Context) -> Table:
 
 
 def numbers(found: list[Finding]) -> pd.DataFrame:
-    """Return one row per question; differences of logarithms where ``scale`` is ratio."""
+    """Return one row per question; differences of logarithms if ``scale`` is ratio."""
     asked = findings.load()
     return pd.DataFrame(
         {

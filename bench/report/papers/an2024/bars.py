@@ -109,7 +109,7 @@ def panel(
 
 
 def _whiskers(ax: Axes, shown: Bars, x: np.ndarray) -> np.ndarray:
-    """Draw the interval of each difference around the second bar; return the upper ends, 0 where there is none."""
+    """Draw the interval of each difference around the second bar; return the upper ends, 0 if there is none."""
     ends = np.zeros(len(x))
     for place, own in zip(x, shown.gaps.values()):
         if own.interval.count > 1:

@@ -21,7 +21,7 @@ def noise_step(arrays: Arrays) -> int:
 
 
 def values_of(arrays: Arrays, operator: str) -> np.ndarray:
-    """Return the eigenvalues that are shown, largest first; empty where the operator was not measured."""
+    """Return the eigenvalues that are shown, largest first; empty if the operator was not measured."""
     return (
         arrays.get(f"eigenvalues_{operator}_{noise_step(arrays)}_0", np.array([])) if arrays else np.array([])
     )
@@ -59,7 +59,7 @@ def draw_vectors(rows: np.ndarray, arrays: Arrays, operator: str) -> None:
 
 
 def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], operator: str) -> str:
-    """Return a sentence on the negative ones of the eigenvalues shown; empty where there are none."""
+    """Return a sentence on the negative ones of the eigenvalues shown; empty if there are none."""
     found = [
         f"{name} {eigenvalue(rank, values_of(arrays, operator)[rank])}"
         for name, (arrays, ranks) in shown.items()

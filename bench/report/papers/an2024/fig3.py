@@ -115,7 +115,7 @@ def _spectrum(ax: Axes, arrays: Arrays, total: int) -> None:
 
 
 def _cost(context: Context, dataset: str, model: str) -> str:
-    """Return multiply-adds of one image and parameters as the paper prints them, or nothing where they were not measured."""
+    """Return multiply-adds of one image and parameters as the paper prints them, or nothing if they were not measured."""
     table = at(context.tidy, dataset=dataset, model=model)
     found = table[table["metric"].isin(["parameters", "macs"])].groupby("metric")["value"].first()
     if len(found) < 2:

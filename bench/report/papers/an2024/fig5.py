@@ -23,7 +23,7 @@ NAMES = ("skipped token", "attended token", "target token")
 
 
 def mask(side: int, window: int | None) -> np.ndarray:
-    """Return the (side^2, side^2) boolean mask: True where the key lies in the window around the query, which is
+    """Return the (side^2, side^2) boolean mask: True if the key lies in the window around the query, which is
     clipped at the border; all True for global attention."""
     row, column = np.divmod(np.arange(side * side), side)
     if window is None:

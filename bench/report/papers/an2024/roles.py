@@ -21,7 +21,7 @@ COMPARISONS = {
 def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]:
     """Return Local, Local* -> placement -> model, of the first baseline that has two placements or more of one kind.
 
-    Raises BenchError where there is none.
+    Raises BenchError if there is none.
     """
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for model, info in context.plan["models"].items():
@@ -44,7 +44,7 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
 
 
 def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str]]:
-    """Return same size, smaller, larger -> (reference model, changed model); raises BenchError where there is none."""
+    """Return same size, smaller, larger -> (reference model, changed model); raises BenchError if there is none."""
     known = {
         (info["baseline"], context.role(model)): model
         for model, info in context.plan["models"].items()
