@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench.report import literature
 from bench.report.context import Context
+from bench.report.items import ITEMS
 from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
 from bench.results.measures import Measure
 from bench.results.statistics import (
@@ -42,6 +43,13 @@ MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
 SIDE = ("metric", "split", "family", "label", "role", "train_size", "index", "permuted", "times")
+# What a claim answers on the board (bench/report/board.py).
+QUESTIONS = {
+    "locality": "Does locality come from the architecture?",
+    "memorization": "When does memorisation begin?",
+    "agreement": "Do two networks agree?",
+    "closed-form": "Does a closed form predict the network?",
+}
 EXTREMES = {"smallest": "min", "largest": "max", "first": "min", "last": "max"}
 _PERMUTED = ", permuted"
 Side = dict[str, Any]
@@ -83,6 +91,8 @@ class Claim:
     tolerance: float | str = option(
         0.0, "~: largest difference; < and >: smallest difference that counts; 'x%' of right"
     )
+    question: str = option("", f"what it answers on the board: {', '.join(QUESTIONS)}")
+    item: str = option("", "figure or table that shows it, for the board's link")
     paper: str = option("", "folder of the paper; taken from where the claim is written")
 
     def __post_init__(self) -> None:
@@ -96,6 +106,13 @@ class Claim:
             check("metric" in side, f"{name}: the key 'metric' is missing")
             for metric in _listed(side["metric"]):
                 check(metric in known, f"{name}: there is no metric {metric!r}{nearest(metric, known)}")
+        asked = not self.question or self.question in QUESTIONS
+        check(asked, f"there is no question {self.question!r}{nearest(self.question, QUESTIONS)}")
+        shown = self.item in ITEMS or not (self.item or self.question)
+        check(
+            shown,
+            f"item: there is no {self.item!r}{nearest(self.item, ITEMS)}; a claim with a question names one",
+        )
         check(self.left != self.right, "left and right are the same; name what differs")
         if isinstance(self.tolerance, str):
             number = self.tolerance.removesuffix("%").removeprefix("-").replace(".", "", 1)

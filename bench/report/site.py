@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bench.report.board import board
 from bench.report.items import ITEMS, category
 from bench.report.markup import SCRIPT, escaped, markdown
 from bench.support import paths
@@ -57,7 +58,7 @@ def page(suite: str, kind: str) -> str:
         for name in names:
             record = read_json(items[name])
             title = markdown(f"{record['item']}: {ITEMS[name].subject}")
-            lines += [f"### {title}", "", *_item(suite, name, record["caption"])]
+            lines += [f"### {title} {{#{name.lower()}}}", "", *_item(suite, name, record["caption"])]
     return "\n".join(lines) + "\n"
 
 
@@ -186,8 +187,10 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Point links that leave docs/ to the copies on the site."""
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links that leave docs/ to the copies on the site; the first page ends with the board."""
+    if page.file.src_uri == "index.md":
+        markdown += "\n" + board({suite: {*drawn(suite)} for suite in suites()})
     return _OUTSIDE.sub(lambda found: f"]({_copy(found[1])})", markdown)
 
 
