@@ -1,0 +1,110 @@
+"""Two clocks: when samples are best, when copies begin.
+
+Above, one network: copies against training steps, against steps per training image, where the curves should fall onto
+each other, and the distance of samples from the data (of vectors the divergence from the exact diffusion, in nats).
+Below, both clocks against N: whiskers are 95 % intervals over samples, of the checkpoints that they lie between, and
+over all shuffles; an arrow is a bound, where the training ended before the clock.  A window between the clocks that
+opens with N is what lets a network generalize that could memorise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from bench.report.context import Context, at
+from bench.report.curves import Line, colour, draw_line, looks
+from bench.report.items import Item
+from bench.report.papers.bonnaire2025.clock import NAMES, Reading, readings
+from bench.report.style import MARKERS, legend, letter, new_figure, size
+
+ITEM = Item(
+    "Figure A21",
+    measures=("clocks",),
+    counterpart="FID and copies along training against n and width, and both on a Gaussian mixture",
+)
+MOST = 3  # datasets
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw the curves of the first network on the first dataset, and the clocks of all."""
+    copies, distance = context.rows("clocks_copies"), context.rows("clocks_distance")
+    datasets = context.ordered(copies, "dataset")[:MOST]
+    model = context.ordered(at(copies, dataset=datasets[0]), "model")[0]
+    figure = new_figure(4.0)
+    grid = figure.add_gridspec(2, 1)
+    above = grid[0].subgridspec(1, 3).subplots()
+    below = np.atleast_1d(grid[1].subgridspec(1, len(datasets)).subplots())
+    _curves(above, context, *(at(table, dataset=datasets[0], model=model) for table in (copies, distance)))
+    for place, (ax, dataset) in enumerate(zip(below, datasets)):
+        _clocks(ax, context, dataset)
+        ax.set_title(letter(3 + place, context.title(dataset)))
+    below[0].set_ylabel("training steps")
+    legend(figure)
+    return figure, (
+        f"Above: {context.label(model)} on {context.title(datasets[0])}; {context.shuffles(copies)}. Below: the step at "
+        f"which samples are best (hollow) and at which copies begin (filled). {_finding(context, datasets[0], model)}"
+    )
+
+
+def _curves(axes: list[Axes], context: Context, copies: pd.DataFrame, distance: pd.DataFrame) -> None:
+    """Draw copies by step and by step per image, and the distance by step; colours are N."""
+    per_image = copies.assign(index=copies["index"].astype(float) / copies["train_size"])
+    shown = (
+        (copies, "share of copies", "training steps"),
+        (per_image, "share of copies", "steps per training image"),
+        (distance, "distance from the data ↓", "training steps"),
+    )
+    for place, (ax, (table, name, x)) in enumerate(zip(axes, shown)):
+        for number, n in enumerate(context.ordered(table, "train_size")):
+            draw_line(ax, Line(at(table, train_size=n), size(n), number, number, number))
+        ax.set(xscale="log", xlabel=x, ylabel=name)
+        ax.set_title(letter(place))
+    axes[2].set_yscale("log")
+
+
+def _clocks(ax: Axes, context: Context, dataset: str) -> None:
+    """Draw both clocks against N, a colour for each network."""
+    for name in NAMES:
+        found = {cell: one for cell, one in readings(context, name).items() if cell[0] == dataset}
+        models = context.ordered(pd.DataFrame(list(found), columns=["dataset", "model", "n"]), "model")
+        shades = looks(context, models)
+        for place, model in enumerate(models):
+            own = {cell[2]: one for cell, one in sorted(found.items()) if cell[1] == model}
+            _series(ax, own, place, len(models), name, shades[model]["line"], context.label(model))
+    sizes = sorted({cell[2] for name in NAMES for cell in readings(context, name) if cell[0] == dataset})
+    ax.set(xscale="log", yscale="log", xlabel="N", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
+def _series(
+    ax: Axes, own: dict[int, Reading], place: int, count: int, name: str, shade: str, label: str
+) -> None:
+    hollow = name == "generalization"
+    face = "white" if hollow else shade
+    mark = {"marker": MARKERS[place], "markersize": 4, "markerfacecolor": face, "markeredgecolor": shade}
+    known = {n: one for n, one in own.items() if one.step is not None}
+    x = np.array([*known], dtype=float) * 1.06 ** (place - (count - 1) / 2)
+    ax.plot(x, [one.step for one in known.values()], color=colour(shade), linestyle=":" if hollow else "-", **mark,
+            label=f"{label}, {NAMES[name]}")  # fmt: skip
+    for at_x, one in zip(x, known.values()):
+        ax.plot([at_x, at_x], [max(one.low, 1), one.high], color=shade, linewidth=0.7)
+    for n, one in own.items():
+        if one.step is None:
+            where = (n * 1.06 ** (place - (count - 1) / 2), max(one.low, 1))
+            ax.plot(*where, linestyle="none", **mark | {"marker": "_"})
+            ax.annotate(
+                "", (where[0], where[1] * 1.6), where, arrowprops={"arrowstyle": "->", "color": shade}
+            )
+
+
+def _finding(context: Context, dataset: str, model: str) -> str:
+    """Return both clocks of the first network at its least and largest N."""
+    texts = []
+    for name, words in NAMES.items():
+        own = {cell[2]: one for cell, one in readings(context, name).items() if cell[:2] == (dataset, model)}
+        texts.append(f"{words}: " + ", ".join(f"{own[n].text()} at {size(n)}" for n in sorted(own)))
+    return f"{context.label(model)}, {'; '.join(texts)}."
