@@ -1,0 +1,90 @@
+"""What an output pixel depends on, and whether that follows the data.
+
+Grey is the optimal denoiser, whose map is known on the Gaussian field and where a pattern is planted into the pixels'
+covariance. (c) is the causal test: the share of what the pattern's pixels see that lies on its far part; a network that is
+local by its architecture stays below the grey line, one that follows the data reaches it. Compare (d), which cannot tell
+the two apart.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.report.context import Context, at
+from bench.report.curves import STEP_AXIS, Line, band, draw_line
+from bench.report.items import Item
+from bench.report.style import GREY, legend, letter, new_figure
+
+ITEM = Item(
+    "Figure A23",
+    measures=("sensitivity",),
+    counterpart="gradient heat maps of DDPM++ on CIFAR-10 and the side of the square that holds half of them",
+)
+OPTIMUM = {
+    "sensitivity_side_50": "sensitivity_optimum_side_50",
+    "sensitivity_pattern": "sensitivity_optimum_pattern",
+}
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw the side of the square by noise level on two datasets, the far part of a pattern, and attention distance."""
+    side = context.rows("sensitivity_side_50")
+    planted = at(context.tidy, metric="sensitivity_pattern")
+    datasets = sorted(context.ordered(side, "dataset"), key=lambda name: name not in set(planted["dataset"]))[
+        :2
+    ]
+    figure = new_figure(3.6)
+    axes = figure.subplots(2, 2).ravel().tolist()
+    for place, dataset in enumerate(datasets):
+        _by_step(axes[place], context, at(side, dataset=dataset), "side with 50 % (pixels)")
+        axes[place].set_title(letter(place, context.title(dataset)))
+    known = [*axes[: len(datasets)]]
+    if len(planted):
+        _by_step(axes[2], context, planted, "share on the far pattern")
+        axes[2].set_title(letter(2, context.title(planted["dataset"].iloc[0])))
+        known.append(axes[2])
+    distance = at(context.tidy, metric="attention_distance", dataset=datasets[0], recipe="")
+    if len(distance):
+        for number, (model, own) in enumerate(context.groups(distance, "model")):
+            place = context.networks(side).index(model) if model in context.networks(side) else number
+            draw_line(axes[3], Line(own, context.label(model), place, place, place))
+        axes[3].set(
+            xlabel="layer", ylabel="attention distance (tokens)", title=letter(3, context.title(datasets[0]))
+        )
+        known.append(axes[3])
+    for ax in axes:
+        if ax not in known:
+            ax.remove()
+    legend(figure)
+    return figure, (
+        f"What a pixel of the x0 estimate depends on; {context.shuffles(side)}{band(side)}. {_finding(context)}"
+    )
+
+
+def _by_step(ax: Axes, context: Context, rows: pd.DataFrame, name: str) -> None:
+    """Draw a metric by noise level, a colour for each network, and the optimum in grey where it is known."""
+    networks = context.networks(context.rows("sensitivity_side_50"))
+    for model, own in context.groups(rows, "model"):
+        place = networks.index(model)
+        draw_line(ax, Line(own, context.label(model), place, place, place))
+    metric, dataset = rows["metric"].iloc[0], rows["dataset"].iloc[0]
+    draw_line(ax, Line(at(context.tidy, metric=OPTIMUM[metric], dataset=dataset), "optimum", GREY, 1))
+    ax.set(xlabel=STEP_AXIS, ylabel=name)
+
+
+def _finding(context: Context) -> str:
+    """Return, where a pattern was planted, the cosine of each network's maps with both optima."""
+    metrics = ("sensitivity_planted_cosine", "sensitivity_stationary_cosine")
+    own, blind = (at(context.tidy, metric=metric, recipe="") for metric in metrics)
+    if not len(own):
+        return ""
+    values = [table.groupby("model")["value"].mean() for table in (own, blind)]
+    words = (
+        f"{context.label(m)} {values[0][m]:.2f} and {values[1][m]:.2f}" for m in context.ordered(own, "model")
+    )
+    return (
+        "At pixels of the pattern, cosine of the maps with those of the optimum, and with those of the optimum without the "
+        f"pattern: {', '.join(words)}."
+    )
