@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.jobs.run import Run
     from bench.suite.options import RunSpec
 
-SHARES = (50, 75, 95)
+SHARES = (50, 75, 95)  # percent; those of bench.metrics.numerics.sensitivity
 PASSES = 3  # forward passes that a gradient amounts to
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from bench.data.optima import gaussian_covariance, planted_covariance
 from bench.data.options import FAMILIES
 from bench.data.procedural import PLANTED, planted_pattern
-from bench.metrics.sensitivity import SHARES
 
 if TYPE_CHECKING:
     from bench.jobs.run import Run
 
+SHARES = (50, 75, 95)  # percent of a map whose square is measured
 FAR = 0.25  # of the side: pixels of the pattern beyond this distance are its far part
 
 
