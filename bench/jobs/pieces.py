@@ -1,10 +1,10 @@
 """A suite in pieces: the next whole runs that fit into a time given, trained and measured without a workflow manager.
 
 For a large GPU that is lent for minutes: one call takes runs, leaves small result files and stops by itself; called
-again, here or elsewhere with those files in place, it continues with what is missing.  It reads the plan that
-``bench check`` wrote.  Each run is trained and measured by the functions that the workflow's rules call, so the pieces
-are the workflow's results.  ``python -m bench.jobs.pieces`` is ``bench pieces`` for machines that have torch, numpy,
-scipy, pandas, pyyaml and safetensors alone.
+again, here or elsewhere with those files in place, it continues with what is missing.  A run whose stored baselines are
+current counts as finished.  It reads the plan that ``bench check`` wrote.  Each run is trained and measured by the
+functions that the workflow's rules call, so the pieces are the workflow's results.  ``python -m bench.jobs.pieces`` is
+``bench pieces`` for machines that have torch, numpy, scipy, pandas, pyyaml and safetensors alone.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from bench.jobs.measure import measure
 from bench.results import records
+from bench.results.staleness import status
 from bench.suite.plan import Plan, entries, read
 from bench.support import paths
 from bench.support.arrays import save_arrays
@@ -53,6 +55,11 @@ class Session:
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     stopped: bool = False  # at the end of the time, inside a run
+
+    @cached_property
+    def stored(self) -> set[str]:
+        """Runs whose stored baselines are current: finished in an earlier piece, elsewhere."""
+        return stored_runs(self.suite)
 
     @property
     def left(self) -> float:
@@ -86,7 +93,11 @@ class Session:
         from bench.training.lock import held
 
         taken = held(claim_folder(self.suite.suite, run))
-        return run not in self.failed and not taken and bool(lacking(self.suite, run))
+        return run not in {*self.failed, *self.stored} and not taken and bool(lacking(self.suite, run))
+
+    def missing(self) -> list[str]:
+        """Return the runs that are neither finished here nor stored."""
+        return [run for run in self.suite.runs if run not in self.stored and lacking(self.suite, run)]
 
     def _do(self, run: str) -> bool:
         """Train and measure one run; False if the time ended during its training."""
@@ -158,6 +169,15 @@ def lacking(suite: Plan, run: str) -> list[str]:
     missing = records.out_of_date(suite, run)
     gone = missing and not (folder / "weights.safetensors").exists()
     return ["train", *missing] if gone else missing
+
+
+def stored_runs(suite: Plan) -> set[str]:
+    """Return the runs whose stored baselines are complete and current."""
+    if not (paths.baselines_folder(suite.suite) / "provenance.json").exists():
+        return set()
+    found = status(suite)
+    current = {key for key, why in found.items() if not why}
+    return {run for run in suite.runs if {(run, metric) for metric in suite.metrics(run)} <= current}
 
 
 def macs_of(suite: Plan, run: str) -> float | None:
@@ -309,7 +329,7 @@ def run_pieces(
         session.rates = rates or {}
         session.work()
         return int(bool(session.failed))
-    missing = [run for run in suite.runs if lacking(suite, run)]
+    missing = session.missing()
     prepare(suite, missing)
     for precision in {suite.run(run).training.precision for run in missing}:
         session.rates[precision] = matrix_rate(session.device, precision)
@@ -319,8 +339,9 @@ def run_pieces(
     others = helpers(session, min(side_by_side, len(missing)) - 1)
     session.work()
     failed = [other.wait() not in (0, INTERRUPTED) for other in others]
-    left = [run for run in suite.runs if lacking(suite, run)]
-    say(f"{suite.suite}: {len(suite.runs) - len(left)} of {len(suite.runs)} runs are finished")
+    left = session.missing()
+    stored = f", {len(session.stored)} of them as stored baselines" if session.stored else ""
+    say(f"{suite.suite}: {len(suite.runs) - len(left)} of {len(suite.runs)} runs are finished{stored}")
     if left:
         known = [seconds for run in left if (seconds := estimate(suite, run)) is not None]
         hours = f", about {sum(known) / 60:.0f} minutes" if len(known) == len(left) else ""

@@ -109,6 +109,20 @@ def small_files_count_as_finished_elsewhere(tiny: Path) -> None:
     assert pieces.lacking(suite, RUNS[0]) == ["train", "psnr"], "its weights stayed elsewhere"
 
 
+def test_what_the_stored_baselines_hold_is_not_done_again(tiny, capsys, monkeypatch):
+    folder = paths.baselines_folder("tiny")
+    folder.mkdir(parents=True)
+    (folder / "provenance.json").touch()
+    metrics = plan.load("tiny").metrics(RUNS[0])
+    found = {(RUNS[0], metric): "" for metric in metrics} | {(RUNS[1], metric): "" for metric in metrics[1:]}
+    monkeypatch.setattr(
+        pieces, "status", lambda suite: found | {(RUNS[1], metrics[0]): "code of psnr changed"}
+    )
+    assert call("--minutes", "5") == 0
+    assert "2 of 2 runs are finished, 1 of them as stored baselines" in capsys.readouterr().err
+    assert not paths.run_folder("tiny", RUNS[0]).exists() and paths.run_folder("tiny", RUNS[1]).exists()
+
+
 def test_a_run_that_another_process_does_is_left_alone(tiny):
     from bench.training.lock import lock
 
