@@ -75,7 +75,7 @@ class FrechetOptions(InSpace):
         100, "random subsets that the kernel distance averages over", "assumed", least=1
     )
     kernel_subset_size: int = option(
-        1000, "images of each subset, at most; fewer where there are fewer samples", "assumed", least=2
+        1000, "images of each subset, at most; fewer if there are fewer samples", "assumed", least=2
     )
 
 
