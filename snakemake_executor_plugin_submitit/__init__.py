@@ -291,7 +291,7 @@ class Executor(RemoteExecutor):
         self.report_job_error(SubmittedJobInfo(job, job_id), msg=f"{message.rstrip()}\n", aux_logs=list(logs))
 
     def shutdown(self) -> None:
-        """Stop watching, leave nothing in the queue that nobody waits for, and let the next Snakemake in."""
+        """Stop watching, leave no unneeded job in the queue, and let the next Snakemake in."""
         super().shutdown()
         if self.array_size:
             self.watcher.finish()

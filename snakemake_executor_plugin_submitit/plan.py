@@ -24,7 +24,7 @@ def members(job: JobExecutorInterface) -> list:
 
 
 def title_of(job: JobExecutorInterface) -> str:
-    """Return what people should read: the rule with its wildcards, or the group."""
+    """Return a job's title for readers: the rule with its wildcards, or the group."""
     if job.is_group():
         return f"group {job.groupid}"
     return " ".join([job.rule.name, *(f"{name}={value}" for name, value in job.wildcards_dict.items())])

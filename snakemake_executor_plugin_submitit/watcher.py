@@ -14,11 +14,11 @@ from snakemake_executor_plugin_submitit.slurm import State
 SILENCE = 300.0  # seconds without an answer of squeue between two warnings
 LEAVE = 20.0  # seconds that jobs whose result was seen have to leave the queue before the end
 
-# Reasons for which a pending job will not start unless a person changes something
+# Reasons for which a pending job will not start unless someone intervenes
 STUCK = {"AssocGrpJobsLimit", "AssociationResourceLimit", "BadConstraints", "DependencyNeverSatisfied"}
 STUCK |= {"InvalidAccount", "InvalidQOS", "JobHeldAdmin", "JobHeldUser", "PartitionDown", "PartitionInactive"}
 STUCK |= {"PartitionNodeLimit", "PartitionTimeLimit", "QOSResourceLimit"}
-# By Slurm, after a node could not start the job; only a person would release it
+# By Slurm, after a node could not start the job; only a user can release it
 HELD = "launch failed requeued held"
 MEANING = {
     "CANCELLED": "it was cancelled from outside",
@@ -101,10 +101,10 @@ class Watcher:
         return f"Job {record.job_id} was lost: {why}. {why_unwritable(Path(record.folder))}".rstrip()
 
     def cancel_strays(self, states: Mapping[str, State] | None, at_once: bool = False) -> None:
-        """Cancel jobs of this folder that nobody waits for, at the second look unless ``at_once``.
+        """Cancel jobs of this folder that no job needs, at the second look unless ``at_once``.
 
         These are jobs whose result was seen and that do not leave the queue, and jobs that Slurm accepted although
-        sbatch did not say so, or that were submitted in the moment in which Snakemake was stopped.
+        sbatch did not say so, or that were submitted just as Snakemake was stopped.
         """
         folder = self.records.folder.parent
         found = {

@@ -89,7 +89,7 @@ def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
     if measure.index_name == AT_EQUAL:
         both = _at_largest(both)
     both["value"] = measure.scale(both["candidate"]) - measure.scale(both["stored"])
-    # a ratio to next to nothing says nothing
+    # a ratio to almost nothing is meaningless
     floor = measure.margin.floor
     both["judged"] = both.groupby(CELL)["stored"].transform("mean") >= floor if floor else True
     for column, model in (("word", evidence.candidate), ("baseline_word", None)):

@@ -17,7 +17,7 @@ def home_of(options: DatasetOptions) -> str:
 
 
 def size_of(count: int) -> str:
-    """Return a number of bytes for a person."""
+    """Return a number of bytes in words."""
     for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"

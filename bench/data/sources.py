@@ -52,7 +52,7 @@ class Source:
     read: Read  # the bytes of a file, or a uint8 array
     ordered: bool = False  # a key is read fastest after the one before it
     threads: bool = False  # several may be read at the same time
-    refused: list[str] = field(default_factory=list)  # one sentence for each file that is no image
+    refused: list[str] = field(default_factory=list)  # one sentence for each file that is not an image
     labels: np.ndarray | None = None  # (n,) classes or (n, attributes)
     classes: list[str] | None = None  # names of the classes, or of the attributes
 
@@ -82,7 +82,7 @@ def open_source(path: Path) -> Source:
     """List the images of a folder (recursively), zip, tar, ``.npy``, ``.npz`` or LMDB, sorted by name.
 
     Raises BenchError if nothing is there or it holds no images, a path or link leads out, two images have
-    one name, or an archive or array is damaged.  Files that are no images are listed in ``refused``; what
+    one name, or an archive or array is damaged.  Files that are not images are listed in ``refused``; what
     systems and tools leave behind is left out with a line.
     """
     try:

@@ -30,7 +30,7 @@ class Finding(NamedTuple):
 
 
 def findings(suite: str) -> Iterator[Finding]:
-    """Look at everything, in the order in which a person would fix it."""
+    """Check everything, in the order in which to fix it."""
     yield python()
     yield packages()
     yield torch_here()

@@ -71,7 +71,7 @@ def partner_of(run: Run) -> Run:
     """Return the finished half a of a half b; raises BenchError if the two do not belong together."""
     if run.spec.half != "b":
         raise BenchError(
-            f"{run.spec.name} is no half b; halves are measured of the runs of a block with half: b."
+            f"{run.spec.name} is not a half b; `halves` applies to runs of a block with half: b."
         )
     partner = run.reopen(folder=run.folder.parent / run.spec.partner)
     for key in ("dataset", "model", "train_size", "shuffle", "training"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.diffusion.schedule import Schedule
     from bench.jobs.run import Run
 
-ROOM = 0.02  # skill of the optimum below which a share of it says nothing
+ROOM = 0.02  # skill of the optimum below which a share of it is meaningless
 DECIBELS, SHARE = Margin(0.1), Margin(0.01)
 GAP = Margin(0.1, "log-ratio", floor=0.02)
 
@@ -97,7 +97,7 @@ def grid_of(run: Run, options: PsnrOptions) -> Schedule:
 def measure(run: Run, options: PsnrOptions, wiener: Arrays) -> Result:
     """Measure PSNR on K train images (repeated with fresh noise where N < K), K validation and K test images.
 
-    The best linear filter of the whole train pool (``wiener``) is held against it, on the same images and noise.
+    The best linear filter of the whole train pool (``wiener``) is evaluated on the same images and noise.
     Values of single images (K, S) are arrays by split, and by ``SPLIT_unclipped`` where asked for; ``sigma`` (S,) is
     the noise relative to the image.  Raises BenchError if a pool holds fewer than K.
     """

@@ -38,7 +38,7 @@ def _attention_mode(mode: str) -> Iterator[None]:
 def exact_attention() -> Iterator[None]:
     """Context in which attention can be differentiated in any way: every core computes softmax(Q K^T) V explicitly.
 
-    So does torch's own attention in other people's networks. Fused kernels support neither forward-mode
+    So does torch's own attention in networks from elsewhere. Fused kernels support neither forward-mode
     derivatives nor vmap or a second derivative.
     """
     with _attention_mode("exact"), sdpa_kernel(SDPBackend.MATH):

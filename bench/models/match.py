@@ -1,7 +1,7 @@
 """Which width or depth gives a network the parameters, or the multiply-adds, of another one.
 
 The options of a family say nothing of what values go together (heads divide widths, groups divide channels,
-halves need even depths). So sizes are tried: a network that is refused or does not run is no size, and the smallest
+halves need even depths). So sizes are tried: a network that is refused or does not run does not count, and the smallest
 step between two sizes that are accepted is found first.
 """
 
@@ -79,7 +79,7 @@ def _along(
         except BenchError:
             return None
 
-    size_of(spec, image_size, channels)  # what fails as it is given is said, not searched
+    size_of(spec, image_size, channels)  # a preset that fails as it is raises its error
     steps = range(1, LARGEST_STEP + 1)
     step = next((s for s in steps if all(size(start + k * s) for k in (1, 2))), None)
     for by in MEASURES if step else ():
@@ -93,7 +93,7 @@ def _along(
 
 
 def _nearest(excess: Callable[[int], float], start: int, step: int) -> int:
-    """Return the value start + k step whose ``excess``, which grows with it, is nearest to 0; NaN is no value."""
+    """Return the value start + k step whose ``excess``, which grows with it, is nearest to 0; NaN does not count."""
     low = high = start
     while excess(high) < 0:
         larger = high + max(step, high // step * step)

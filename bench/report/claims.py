@@ -329,7 +329,7 @@ def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         keep &= table["dataset"].isin(scope.datasets)
     if scope.recipe is not None:
         keep &= table["recipe"] == scope.recipe
-    if scope.printed != "all":  # a measured suite is no paper
+    if scope.printed != "all":  # a measured suite is not a paper
         keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
     if scope.train_sizes == "few":
         keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")

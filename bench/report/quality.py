@@ -65,7 +65,7 @@ SLACK = 1e-5  # relative to 1, for rounding
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one run: ``value`` was measured, ``bound`` is what it was held against (NaN: none), in ``unit``."""
+    """One check of one run: ``value`` was measured, ``bound`` is what it was compared with (NaN: none), in ``unit``."""
 
     run: str
     check: str

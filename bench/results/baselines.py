@@ -1,7 +1,7 @@
 """Stored baselines: the measurements of a suite that are committed, with the provenance of every row. Torch-free.
 
 ``results/baselines/SUITE/`` holds ``plan.json``, ``tidy.csv.gz``, ``provenance.json``, ``priors.json`` (of the variances
-of differences) and, for the pictures, ``arrays/RUN/METRIC.npz``.  Of a dataset that may not be passed on, numbers and
+of differences) and, for the pictures, ``arrays/RUN/METRIC.npz``.  Of a dataset that may not be redistributed, numbers and
 attention maps are kept, and nothing that shows its images.
 """
 

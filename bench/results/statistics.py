@@ -148,7 +148,7 @@ def nested_interval(parts: Sequence[np.ndarray]) -> Interval:
     """Return the mean over shuffles of means over images, with the t interval from the spread inside each shuffle.
 
     ``parts`` holds one difference per image for each shuffle.  The interval says how far other images could move the mean
-    with these very networks; it says nothing of other seeds.
+    with these very networks; it says nothing about other seeds.
     """
     mean, smallest = float(np.mean([part.mean() for part in parts])), min(map(len, parts))
     if smallest < 2:

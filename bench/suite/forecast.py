@@ -2,7 +2,7 @@
 
 Work is counted in multiply-adds (``bench check`` writes those of one forward pass into plan.json; a training step
 is three passes).  Speed comes from stored rates of the device, first of the same network, else of others on it; where
-there is none, from a stated share of a stated peak.  What neither gives is unknown, and is said to be.
+there is none, from a stated share of a stated peak.  What neither gives is reported as unknown.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def check() -> None:
 
 
 def elsewhere() -> str:
-    """Return a sentence for messages about missing results where this folder is no project, else nothing."""
+    """Return a sentence for messages about missing results if this folder is not the project, else nothing."""
     return "" if _is_project(Path()) else f" This folder is not the project's root; cd to {ROOT}."
 
 

@@ -138,7 +138,7 @@ class Keeper:
             self.due = max(self.seconds, 100 * (self.saved - before))
 
     def _load(self, path: Path) -> dict[str, Any]:
-        """Read a checkpoint, its tensors on the CPU: a run may go on if there is no GPU."""
+        """Read a checkpoint, its tensors on the CPU: a run may resume without a GPU."""
         try:
             state = torch.load(io.BytesIO(checkpoint.read(path)), map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:

@@ -144,7 +144,7 @@ def look(run_folder: Path, root: Path) -> Live:
 
 
 def in_use(folder: Path) -> str:
-    """Say who trains in a state folder, or may; empty if nobody does.
+    """Say which process trains in a state folder, or may; empty if none does.
 
     A lock does not reach from host to host on every file system: there a sign of the last day counts.
     """

@@ -143,7 +143,7 @@ def _caption(context: Context, runs: pd.DataFrame, blocks: list, operator: str) 
 
 
 def _passed_over(context: Context, runs: pd.DataFrame, operator: str) -> str:
-    """Return the eigenvalues on a dataset whose pictures may not be passed on, where another is shown in its place."""
+    """Return the eigenvalues on a dataset whose pictures may not be redistributed, if another is shown instead."""
     _, withheld = context.pictured(runs)
     parts = []
     for dataset in withheld:

@@ -175,7 +175,7 @@ def _caption(
 
 
 def _withheld(context: Context, every: pd.DataFrame, passed: list[str], operator: str) -> str:
-    """Return the leading eigenvalues on datasets whose pictures may not be passed on."""
+    """Return the leading eigenvalues on datasets whose pictures may not be redistributed."""
     parts = []
     for run in every[every["dataset"].isin(passed)].itertuples():
         arrays = context.arrays("jacobian", run.dataset, run.model, int(run.train_size), int(run.shuffle))

@@ -1,6 +1,6 @@
 """PSNR gap by window size.
 
-The dashed line stands at the height of the reference. The lists of the smaller and larger windows are assumed: the
+The dashed line marks the reference. The lists of the smaller and larger windows are assumed: the
 paper does not give them. Underfitting also lowers the gap: read the test PSNR beneath.
 """
 

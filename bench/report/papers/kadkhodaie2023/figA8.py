@@ -1,6 +1,6 @@
 """PSNR against input noise, with C-alpha slopes.
 
-An optimal denoiser of C-alpha images gains in a straight line of slope alpha / (alpha + 1). A slope says nothing of
+An optimal denoiser of C-alpha images gains in a straight line of slope alpha / (alpha + 1). A slope says nothing about
 the height: a denoiser far below the optimum can be steeper. The estimate is clipped to [-1, 1], the noisy image is
 not.
 """
