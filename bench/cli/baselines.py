@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.arguments import Device, Suite
+from bench.suite.submitted import check_code
 from bench.support.console import say
 
 PANEL = "Comparison"
@@ -79,7 +80,6 @@ def compare(suite: Suite = "demo") -> None:
     """Compare a measured architecture with a suite's baselines."""
     from bench.compare import pages
     from bench.suite import plan
-    from bench.suite.submitted import check_code
 
     check_code("bench.compare.pages")
     stem = pages.write(plan.load(suite))

@@ -11,6 +11,7 @@ from typer import Option
 
 from bench.cli.arguments import Dataset, dataset_names
 from bench.data.options import POOLS
+from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError, nearest
@@ -96,7 +97,6 @@ def show_list() -> None:
 def build(dataset: Dataset, out: Out = None, sources: Sources = None, workers: Workers = None) -> None:
     """Build a dataset of config/datasets.yaml."""
     from bench.suite.plan import ENTRIES
-    from bench.suite.submitted import check_code
 
     check_code(*ENTRIES["dataset"])
     _make(dataset, _row(dataset), out, sources, workers)
@@ -247,7 +247,6 @@ def subset(
     """Draw the order in which a shuffle takes images."""
     from bench.data.subset import write_subset
     from bench.suite.plan import ENTRIES
-    from bench.suite.submitted import check_code
 
     check_code(*ENTRIES["subset"])
     write_subset(_folder(dataset), shuffle, out, balanced)

@@ -175,15 +175,12 @@ def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
 
 def _values(changes: list[str]) -> dict[str, Any]:
     """Return ``KEY=VALUE`` texts as a mapping, values read as YAML; raises BenchError."""
-    import yaml
+    from bench.suite.strict import parse
 
     values = {}
     for change in changes:
         key, found, text = change.partition("=")
-        try:
-            values[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BenchError(f"--set {change}: {text!r} is not YAML; quote it.") from error
         if not found:
             raise BenchError(f"--set {change} lacks a value; write --set {change}=VALUE.")
+        values[key] = parse(text, f"--set {change}")
     return values

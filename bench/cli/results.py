@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli.arguments import Json, Suite, suite_names
+from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -43,7 +44,6 @@ def table(item: ItemName, suite: Suite = "demo") -> None:
 def _render(kind: str, item: str, suite: str) -> None:
     from bench.report.items import ITEMS, code_of
     from bench.report.render import render
-    from bench.suite.submitted import check_code
 
     if item in ITEMS:  # render names the nearest if it is not
         check_code(*code_of(item))

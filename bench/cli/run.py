@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from bench.cli.arguments import Dataset, Device, Run, Suite
+from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
 from bench.support.devices import torch_device
@@ -33,7 +34,6 @@ def train(
 ) -> int:
     """Train a run, or resume it."""
     from bench.suite import plan
-    from bench.suite.submitted import check_code
     from bench.support.fingerprint import definitions
 
     loaded = plan.load(suite)
@@ -74,7 +74,6 @@ def measure(
     """Measure a run, one metric alone or all in one process."""
     from bench.metrics.declare import measurements
     from bench.suite import plan
-    from bench.suite.submitted import check_code
 
     known = (*measurements(), "all")
     if metric not in known:
@@ -130,7 +129,6 @@ def reference(
     """Compute what measurements need of a dataset: statistics, a classifier."""
     from bench.metrics.declare import Reference
     from bench.suite.plan import reference_entries
-    from bench.suite.submitted import check_code
 
     wanted = Reference(dataset, name)
     check_code(*reference_entries(wanted))
@@ -144,7 +142,6 @@ def tidy(suite: Suite = "demo") -> None:
     """Collect the measurements of a suite's runs into one table."""
     from bench.results.tidy import combine
     from bench.suite import plan
-    from bench.suite.submitted import check_code
 
     check_code("bench.results.tidy")
     loaded = plan.load(suite)
