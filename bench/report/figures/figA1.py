@@ -1,7 +1,7 @@
 """Jacobian spectra with and without local attention.
 
-Ranks k begin at 0. A spectrum that stays where it was means that windows change the gap without changing how many
-directions the network keeps.
+Ranks k begin at 0. If the spectrum does not change, windows change the gap without changing how many directions the
+network keeps.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Share of copied samples.
 
-A sample is a copy where its nearest training image, in pixels, is closer than a share of the distance to the second
+A sample is a copy if its nearest training image, in pixels, is closer than a fraction of the distance to the second
 nearest. Dotted: the share of test images, which cannot be copies, that meet the criterion. The scale is
 linear up to 1 %.
 """

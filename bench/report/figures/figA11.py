@@ -1,8 +1,8 @@
 """Samples and their nearest training images.
 
-A pair that agrees is a copy; samples that look alike between rows of large N have come from networks that learned
-the same density. Rows of noise are alike for another reason: the training was too short for sampling, and distances
-between such samples say little.
+A pair that agrees is a copy; samples that look alike between rows of large N come from networks that learned the same
+density. Rows of noise look alike for another reason: the training was too short for sampling, and distances between such
+samples mean little.
 """
 
 from __future__ import annotations

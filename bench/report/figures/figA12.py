@@ -1,7 +1,7 @@
 """Training curves.
 
-A lower loss at small N than at large N is memorising. A curve that still falls steeply at its end belongs to a
-network that a longer training would change.
+A lower loss at small N than at large N indicates memorisation. If a curve still falls steeply at its end, longer
+training would change the network.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Cost against quality.
 
 The question is whether cost buys quality: the thin line joins the networks that no cheaper one matches in test PSNR.
-Grey lines are closed-form controls. The gap, clipped at 0 per step, is only good where test PSNR is high: a network
-that has not learned has none. Networks that differ from another only by a part that was removed are in Table A1.
+Grey lines are closed-form controls. A small gap, clipped at 0 per step, is only good if test PSNR is high: a
+network that has not learned has none. Networks that are another one with a part removed are in Table A1.
 """
 
 from __future__ import annotations

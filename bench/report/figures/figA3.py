@@ -1,7 +1,7 @@
 """Noise prediction against image estimate: Jacobians of one network.
 
-The two are affine in each other with a negative slope: what leads the one trails the other, so a spectrum says
-nothing until it is said whose it is. An et al. 2024 do not say.
+The two are affine in each other with a negative slope: what leads in one trails in the other, so a
+spectrum is meaningless without saying which of the two it belongs to. An et al. 2024 do not say.
 """
 
 from __future__ import annotations

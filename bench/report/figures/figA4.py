@@ -1,8 +1,8 @@
 """Locality of attention in numbers, by layer and N.
 
-Dotted: attention that is the same everywhere, on the finest grid of the network; layers on coarser grids (UNets)
-have less room, compare those with themselves only. Curves that move towards local (arrows) as N grows are what Fig.
-4 shows as a diagonal.
+Dotted: uniform attention on the finest grid of the network; layers on coarser grids (UNets) have fewer tokens and are
+comparable only with themselves. Curves that move towards local (arrows) as N grows are what Fig. 4 shows as a
+diagonal.
 """
 
 from __future__ import annotations

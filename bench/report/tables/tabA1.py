@@ -1,7 +1,7 @@
 """All models, UNets and controls among them.
 
-Controls are closed forms that are not trained: they are listed below the networks and not ranked. A gap counts only
-beside the test PSNR: a network that fits little has a small one.
+Controls are closed forms that are not trained: they are listed below the networks and not ranked. Read a
+gap together with the test PSNR: an underfitted network has a small one.
 """
 
 from __future__ import annotations

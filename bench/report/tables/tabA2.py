@@ -1,7 +1,7 @@
 """Measures of samples beside one distance.
 
-Distances see quality and copying alike: a network that copies has a low one. The nearest training image tells the
-two apart: copies have a small nearest distance and a small ratio to the second nearest.
+Distances do not separate quality from copying: a network that copies has a low one. The nearest training image does:
+copies have a small nearest distance and a small ratio to the second nearest.
 """
 
 from __future__ import annotations

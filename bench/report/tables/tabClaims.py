@@ -1,7 +1,7 @@
-"""Sentences of the papers, judged.
+"""Claims of the papers, tested.
 
-On printed numbers a claim holds or fails where all of its cells do, and is mixed where they disagree; a printed
-number is not compared with itself. On a suite's it is one test: the difference is averaged over N and models inside
+On printed numbers a claim holds or fails if all of its cells do, and is mixed if they disagree; a printed number is not
+compared with itself. On a suite's numbers it is one test: the difference is averaged over N and models inside
 each dataset and shuffle, and Holm's correction is over the claims of one paper. 'Few training images' are all N but
 the largest of a dataset.
 """

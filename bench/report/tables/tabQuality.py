@@ -1,4 +1,4 @@
-"""What is impossible in the runs, and which have not learned what their budget allows."""
+"""Impossible numbers, and runs that have not settled."""
 
 from __future__ import annotations
 
