@@ -53,7 +53,7 @@ def answers() -> dict[tuple[str, str], list[Answer]]:
 
 
 def _pairs(answer: Answer) -> int:
-    return int(answer.verdict.pooled.count) if answer.verdict.pooled else 1  # type: ignore[call-overload]
+    return int(answer.verdict.pooled.count) if answer.verdict.pooled else 1
 
 
 def board(links: dict[str, set[str]]) -> str:

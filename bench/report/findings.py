@@ -80,7 +80,7 @@ class Finding:
 
     def could_be_shown(self) -> str:
         """Return the smallest difference that this test alone could have shown; empty for fewer than two replicates."""
-        if self.shuffles < 2:
+        if self.verdict.pooled is None or self.shuffles < 2:
             return ""
         smallest = float(detectable(stack([self.verdict.pooled]))[0])
         return self.verdict.shown(smallest).lstrip("+")

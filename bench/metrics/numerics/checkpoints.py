@@ -75,7 +75,7 @@ class Stages:
 
     @cached_property
     def _reference(self) -> tuple[np.ndarray, np.ndarray]:
-        found = features(self.run.test_images(), self.space)  # type: ignore[arg-type]
+        found = features(self.run.test_images(), self.space)
         return found.mean(0), np.atleast_2d(np.cov(found, rowvar=False))
 
     def _draw(self, run: Run) -> np.ndarray:

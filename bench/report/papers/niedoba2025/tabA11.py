@@ -66,7 +66,7 @@ def build(context: Context) -> Table:
 
 
 def _text(found: Interval) -> str:
-    interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.count > 1 else ""  # type: ignore[operator]
+    interval = f" [{found.low:.2f}, {found.high:.2f}]" if found.count > 1 else ""
     return f"{found.mean:.2f}{interval}".replace("-", "−")
 
 
