@@ -34,30 +34,17 @@ def train(
 ) -> int:
     """Train a run, or resume it."""
     from bench.suite import plan
-    from bench.support.fingerprint import definitions
 
     loaded = plan.load(suite)
     spec = loaded.run(run)
-    entries = plan.entries("train", spec.model)
-    check_code(*entries)
+    check_code(*plan.entries("train", spec.model))
     device = torch_device(device, spec.training.threads)
+    from bench.jobs.train import train
     from bench.training.train import INTERRUPTED, Interrupted
-    from bench.training.train import train as train_run
 
-    code = {"fingerprint": loaded.code("train", run), "definitions": definitions(*entries)}
+    times = {"checkpoint_seconds": checkpoint_seconds, "stall_seconds": stall_seconds}
     try:
-        train_run(
-            spec,
-            paths.dataset_folder(spec.dataset),
-            paths.subset_file(spec.dataset, spec.shuffle),
-            paths.run_folder(suite, run),
-            paths.state_root(suite, run),
-            device=device,
-            code=code,
-            checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
-            stall_seconds=stall_seconds,
-        )
+        train(loaded, run, device, checkpoint=checkpoint, **times)
     except Interrupted as interrupted:
         say(f"bench: {interrupted}")
         return INTERRUPTED

@@ -26,14 +26,13 @@ from pathlib import Path
 from bench.jobs.measure import measure
 from bench.results import records
 from bench.results.staleness import status
-from bench.suite.plan import Plan, entries, read
+from bench.suite.plan import Plan, read
 from bench.support import paths
 from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.devices import torch_device
 from bench.support.errors import BenchError
 from bench.support.files import read_json, write_json
-from bench.support.fingerprint import definitions
 from bench.support.matrix_rate import matrix_rate
 
 RECORD = "piece.json"
@@ -101,6 +100,7 @@ class Session:
 
     def _do(self, run: str) -> bool:
         """Train and measure one run; False if the time ended during its training."""
+        from bench.jobs.train import train
         from bench.training.train import Interrupted
 
         _fresh_device(self.device, self.suite.run(run).training.threads)
@@ -108,7 +108,7 @@ class Session:
         try:
             with alarm(self.left):
                 if "train" in lacking(self.suite, run):
-                    _train(self.suite, run, self.device)
+                    train(self.suite, run, self.device)
         except Interrupted as interrupted:
             say(f"{run}: {interrupted}")
             return False
@@ -224,24 +224,6 @@ def copy_small(folder: Path, out: Path) -> None:
         else:
             (out / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, out / file.relative_to(folder))
-
-
-def _train(suite: Plan, run: str, device: str) -> None:
-    from bench.training.train import train
-
-    spec = suite.run(run)
-    train(
-        spec,
-        paths.dataset_folder(spec.dataset),
-        paths.subset_file(spec.dataset, spec.shuffle),
-        paths.run_folder(spec.suite, run),
-        paths.state_root(spec.suite, run),
-        device=device,
-        code={
-            "fingerprint": suite.code("train", run),
-            "definitions": definitions(*entries("train", spec.model)),
-        },
-    )
 
 
 def _fresh_device(device: str, threads: int) -> None:
