@@ -7,7 +7,7 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: setup install demo test bench lint format clean unlock site
 
-# An environment belongs to its folder: that of a copied or moved one runs the old folder's code, and is made anew.
+# A virtual environment is tied to its folder: a copied or moved one would run the old folder's code, so it is rebuilt.
 setup:
 	@[ ! -e $(VENV)/folder ] || [ "$$(cat $(VENV)/folder)" = "$$(pwd -P)" ] || rm -rf $(VENV)
 	@[ $(VENV)/folder -nt pyproject.toml ] || $(MAKE) --no-print-directory install

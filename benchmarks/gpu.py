@@ -2,7 +2,7 @@
 
 Each part runs in a process of its own, the most valuable first, and is stopped when its time is over, so that none
 costs another its result: the tests marked ``cuda``, training steps of the paper's networks, attention in windows. Logs
-and JSON rows land in FOLDER. The suite ``pilot`` is trained and measured by ``bench pieces pilot``.
+and JSON rows land in FOLDER. The suite ``pilot`` is trained and measured by ``bench pieces --suite pilot``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from snakemake_executor_plugin_submitit.records import Owner
 
 
 def running(folder: Path) -> str:
-    """Describe the Snakemake that owns ``folder`` and lives; "" where there is none.
+    """Describe the living Snakemake that owns ``folder``; "" if there is none.
 
     The Snakemakes inside of its jobs (``--mode remote``) may live on without it: the next one takes them up.
     """
@@ -27,7 +27,7 @@ def running(folder: Path) -> str:
 
 
 def main() -> int:
-    """Unlock the current folder; return 1 where the owner of the lock lives."""
+    """Unlock the current folder; return 1 if the owner of the lock lives."""
     if owner := running(Path.cwd().resolve()):
         print(f"Snakemake still runs here: {owner}. Wait for it or stop it first.", file=sys.stderr)
         return 1

@@ -44,7 +44,7 @@ except BenchError as error:
 
 
 def set_prefix():
-    """Give all commands the environment that runs Snakemake, and the plan with which they were submitted."""
+    """Give all commands the environment that runs Snakemake, and the plan that they were submitted with."""
     folder, file = literal(Path(sys.executable).parent), submitted.plan_file()
     name = literal(file or "")
     shell.prefix(
@@ -62,7 +62,7 @@ envvars:
     candidate.VARIABLE,
 
 
-# Jobs take options and code from the plan that is written before the first of them, whatever the files say by then.
+# Jobs take options and code from the plan written before the first of them, even if files change meanwhile.
 onstart:
     if workflow.is_main_process and not submitted.plan_file():
         others = [("bench.results.tidy",), ("bench.compare.pages",)]
@@ -80,14 +80,14 @@ def has_record(file):
 
 
 def asked(kind):
-    """Return an input function without files: it has a job run again whose output says that it was made otherwise.
+    """Return an input function without files: it reruns a job if its output says that it was made differently.
 
     Snakemake itself trusts files that it has no record of, made outside it or copied.
     """
 
     def ask(wildcards):
         if workflow.is_main_process:
-            # outputs are moved into place whole: what a killed job left unmarked is made again without a question
+            # outputs are moved into place whole: what a killed job left incomplete is remade without asking
             workflow.dag_settings.force_incomplete = True
             files, agrees = RECORDED[kind](wildcards)
             here = [file for file in files if Path(file).exists()]
@@ -162,7 +162,7 @@ def classifier_of(wildcards):
 
 
 def partner_of(wildcards):
-    """Return what the half a leaves, for a run that is compared with it."""
+    """Return the outputs of half a, for a run that is compared with it."""
     run = PLAN.run(wildcards.run)
     if run.measure.halves is None:
         return []

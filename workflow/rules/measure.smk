@@ -18,7 +18,7 @@ rule reference:
 
 
 # All measurements of a run in one process. Each result is kept in .runs/ with what it depends on, and only what is out
-# of date is taken again: after a change of one measurement's code the other results are put together as they are.
+# of date is repeated: after a change of one measurement's code, the other results are reused.
 rule measure:
     input:
         asked("measure"),
