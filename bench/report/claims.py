@@ -38,7 +38,7 @@ EQUAL = "gap_at_equal_train_psnr"  # of both sides, where the two have the same 
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
-MORE = (EQUAL, "sfid", "inception_score", "precision", "recall", "psnr_slope", "psnr_slope_optimal")
+MORE = (EQUAL, "sfid", "inception_score", "precision", "recall")
 MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.

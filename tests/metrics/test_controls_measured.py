@@ -26,6 +26,8 @@ measure:
   frechet: {features: random-conv}
   memorization: {features: null}
   along: {psnr: {images: 2, steps: 2}}
+  patch_size: {machines: [local], sizes: [3, 5], noises: 2, steps: 3}
+  agreement: {machines: [local, ideal], noises: 2, steps: 3}
 runs:
   - {datasets: [disks-8], models: [identity, wiener, memoriser, local-score], train_sizes: [10]}
 """
@@ -68,6 +70,13 @@ def test_every_metric_is_there_and_finite(tidy):
         assert {"memorized_share", "jacobian_trace"} <= metrics
         assert np.isfinite(tidy[tidy["model"] == model]["value"]).all()
         assert value(tidy, model, "parameters").item() == 0
+
+
+def test_the_memoriser_agrees_with_the_ideal_denoiser(tidy):
+    own = tidy[(tidy["model"] == "memoriser") & (tidy["split"] == "ideal")]
+    assert np.allclose(own[own["metric"] == "agreement_correlation"]["value"], 1)
+    assert np.allclose(own[own["metric"] == "agreement_sample_mse"]["value"], 0, atol=1e-6)
+    assert set(value(tidy, "memoriser", "patch_size")) <= {3, 5}
 
 
 def test_the_controls_bound_each_other(tidy):

@@ -110,6 +110,10 @@ def _measured(row, run):
                     step,
                     where,
                 )
+    yield from _closed_forms(row, measure, strength)
+    if measure.slope is not None:
+        yield row("psnr_slope", 0.6 - strength / 10, "test", protocol="between=5,30")
+        yield row("psnr_slope_optimal", 0.67, "test", protocol="between=5,30")
     if measure.jacobian is not None:
         yield from _jacobian(row, measure.jacobian, strength)
     if measure.attention is not None and run.model.family in ("dit", "unet"):
@@ -120,6 +124,25 @@ def _measured(row, run):
                 ("mass_w3", 0.5 - strength / 3),
             ):
                 yield row(f"attention_{metric}", value + layer / 20, "test", "layer", layer, "images=2")
+
+
+def _closed_forms(row, measure, strength):
+    """Patches that grow with noise; agreement with the ideal denoiser that falls with N."""
+    if measure.patch_size is not None:
+        for name in measure.patch_size.machines:
+            for step in range(10):
+                yield row("patch_size", 3 + 2 * (step // 2), name, "step", step, "noises=10;steps=10")
+                yield row("patch_size_cosine", 0.99, name, "step", step, "noises=10;steps=10")
+    for name in measure.agreement.machines if measure.agreement else ():
+        value = {"ideal": strength, "linear": 0.5}.get(name, 0.9 - strength / 3)
+        where = "noises=20;steps=10;sampler=ddim"
+        for metric, number in (("correlation", value), ("r2", value**2), ("mse", 1 - value)):
+            yield row(f"agreement_sample_{metric}", number, name, protocol=where)
+            yield from (
+                row(f"agreement_{metric}", number - k / 99, name, "step", k, where) for k in range(10)
+            )
+        if name != "ideal":
+            yield row("agreement_beats_ideal", float(value > strength), name, protocol=where)
 
 
 def _jacobian(row, options, strength):
@@ -178,3 +201,7 @@ def _arrays(folder, run, dataset) -> None:
         images = rng.integers(0, 256, (16, side, side, channels), dtype=np.uint8)
         np.savez(folder / "samples.npz", samples=images)
         np.savez(folder / "memorization.npz", nearest_samples_pixels=images[::-1])
+    if measure.agreement is not None:
+        names = ["network", *measure.agreement.machines]
+        images = rng.integers(0, 256, (8, side, side, channels), dtype=np.uint8)
+        np.savez(folder / "agreement.npz", **{f"samples_{name}": images for name in names})

@@ -30,11 +30,13 @@ def draw(context: Context) -> tuple[Figure, str]:
     shown = [(d, m) for d, m, _ in context.groups(tests, "dataset", "model") if m in networks][:MOST]
     panels, slopes = [], []
     optimal: dict = {}
+    sizes = context.ordered(tests, "train_size")
     for place, (dataset, model) in enumerate(shown):
         here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
-        panel = Panel(f"{context.title(dataset)}, {context.label(model)}", "PSNR of the estimate (dB) ↑")
-        for number, n in enumerate(context.ordered(here, "train_size")):
+        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}", "PSNR of the estimate (dB) ↑")
+        for n in context.ordered(here, "train_size"):
+            number = sizes.index(n)
             for rows, dash, split in ((here, 0, "test"), (seen, 2, "train")):
                 own = at(rows, train_size=n)
                 panel.lines.append(

@@ -1,0 +1,79 @@
+"""Bases that follow the image.
+
+Leading eigenvectors of the symmetric part of the Jacobian of the image estimate by the noisy image, each coloured to its
+largest entry. A denoiser of many C-alpha images has oscillating ones along the contour and inside its regions, and of
+disks too, whose optimum has five smooth directions; one of few images has differences of its training images.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bench.report.context import Context, at
+from bench.report.curves import noise
+from bench.report.items import Item
+from bench.report.style import SMALL, new_figure, picture, size, subscript
+
+ITEM = Item(
+    "Figure A20",
+    arrays=("jacobian",),
+    measures=("jacobian",),
+    counterpart="bases at faces, C-alpha images and disks",
+)
+STEP = 10  # of 50, a noise at which bases of cosines along contours appear
+MOST = 6  # lines
+SIDE = 0.75  # inches of a picture
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a line for each dataset and network at its smallest and largest N: image, noisy image, eigenvectors."""
+    runs, chosen = context.runs("jacobian_eigenvalue"), []
+    for dataset, model, own in context.groups(runs, "dataset", "model"):
+        if not context.is_control(model):
+            for n in dict.fromkeys((own["train_size"].min(), own["train_size"].max())):
+                chosen.append((dataset, model, int(n), int(at(own, train_size=n)["shuffle"].iloc[0])))
+    found = [(run, context.arrays("jacobian", *run)) for run in chosen]
+    found = [(run, arrays) for run, arrays in found if "images" in arrays][:MOST]
+    if not found:
+        raise context.needs("eigenvectors of images that may be shown", "jacobian")
+    step = _step(found[0][1])
+    count = len(found[0][1]["vectors"])
+    figure = new_figure(SIDE * len(found) + 0.2)
+    for axes, (run, arrays) in zip(figure.subplots(len(found), count + 2, squeeze=False), found):
+        _line(axes, arrays, step)
+        name = f"{context.title(run[0])}\n{context.label(run[1])}{context.mark(run[1], run[0], run[2])}\n{size(run[2])}"
+        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL)
+    shares = [f"{context.title(d)}, {size(n)}: {_above(arrays, step)}" for (d, _, n, _), arrays in found]
+    return figure, (
+        f"Clean and noisy test image and eigenvectors of the denoiser's Jacobian, {noise(context, step)}; eigenvalues above "
+        f"them. Eigenvalues above one half, which is the effective number of directions that are kept: {'; '.join(shares)}."
+    )
+
+
+def _step(arrays: dict) -> int:
+    """Return the noise level that is shown, of those measured."""
+    steps = sorted({int(key.split("_")[2]) for key in arrays if key.startswith("eigenvectors_")})
+    return min(steps, key=lambda step: abs(step - STEP))
+
+
+def _key(arrays: dict, kind: str, step: int) -> str:
+    """Return the name of the arrays of the denoiser's Jacobian, or of the image estimate's where it was not measured."""
+    names = (f"{kind}_{operator}_{step}_0" for operator in ("denoiser", "x0", "eps"))
+    return next(name for name in names if name in arrays)
+
+
+def _line(axes: np.ndarray, arrays: dict, step: int) -> None:
+    for ax, key, title in zip(axes, ("images", f"noisy_{step}"), ("clean", "noisy")):
+        picture(ax, arrays[key][0], cmap="gray", vmin=0, vmax=255)
+        ax.set_title(title, fontsize=SMALL, pad=2)
+    values = arrays[_key(arrays, "eigenvalues", step)]
+    for ax, rank, vector in zip(axes[2:], arrays["vectors"], arrays[_key(arrays, "eigenvectors", step)]):
+        shown = vector[..., np.abs(vector).max((0, 1)).argmax()]  # the channel of the largest entry
+        picture(ax, shown, cmap="RdBu_r", vmin=-(top := np.abs(shown).max()), vmax=top)
+        ax.set_title(f"λ{subscript(int(rank))} = {values[int(rank)]:.2f}", fontsize=SMALL, pad=2)
+
+
+def _above(arrays: dict, step: int) -> str:
+    values = arrays[_key(arrays, "eigenvalues", step)]
+    return f"{int((values > 0.5).sum())} of {len(values)}"

@@ -1,0 +1,63 @@
+"""Patch sizes that are most like a network, against noise.
+
+The size, in pixels, of the patch whose score machine is most like the network at each step of its trajectory, 0 the least
+noisy. A size at the top of the range means at least that: larger ones were not tried. Where sizes cannot be told apart
+the smallest is taken.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.report.context import Context, at
+from bench.report.curves import Line, Panel, band, grid
+from bench.report.items import Item
+from bench.report.papers.kamb2025.machines import MACHINES, own
+from bench.report.style import size
+
+ITEM = Item(
+    "Figure A18",
+    measures=("patch_size",),
+    counterpart="patch sizes of its ten networks at 20 steps, files of the code",
+)
+PRINTED = "Calibrated patch sizes"
+
+
+def draw(context: Context) -> tuple[Figure, str]:
+    """Draw a panel for each dataset and network, for the machine of its padding; a line for each N."""
+    table, panels = context.rows("patch_size"), []
+    table, sizes = table[table["model"].isin(context.networks(table))], context.ordered(table, "train_size")
+    for dataset, model, rows in context.groups(table, "dataset", "model"):
+        name = own(context, model)
+        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}", "patch (pixels)")
+        rows = at(rows, split=name)
+        for n in context.ordered(rows, "train_size"):
+            k = sizes.index(n)
+            panel.lines.append(Line(at(rows, train_size=n), size(n), k, k % 4, k))
+        panels.append(panel)
+    figure, axes = grid(panels, 3, 1.5, "step index", share="all")
+    axes[0].set_yticks(range(int(table["value"].min()), int(table["value"].max()) + 1, 2))
+    names = " and ".join(dict.fromkeys(MACHINES[own(context, m)] for m in context.ordered(table, "model")))
+    ends = [_ends(context, table, model) for model in context.ordered(table, "model")]
+    return figure, (
+        f"Patch size of the {names} machine, fitted to the network's N images, whose score has the highest cosine with "
+        f"the network's, median over noises, on its DDIM trajectory; {context.shuffles(table)}{band(table)}. From the "
+        f"least to the most noisy step, mean: {'; '.join(ends)}. {_printed(context)}"
+    )
+
+
+def _ends(context: Context, table: pd.DataFrame, model: str) -> str:
+    rows = at(table, model=model, split=own(context, model))
+    means = rows.groupby("index")["value"].mean()
+    return f"{context.label(model)} {means.iloc[0]:.1f} to {means.iloc[-1]:.1f}"
+
+
+def _printed(context: Context) -> str:
+    """Return the sizes that the paper's code holds for CIFAR-10, at the steps of its own schedule."""
+    rows = at(context.printed(PRINTED), dataset="CIFAR-10")
+    parts = [
+        f"{model} {', '.join(f'{v:.0f}' for v in part.sort_values('index')['value'])}"
+        for model, part in rows.groupby("model", sort=False)
+    ]
+    return f"The paper's on CIFAR-10 at 32x32, 20 steps of a cosine schedule: {'; '.join(parts)}."
