@@ -8,6 +8,7 @@ from made_up import write
 
 from bench.report import claims
 from bench.report.context import Context
+from bench.report.figures import figA22
 from bench.report.items import ITEMS
 from bench.report.papers.bonnaire2025 import figA21, tabA10
 from bench.report.papers.bonnaire2025.clock import Reading, later, readings
@@ -15,6 +16,18 @@ from bench.report.style import sheet
 
 SUITE = "bonnaire2025-small"
 STEPS = [10, 100, 1000, 8000]
+
+
+def gaps_of(run):
+    """A gap of 2 dB on noisy images of which the trajectory shows half, none at the largest N."""
+    gap = 2.0 * (run.train_size < 32)
+    where = ("train-test", "step", 7)
+    found = {
+        ("trajectory_gap", *where): gap / 2,
+        ("psnr_gap_signed", *where): gap,
+        ("psnr_mean", "test", "", None): 20,
+    }
+    return found if run.measure.trajectory else {}
 
 
 def rows_of(run):
@@ -31,7 +44,7 @@ def rows_of(run):
         step = begins + run.shuffle
         numbers |= {"memorization_step": step, "memorization_step_per_image": step / run.train_size}
         numbers |= {"memorization_step_low": 0.8 * begins, "memorization_step_high": 1.25 * begins}
-    return found | {(metric, "", "", None): value for metric, value in numbers.items()}
+    return found | gaps_of(run) | {(metric, "", "", None): value for metric, value in numbers.items()}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +104,14 @@ def test_the_figure_is_drawn_and_says_both_clocks(place):
         "copies begin: 5,100 [4,100, 6,400] at N = 128" in caption and "after 8,000 at N = 1,024" in caption
     )
     assert len(figure.axes) == 5 and ITEMS["figA21"].paper == "bonnaire2025"
+
+
+def test_both_gaps_are_drawn_with_the_test_psnr(place):
+    with sheet():
+        figure, caption = figA22.draw(Context(SUITE, "figA22"))
+        figure.draw_without_rendering()
+    assert "DiT at N = 8: 2.00 and 1.00 dB (test PSNR 20.00 dB)" in caption
+    assert "DiT w/ Local at N = 32: 0.00 and 0.00 dB" in caption and len(figure.axes) == 2
 
 
 def test_the_claims_of_the_paper_are_judged_without_what_was_not_reached(place):
