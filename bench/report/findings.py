@@ -31,7 +31,7 @@ class Question:
     left: Side = required("left side, as of a claim")
     relation: str = required("<, > or ~: what is so where the answer is yes")
     right: Side | float = required("right side, as of a claim")
-    scope: Scope = option({}, "which cells, as of a claim")
+    scope: Scope = option(Scope(), "which cells, as of a claim")
     tolerance: float | str = option(0.0, "as of a claim")
     item: str = option("", "figure or table that shows it")
     unlike: str = option("", "what is not like the paper, beside what holds for all questions")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_up import write
 
-from bench.report import claims
+from bench.report import claims, findings
 from bench.report.context import Context
 from bench.report.figures import figA22
 from bench.report.items import ITEMS
@@ -22,11 +22,14 @@ def gaps_of(run):
     """A gap of 2 dB on noisy images of which the trajectory shows half, none at the largest N."""
     gap = 2.0 * (run.train_size < 32)
     where = ("train-test", "step", 7)
+    split = "train-test"
     found = {
         ("trajectory_gap", *where): gap / 2,
         ("psnr_gap_signed", *where): gap,
         ("psnr_mean", "test", "", None): 20,
     }
+    found |= {("trajectory_gap_mean", split, "", None): gap / 2 + run.shuffle / 99}
+    found |= {("psnr_gap_signed_mean", split, "", None): gap + run.shuffle / 9 + 0.1}
     return found if run.measure.trajectory else {}
 
 
@@ -112,6 +115,15 @@ def test_both_gaps_are_drawn_with_the_test_psnr(place):
         figure.draw_without_rendering()
     assert "DiT at N = 8: 2.00 and 1.00 dB (test PSNR 20.00 dB)" in caption
     assert "DiT w/ Local at N = 32: 0.00 and 0.00 dB" in caption and len(figure.axes) == 2
+
+
+def test_what_we_ask_ourselves_is_answered(place):
+    found = {
+        one.key: one for one in findings.answers(Context(SUITE, "tabFindings")) if one.paper == "bonnaire2025"
+    }
+    answers = {key: one.answer for key, one in found.items()}
+    assert answers["local-copies-later"] == answers["gap-off-trajectory"] == "supported"
+    assert answers["local-on-trajectory"] != "supported"  # both have the same
 
 
 def test_the_claims_of_the_paper_are_judged_without_what_was_not_reached(place):
