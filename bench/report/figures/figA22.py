@@ -34,7 +34,7 @@ def draw(context: Context) -> tuple[Figure, str]:
                 context.label(model) + context.mark(model, dataset, n), size(n), *means
             ))  # fmt: skip
         panels.append(panel)
-    figure, _ = grid(panels, 2, 1.9, STEP_AXIS)
+    figure, _ = grid(panels, 2, 1.9, STEP_AXIS, legend_columns=3)
     return figure, (
         f"Gap on noisy images and on the sampling trajectory; {context.shuffles(own)}{band(own)}. Means of both: "
         f"{'; '.join(words)}."

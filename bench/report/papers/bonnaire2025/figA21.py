@@ -12,8 +12,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from bench.report.context import Context, at
 from bench.report.curves import Line, colour, draw_line, looks
@@ -63,7 +64,16 @@ def _curves(axes: list[Axes], context: Context, copies: pd.DataFrame, distance: 
             draw_line(ax, Line(at(table, train_size=n), size(n), number, number, number))
         ax.set(xscale="log", xlabel=x, ylabel=name)
         ax.set_title(letter(place))
+        _plain(ax.xaxis, (1.0,))
     axes[2].set_yscale("log")
+    _plain(axes[2].yaxis)
+
+
+def _plain(axis: Axis, marks: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    """Mark a logarithmic axis at these multiples of powers of ten, as plain numbers."""
+    axis.set_major_locator(LogLocator(subs=marks))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _clocks(ax: Axes, context: Context, dataset: str) -> None:
@@ -78,6 +88,7 @@ def _clocks(ax: Axes, context: Context, dataset: str) -> None:
     sizes = sorted({cell[2] for name in NAMES for cell in readings(context, name) if cell[0] == dataset})
     ax.set(xscale="log", yscale="log", xlabel="N", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
+    _plain(ax.yaxis)
 
 
 def _series(
@@ -89,16 +100,15 @@ def _series(
     known = {n: one for n, one in own.items() if one.step is not None}
     x = np.array([*known], dtype=float) * 1.06 ** (place - (count - 1) / 2)
     ax.plot(x, [one.step for one in known.values()], color=colour(shade), linestyle=":" if hollow else "-", **mark,
-            label=f"{label}, {NAMES[name]}")  # fmt: skip
+            label=None if hollow else label)  # fmt: skip
     for at_x, one in zip(x, known.values()):
         ax.plot([at_x, at_x], [max(one.low, 1), one.high], color=shade, linewidth=0.7)
-    for n, one in own.items():
-        if one.step is None:
-            where = (n * 1.06 ** (place - (count - 1) / 2), max(one.low, 1))
-            ax.plot(*where, linestyle="none", **mark | {"marker": "_"})
-            ax.annotate(
-                "", (where[0], where[1] * 1.6), where, arrowprops={"arrowstyle": "->", "color": shade}
-            )
+    bounds = {n: max(one.low, 1) for n, one in own.items() if one.step is None}
+    x = np.array([*bounds], dtype=float) * 1.06 ** (place - (count - 1) / 2)
+    if len(bounds):
+        low = np.array([*bounds.values()])
+        ax.errorbar(x, low, low / 2, lolims=True, fmt="none", ecolor=shade, elinewidth=0.9, capsize=2,
+                    linestyle=":" if hollow else "-")  # fmt: skip
 
 
 def _finding(context: Context, dataset: str, model: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context, at
 from bench.report.curves import STEP_AXIS, Line, band, draw_line
@@ -50,6 +51,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         for number, (model, own) in enumerate(context.groups(distance, "model")):
             place = context.networks(side).index(model) if model in context.networks(side) else number
             draw_line(axes[3], Line(own, context.label(model), place, place, place))
+        axes[3].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[3].set(
             xlabel="layer", ylabel="attention distance (tokens)", title=letter(3, context.title(datasets[0]))
         )
@@ -66,11 +68,11 @@ def draw(context: Context) -> tuple[Figure, str]:
 def _by_step(ax: Axes, context: Context, rows: pd.DataFrame, name: str) -> None:
     """Draw a metric by noise level, a colour for each network, and the optimum in grey where it is known."""
     networks = context.networks(context.rows("sensitivity_side_50"))
+    metric, dataset = rows["metric"].iloc[0], rows["dataset"].iloc[0]
+    draw_line(ax, Line(at(context.tidy, metric=OPTIMUM[metric], dataset=dataset), "optimum", GREY, 1))
     for model, own in context.groups(rows, "model"):
         place = networks.index(model)
         draw_line(ax, Line(own, context.label(model), place, place, place))
-    metric, dataset = rows["metric"].iloc[0], rows["dataset"].iloc[0]
-    draw_line(ax, Line(at(context.tidy, metric=OPTIMUM[metric], dataset=dataset), "optimum", GREY, 1))
     ax.set(xlabel=STEP_AXIS, ylabel=name)
 
 
