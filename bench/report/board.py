@@ -21,7 +21,8 @@ INTRODUCTION = """## What became of the papers' answers
 
 Papers by rows, questions by columns. A cell is the verdict of this project's own numbers on a claim of the paper: the
 difference of its two sides with a 95 % interval over datasets and shuffles, on the suite that has the most of these, and a
-link to the figure or table. The tables of claims have every comparison, and what the papers' own numbers say.
+link to the figure or table. Words are corrected over all claims of a paper, intervals are not. The tables of claims have
+every comparison, and what the papers' own numbers say.
 """
 
 
