@@ -6,7 +6,6 @@ the one with the most dataset-shuffle pairs.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 from bench.report import claims, literature
@@ -34,21 +33,19 @@ class Answer(NamedTuple):
     suite: str = ""
 
 
-@functools.cache
-def _judged(suite: str) -> dict[str, Verdict]:
-    """Return what a suite says of every claim, corrected as in its own table of claims."""
-    return claims.in_measurements(claims.load(), claims.measured(Context(suite, "tabClaims")))
-
-
 def answers() -> dict[tuple[str, str], list[Answer]]:
-    """Return the answers by (paper, question)."""
+    """Return the answers by (paper, question); words are corrected as in the suite's own table of claims."""
     known = {key: claim for key, claim in claims.load().items() if claim.question}
-    measured = [suite for suite in config.suites() if paths.stored_table(suite).exists()]
+    judged = {
+        suite: claims.in_measurements(claims.load(), claims.measured(Context(suite, "tabClaims")))
+        for suite in config.suites()
+        if paths.stored_table(suite).exists()
+    }
     found: dict[tuple[str, str], list[Answer]] = {}
     for key, claim in known.items():
-        judged = [Answer(claim, _judged(suite)[key], suite) for suite in measured]
-        judged = [one for one in judged if one.verdict.word != NOT_RUN]
-        best = max(judged, key=_pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
+        on = [Answer(claim, verdicts[key], suite) for suite, verdicts in judged.items()]
+        on = [one for one in on if one.verdict.word != NOT_RUN]
+        best = max(on, key=_pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
         found.setdefault((claim.paper, claim.question), []).append(best)
     return found
 
