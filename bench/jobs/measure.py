@@ -27,7 +27,7 @@ from bench.support import paths
 from bench.support.arrays import save_arrays
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.files import digest, read_json, sha256, write_json, write_text
+from bench.support.files import digest, read_json, refuse_future, sha256, write_json, write_text
 from bench.support.provenance import environment
 from bench.training.options import recipe
 
@@ -45,7 +45,22 @@ class Job:
         self._check_recipe()
         self.state = paths.state_root(suite.suite, name) / self.trained["digest"] / "measured"
         self.wanted = wanted(suite, name, self.trained)
+        refuse_future(*self._inputs())
         self._run: Run | None = None
+
+    def _inputs(self) -> list[Path]:
+        """Return the files that the workflow gives to a measurement."""
+        dataset, name = self.spec.dataset, self.spec.name
+        return [
+            *(self.folder / file for file in ("run.json", "history.csv", "weights.safetensors")),
+            paths.dataset_folder(dataset) / "manifest.json",
+            paths.subset_file(dataset, self.spec.shuffle),
+            *(
+                paths.reference_file(*one)
+                for metric in self.wanted
+                for one in self.suite.references(metric, name)
+            ),
+        ]
 
     def _check_recipe(self) -> None:
         if digest(recipe(trained_spec(self.trained))) != self.suite.recipe(self.spec.name):

@@ -27,8 +27,18 @@ def plan_file(suite: str | None = None) -> Path | None:
 
 
 def code(*entries: str) -> str:
-    """Return the fingerprint of the code behind these modules: as submitted, or as it is now outside a job."""
-    return _codes(plan_file()).get(key(*entries)) or fingerprint(*entries)
+    """Return the fingerprint of the code behind these modules: as submitted, or as it is now outside a job.
+
+    Raises BenchError where the submitted plan does not know these modules.
+    """
+    if not (file := plan_file()):
+        return fingerprint(*entries)
+    if (name := key(*entries)) not in (codes := _codes(file)):
+        raise BenchError(
+            f"{file}, with which this job was submitted, knows no code of {name}: nothing was run. "
+            "Start the same `snakemake` command again to queue it with the code as it is."
+        )
+    return codes[name]
 
 
 def key(*entries: str) -> str:
@@ -37,8 +47,8 @@ def key(*entries: str) -> str:
 
 
 @functools.cache
-def _codes(file: Path | None) -> dict[str, str]:
-    return read_json(file)["codes"] if file else {}
+def _codes(file: Path) -> dict[str, str]:
+    return read_json(file).get("codes", {})
 
 
 def check_code(*entries: str) -> None:

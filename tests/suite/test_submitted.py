@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from bench.cli import main
 from bench.suite import plan, submitted
 from bench.support import fingerprint
-from bench.support.files import read_json
+from bench.support.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = "disks-8.unet-t16.n10.s0"
@@ -32,6 +34,7 @@ def waiting(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "config" / "suites" / "one.yaml"
     file.write_text(SUITE)
+    submitted._codes.cache_clear()  # of another test's file under the same relative name
     monkeypatch.setenv(submitted.VARIABLE, str(plan.load("one").submit(("bench.results.tidy",))))
     return file
 
@@ -83,6 +86,27 @@ def test_changed_code_is_refused(waiting, monkeypatch, capsys, words):
         and "Start the same `snakemake` command" in said
     )
     assert not Path("results").exists()
+
+
+def test_a_plan_that_does_not_know_the_code_is_refused(waiting, capsys):
+    """Its job must not take the code as it is without a word."""
+    file = submitted.plan_file()
+    write_json(file, read_json(file) | {"codes": {}})
+    assert main(["train", RUN, "--suite", "one"]) == 1
+    said = capsys.readouterr().err
+    assert f"{file}, with which this job was submitted, knows no code of bench.training.train" in said
+    assert not Path("results").exists()
+
+
+def test_a_measurement_refuses_an_input_from_the_future(waiting, capsys):
+    """Snakemake would discard the measurements; a retry would not help."""
+    commands()
+    for name in (f"runs/{RUN}/history.csv", f"runs/{RUN}/weights.safetensors", "../subsets/disks-8/s0.npz"):
+        file = Path("results/one") / name
+        os.utime(file, (time.time() + 3600, time.time() + 3600))
+        assert main(["measure", "all", RUN, "--suite", "one", "--device", "cpu"]) == 1
+        assert "was last changed in the future" in (said := capsys.readouterr().err) and file.name in said
+        os.utime(file)
 
 
 def test_by_hand_the_files_count_as_they_are(waiting, monkeypatch):

@@ -15,10 +15,11 @@ from bench.suite import candidate, plan, submitted
 from bench.support import paths, root
 from bench.support.console import say
 from bench.support.errors import BenchError
-from bench.support.files import digest
+from bench.support.files import digest, refuse_future
 from bench.support.options import to_dict
 from bench.report.items import ITEMS, category, check_listed, data_of
 from bench.report.items import code_of as code_of_item
+from snakemake_executor_plugin_submitit.records import why_unwritable
 
 
 def literal(text):
@@ -30,10 +31,27 @@ def refuse(sentence):
     sys.exit(f"bench: error: {sentence}")
 
 
+def check_writable(*folders):
+    """Refuse to start where a folder that is there cannot be written; Snakemake's own error is a traceback."""
+    for folder in filter(os.path.lexists, folders):
+        if why := why_unwritable(Path(folder)):
+            refuse(f"{why} Free some space, or make it writable, and start again.")
+
+
+if workflow.is_main_process:
+    if {"{", "}"} & set(workflow.basedir):
+        refuse(
+            f"Snakemake takes the braces in {workflow.basedir} for wildcards: rename the folder."
+        )
+    records_of_snakemake = (
+        f".snakemake/{name}" for name in ("metadata", "incomplete", "locks")
+    )
+    check_writable(".", ".snakemake", *records_of_snakemake)
+
 try:
     root.check()
     candidate.to_environment(config)
-    PLAN = plan.load(config.get("suite", "demo"))
+    PLAN = plan.load(str(config.get("suite", "demo")))
     check_listed(PLAN)
     if PLAN.candidate:
         from bench.results import baselines
@@ -65,6 +83,12 @@ envvars:
 # Jobs take options and code from the plan written before the first of them, even if files change meanwhile.
 onstart:
     if workflow.is_main_process and not submitted.plan_file():
+        check_writable("results", "figures", "logs", ".runs")
+        for job in workflow.dag.needrun_jobs():
+            try:
+                refuse_future(*map(Path, job.input))
+            except BenchError as error:
+                refuse(error)
         others = [("bench.results.tidy",), ("bench.compare.pages",)]
         file = PLAN.submit(*map(code_of_item, ITEMS), *others)
         os.environ[submitted.VARIABLE] = str(file)
