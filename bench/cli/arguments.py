@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +40,17 @@ def dataset_names(incomplete: str) -> list[str]:
     from bench.suite import config
 
     return [name for name in config.load_datasets() if name.startswith(incomplete)]
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < math.inf:
+        raise typer.BadParameter(f"{value} is not a finite number of at least 0.")
+    return value
+
+
+def positive(help: str, **more: Any) -> Any:
+    """Declare an option that takes a finite number of at least 0."""
+    return typer.Option(help=help, callback=_finite, **more)
 
 
 Suite = Annotated[str, typer.Option("--suite", "-s", help="Suite of config/.", autocompletion=suite_names)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.arguments import Dataset, Device, Run, Suite
+from bench.cli.arguments import Dataset, Device, Run, Suite, positive
 from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
@@ -27,9 +27,9 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Start from this checkpoint; refused if it is another run's.")
     ] = None,
-    checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 60,
+    checkpoint_seconds: Annotated[float, positive("Time between checkpoints.")] = 60,
     stall_seconds: Annotated[
-        float, typer.Option(help="Stop if one step takes longer, so that the job is retried; 0: never.")
+        float, positive("Stop if one step takes longer, so that the job is retried; 0: never.")
     ] = 1800,
 ) -> int:
     """Train a run, or resume it."""
@@ -139,8 +139,8 @@ def tidy(suite: Suite = "demo") -> None:
 @command()
 def pieces(
     suite: Suite = "demo",
-    minutes: Annotated[float, typer.Option(help="Time given.")] = 9,
-    side_by_side: Annotated[int, typer.Option(help="Runs at the same time, for small networks.")] = 1,
+    minutes: Annotated[float, positive("Time given.")] = 9,
+    side_by_side: Annotated[int, typer.Option(help="Runs at the same time, for small networks.", min=1)] = 1,
     small: Annotated[
         Path | None, typer.Option(help="Copy the small result files of each finished run here.")
     ] = None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from bench.cli.arguments import Json, Run, Suite, print_table
+from bench.cli.arguments import Json, Run, Suite, positive, print_table
 from bench.support import paths
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -60,8 +60,8 @@ def plan(
     device: Annotated[
         str | None, typer.Option(help="Use the stored rates of this device (a part of its name).")
     ] = None,
-    tflops: Annotated[float, typer.Option(help="Assumed bfloat16 peak if no rate is stored.")] = 312,
-    tflops_float32: Annotated[float, typer.Option(help="The same in float32.")] = 19.5,
+    tflops: Annotated[float, positive("Assumed bfloat16 peak if no rate is stored.")] = 312,
+    tflops_float32: Annotated[float, positive("The same in float32.")] = 19.5,
     utilisation: Annotated[float, typer.Option(help="Assumed fraction of the peak.")] = 0.2,
 ) -> None:
     """List a suite's runs and forecast jobs, device-hours and disk."""
@@ -146,7 +146,7 @@ def show_runs(
     context: typer.Context,
     suite: Suite = "demo",
     json_: Json = False,
-    watch: Annotated[float | None, typer.Option(metavar="SECONDS", help="Refresh at this interval.")] = None,
+    watch: Annotated[float | None, positive("Refresh at this interval.", metavar="SECONDS")] = None,
 ) -> None:
     """Show state, progress, rate and time left of a suite's runs."""
     from bench.suite import plan

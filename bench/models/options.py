@@ -32,7 +32,12 @@ Windows = str | Sequence[int | None] | None  # see bench.models.windows
 
 
 def problem(value: Any, hint: Any) -> str | None:
-    """Return what ``value`` (from YAML) must be instead, or None if it has the annotated type and range."""
+    """Return what ``value`` (from YAML) must be instead, or None if it has the annotated type and range.
+
+    A count above a million is refused: it overflows inside torch, or is built layer by layer for hours.
+    """
+    if typing.get_origin(hint) is Annotated and isinstance(value, int) and value > 10**6:
+        return "a million at most"
     return None if _fits(value, hint) else _words(hint)
 
 

@@ -6,6 +6,7 @@ On the numbers that papers print a claim is decided cell by cell, without interv
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -104,8 +105,10 @@ class Claim:
             for key in side:
                 check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
             check("metric" in side, f"{name}: the key 'metric' is missing")
-            for metric in _listed(side["metric"]):
-                check(metric in known, f"{name}: there is no metric {metric!r}{nearest(metric, known)}")
+            for metric in _listed(side["metric"]) or [""]:
+                check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
+            for key, value in side.items():
+                check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
         asked = not self.question or self.question in QUESTIONS
         check(asked, f"there is no question {self.question!r}{nearest(self.question, QUESTIONS)}")
         shown = self.item in ITEMS or not (self.item or self.question)
@@ -194,6 +197,18 @@ class Verdict:
             if texts:
                 parts.append(f"{len(texts)} {word}" + (f" ({'; '.join(named)}{more})" if named else ""))
         return ", ".join(parts)
+
+
+def _is_of(key: str, value: Any) -> bool:
+    """Whether a value can stand under a key of a claim's side; a list where any of its values may."""
+    if key == "permuted":
+        return isinstance(value, bool)
+    if key == "times":
+        return type(value) in (int, float) and 0 < value < math.inf
+    if key in ("train_size", "index") and isinstance(value, str):
+        return value in EXTREMES
+    kind = int if key in ("train_size", "index") else str
+    return all(type(one) is kind for one in _listed(value))
 
 
 def _listed(value: Any) -> list:

@@ -102,14 +102,24 @@ def category(name: str) -> str:
     if item.group or not item.paper:
         return item.group or f"Other {item.kind}s"
     about = config.folder() / "papers" / item.paper / "about.yaml"
-    return f"{config.read_yaml(about)['cite'] if about.exists() else item.paper}: {item.kind}s"
+    said = config.read_yaml(about) if about.exists() else {"cite": item.paper}
+    if "cite" not in said:
+        raise BenchError(f"{about}: the key 'cite' is missing.")
+    return f"{said['cite']}: {item.kind}s"
 
 
 def check_listed(plan: Plan) -> None:
-    """Raise BenchError if a suite lists an unknown item, naming the nearest."""
+    """Raise BenchError if a suite lists an unknown item, or one whose first measurement it does not take."""
+    taken = {"training"}.union(*(plan.metrics(run) for run in plan.runs))
     for name in plan.items:
         if name not in ITEMS:
             raise BenchError(f"Suite {plan.suite!r}: items: there is no {name!r}{nearest(name, ITEMS)}.")
+        needed = ITEMS[name].measures
+        if needed and needed != EVERY and needed[0] not in taken:
+            raise BenchError(
+                f"Suite {plan.suite!r}: items: {name} needs {needed[0]}, which the suite does not measure; set "
+                f"`measure: {{{needed[0]}: ...}}`, or take it off the list."
+            )
 
 
 def code_of(name: str) -> tuple[str, str]:
@@ -120,5 +130,5 @@ def code_of(name: str) -> tuple[str, str]:
 def data_of(name: str) -> str:
     """Return a digest of the papers' files that an item reads; empty if it reads none."""
     wanted = ITEMS[name].papers or ITEMS[name].paper
-    files = sorted(config.folder().glob(f"papers/{wanted}/*")) if wanted else []
+    files = sorted(config.folder().glob(f"papers/{wanted}/[!.]*")) if wanted else []
     return digest([path.read_text(encoding="utf-8") for path in files if path.is_file()]) if files else ""

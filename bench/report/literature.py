@@ -5,6 +5,7 @@ A paper is one folder: ``about.yaml``, ``published.csv``, ``claims.yaml``, ``dev
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,18 +56,32 @@ def printed(paper: str) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=PRINTED)
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values={"value": [""]})
-        table = table.astype({"index": str, "train_size": str, "value": float})
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise BenchError(f"{path} cannot be read ({error}); restore it with `git checkout`.") from error
     if missing := [column for column in PRINTED if column not in table.columns]:
         raise BenchError(f"{path} lacks the column {missing[0]!r}; its columns are {', '.join(PRINTED)}.")
-    if table["value"].isna().any():
-        raise BenchError(f"{path} has a row without a value; every row is one printed number.")
-    return table.assign(
-        train_size=pd.to_numeric(table["train_size"]).fillna(0).astype(int),  # 0 is the whole dataset
-        index=pd.to_numeric(table["index"]).astype("Int64"),
+    size, index, value = (
+        _numbers(table[column], f"{path}: {column}") for column in ("train_size", "index", "value")
     )
+    if value.isna().any():
+        raise BenchError(f"{path} has a row without a value; every row is one printed number.")
+    # a train size of 0 is the whole dataset
+    return table.assign(
+        train_size=size.fillna(0).astype(int), index=index.astype("Int64"), value=value.astype(float)
+    )
+
+
+def _numbers(column: pd.Series, where: str) -> pd.Series:
+    """Return a column of texts as numbers, NaN where it is empty; raises BenchError that begins with ``where``."""
+    found = pd.to_numeric(column, errors="coerce")
+    wrong = column[(found.isna() & (column != "")) | found.isin([math.inf, -math.inf])]
+    if len(wrong):
+        raise BenchError(f"{where}: {wrong.iloc[0]!r} in line {wrong.index[0] + 2} is not a number.")
+    whole = not where.endswith("value")
+    if whole and (broken := column[(found % 1).fillna(0) != 0]).size:
+        raise BenchError(f"{where}: {broken.iloc[0]!r} in line {broken.index[0] + 2} is not a whole number.")
+    return found
 
 
 def file_of(paper: str) -> Path:

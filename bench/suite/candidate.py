@@ -136,7 +136,7 @@ def registered(path: Path) -> list[str]:
         raise BenchError(
             f"There is no model file {path}; give the path of a Python file with @register_model."
         ) from None
-    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+    except (OSError, SyntaxError, ValueError) as error:  # ValueError: not UTF-8, or null bytes
         raise BenchError(f"{path} cannot be read as Python ({error}); fix the file.") from error
     names = [
         str(call.args[0].value)
@@ -146,6 +146,8 @@ def registered(path: Path) -> list[str]:
     ]
     if not names:
         raise BenchError(f"{path} registers no model; decorate a factory with @register_model('name').")
+    for name in names:
+        config.check_part(name, f"{path}: a model")
     if twice := {n for n in names if names.count(n) > 1}:
         raise BenchError(
             f"{path} registers the model {min(twice)!r} twice; give one of the two another name."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,17 @@ from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, check, option, required
 from bench.support.paths import ROOT
 from bench.training.options import TrainingOptions
+
+RESERVED = ("baselines", "datasets", "references", "subsets")  # folders of results/ that are no suite's
+
+
+def check_part(name: str, what: str) -> None:
+    """Raise BenchError, which begins with ``what``, where a name cannot be part of file and run names."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise BenchError(
+            f"{what} cannot be named {name!r}, which is to be part of file names; use letters, digits, '-', '_' and '.', "
+            "100 at most, the first a letter or digit."
+        )
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,10 @@ class ItemOptions:
     train_sizes: list[int] | None = option(None, "training sizes N")
     operator: Literal["eps", "x0"] = option("x0", "Jacobian whose eigenvectors are drawn", "assumed")
 
+    def __post_init__(self) -> None:
+        for name in ("datasets", "models", "train_sizes"):
+            check(getattr(self, name) != [], f"{name} must not be empty; leave it out to show all")
+
 
 @dataclass(frozen=True)
 class GridOptions:
@@ -77,6 +93,10 @@ class GridOptions:
             twice = [value for value in values if values.count(value) > 1]
             check(not twice, f"{name} lists {twice[0] if twice else ''} twice")
         check(all(n >= 1 for n in self.train_sizes), "train_sizes must be positive")
+        check(
+            all(0 <= s < 2**32 for s in self.shuffles),
+            f"shuffles must lie in 0..2^32 - 1, not {self.shuffles}",
+        )
         for metric in self.measure or []:
             check(metric in METRICS, f"measure has no metric {metric!r}{nearest(metric, METRICS)}")
 
@@ -138,6 +158,8 @@ def _with_base(row: dict, raw: dict[str, dict], where: str) -> dict:
 def load_models() -> dict[str, ModelPreset]:
     """Return the presets of ``config/models.yaml`` with ``extends`` resolved."""
     raw = _table("models.yaml", ModelPreset)
+    for name in raw:
+        check_part(name, f"{folder() / 'models.yaml'}: a model")
     return {name: _resolve(name, raw) for name in raw}
 
 
@@ -166,14 +188,20 @@ def _resolve(name: str, raw: dict[str, ModelPreset], seen: tuple[str, ...] = ())
 
 def suites() -> dict[str, Path]:
     """Return the files of all suites by name: ``config/suites`` and ``config/papers/*/suites``."""
-    files = [*folder().glob("suites/*.yaml"), *folder().glob("papers/*/suites/*.yaml")]
-    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
+    files = [*folder().glob("suites/[!.]*.yaml"), *folder().glob("papers/*/suites/[!.]*.yaml")]
+    found: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: path.stem):
+        if (other := found.setdefault(path.stem, path)) != path:
+            raise BenchError(f"{other} and {path} are two suites of one name; rename one of them.")
+    return found
 
 
 def suite_path(suite: str) -> Path:
     """Return the file of a suite; raises BenchError with the nearest name."""
     known = suites()
     if suite not in known:
+        if (other := folder() / "suites" / f"{suite}.yml").exists():
+            raise BenchError(f"The name of a suite's file ends in .yaml; rename {other}.")
         raise BenchError(f"There is no suite {suite!r}{nearest(suite, known)}; known: {', '.join(known)}.")
     return known[suite]
 
@@ -181,6 +209,9 @@ def suite_path(suite: str) -> Path:
 def load_suite(suite: str) -> SuiteOptions:
     """Return one suite, its training and measurement options complete."""
     path = suite_path(suite)
+    check_part(suite, f"{path}: a suite")
+    if suite in RESERVED:
+        raise BenchError(f"{path}: results/{suite} is no suite's folder; give the suite another name.")
     value = read_yaml(path)
     for key, kind in (("training", TrainingOptions), ("measure", MeasureOptions)):
         value[key] = {} if value.get(key) is None else value[key]

@@ -11,7 +11,7 @@ from bench.data.options import DatasetOptions
 from bench.data.record import pool_sizes
 from bench.models.families import CONTROLS
 from bench.models.spec import ModelSpec
-from bench.suite.config import GridOptions, ModelPreset, SuiteOptions
+from bench.suite.config import GridOptions, ModelPreset, SuiteOptions, check_part
 from bench.suite.options import HALF_BUDGET, MeasureOptions, RunSpec, measured
 from bench.suite.strict import validate
 from bench.support import paths
@@ -76,6 +76,8 @@ def _block(
                 raise BenchError(
                     f"{where}: {key}: {name!r} is not in config/{key}.yaml{nearest(name, table)}."
                 )
+    if grid.recipe:
+        check_part(grid.recipe, f"{where}: a recipe")
     recipe = "-".join(part for part in (grid.recipe, "half-b" if grid.half == "b" else "") if part)
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
     for dataset, model, size, shuffle in product:

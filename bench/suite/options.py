@@ -83,6 +83,8 @@ def measured(
     for name in [m for m in chosen if chosen[m] is not None]:
         lacking = next((m for m in known[name].needs if chosen.get(m) is None), None)
         sentence = f"{name} needs {lacking}; add it under `measure`" if lacking else None
+        if isinstance(steps := getattr(chosen[name], "steps", 0), int) and steps > run.training.timesteps:
+            sentence = f"{name}.steps ({steps}) are more than training.timesteps ({run.training.timesteps})"
         if sentence := sentence or known[name].problem(chosen[name], run, datasets):
             if where is not None:
                 raise BenchError(f"{where}: {sentence}.")

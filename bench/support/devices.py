@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -73,8 +74,10 @@ def _take(name: str) -> bool:
 def torch_device(device: str | None, threads: int) -> str:
     """Fix the threads and the precision of measurements; return the device, a GPU of its own if there are several.
 
-    Raises BenchError if a CUDA device is asked for and there is none.
+    Raises BenchError for anything but ``cpu`` and ``cuda``, and if a CUDA device is asked for that there is not.
     """
+    if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise BenchError(f"--device {device}: there is no such device; say cpu, cuda, or cuda:NUMBER.")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if device in (None, "cuda"):
@@ -86,6 +89,9 @@ def torch_device(device: str | None, threads: int) -> str:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BenchError(f"--device {device}: this machine has no CUDA device; use --device cpu.")
+    number = int(device.partition(":")[2] or 0)
+    if number >= max(torch.cuda.device_count(), 1):
+        raise BenchError(f"--device {device}: this process sees {torch.cuda.device_count()} CUDA devices.")
     return device
 
 

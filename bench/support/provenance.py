@@ -62,7 +62,7 @@ def job(device: str = "cpu") -> dict:
 
     The time in the queue is that of this start under the executor plugin, None outside it.
     """
-    restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT") or 0)
     submitted = os.environ.get("SUBMITIT_SUBMIT_TIME")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {

@@ -82,7 +82,10 @@ class TrainingOptions:
             0 < self.learning_rate < float("inf"),
             f"learning_rate must be positive and finite, not {self.learning_rate}",
         )
-        check(self.weight_decay >= 0, f"weight_decay must not be negative, not {self.weight_decay}")
+        check(
+            0 <= self.weight_decay < float("inf"),
+            f"weight_decay must be finite and not negative, not {self.weight_decay}",
+        )
         check(
             0 <= self.warmup < self.steps,
             f"warmup must be at least 0 and less than steps ({self.steps}), not {self.warmup}",

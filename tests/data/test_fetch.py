@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from scipy.io import savemat
 
@@ -23,6 +24,7 @@ from bench.data.fetch import fetch
 from bench.data.options import DatasetOptions, SourceFile
 from bench.data.storage import exclusive
 from bench.support.errors import BenchError
+from bench.support.options import to_dict
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
@@ -96,6 +98,14 @@ def test_a_download_is_checked_and_not_repeated(tmp_path, server):
         fetch("x", row(file(server)), tmp_path)
         assert (tmp_path / "a.bin").read_bytes() == CONTENT
     assert server.asked == [None] and [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_the_command(tmp_path, server, monkeypatch):
+    about = {"title": "x", "resolution": 8, "test": 2, "source": "a", "files": [to_dict(file(server))]}
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"x": about}))
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path))
+    assert main(["data", "fetch", "x", "--sources", str(tmp_path / "here")]) == 0
+    assert (tmp_path / "here" / "a.bin").read_bytes() == CONTENT
 
 
 def test_a_connection_that_breaks_is_taken_up(tmp_path, server):
@@ -294,6 +304,7 @@ def test_verify_names_a_changed_file(tmp_path, server, monkeypatch, capsys):
     rows = f"x: {{title: x, resolution: 8, test: 2, source: a, files: [{{path: a.bin, sha256: {sha256(CONTENT)}}}]}}"
     (tmp_path / "datasets.yaml").write_text(rows)
     monkeypatch.setenv("BENCH_CONFIG", str(tmp_path))
+    monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.bin").write_bytes(CONTENT)

@@ -62,6 +62,7 @@ def test_build_on_the_meta_device_allocates_nothing():
         ({"heads": 3}, "heads 3 does not divide the width 16"),
         ({"patch": 3}, "patch 3 does not divide the image side 8"),
         ({"width": 18, "heads": 3}, "multiple of 4"),
+        ({"width": 10**11}, "'width' must be a million at most, not 100000000000"),
         ({"depth": 0}, "'depth' must be a whole number of at least 1, not 0"),
         ({"label_dropout": 0.1}, "label_dropout needs num_classes"),
         ({"num_classes": 2, "label_dropout": 1.0}, r"'label_dropout' must be a number in \[0, 1\)"),
