@@ -53,6 +53,23 @@ def queue(*options: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True).stdout.split()
 
 
+def kill_step_daemons(cluster: Path, job: str) -> bool:
+    """Kill the step daemons of one job of this cluster, and of no other; return whether there were any."""
+    found = False
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (folder / "cmdline").read_text()
+            if (
+                name.startswith(f"slurmstepd: [{job.partition('_')[0]}")
+                and (folder / "cwd").resolve() == cluster
+            ):
+                os.kill(int(folder.name), signal.SIGKILL)
+                found = True
+        except (OSError, UnicodeDecodeError):
+            continue
+    return found
+
+
 class Wave:
     """One workflow under fire; ``calm`` holds the data, ``wanted`` maps runs to the weights they must have."""
 
@@ -146,9 +163,7 @@ class Wave:
     def kill_step_daemons(self) -> bool:
         """Let Slurm believe that a job runs for ever."""
         ids = queue("-t", "running")
-        return bool(ids) and quiet(
-            "pkill", "-KILL", "-f", f"slurmstepd: .{self.rng.choice(ids).partition('_')[0]}"
-        )
+        return bool(ids) and kill_step_daemons(self.cluster, self.rng.choice(ids))
 
     def truncate(self) -> bool:
         return self.kill_training() and self.witness.truncate()
@@ -207,17 +222,19 @@ class Wave:
         return (self.flow.folder / "last.txt").exists()
 
     def run(self, faults: int) -> None:
-        """Inject so many faults at random from the first step on, then wait for the end."""
+        """Inject so many faults from the first step on, every kind once in random order and again, then wait for the end."""
         end = time.monotonic() + PATIENCE
         while not self.flow.training() and time.monotonic() < end:
             time.sleep(0.2)
+        deck: list[str] = []
         while not self.done and self.injected.total() < faults:
             time.sleep(self.rng.uniform(1, 7))
+            deck = deck or self.rng.sample(list(self.faults), len(self.faults))
             if self.outer.poll() is not None and not self.done:
                 self.heal()
                 self.revive()  # it gave up, on a full disk for instance
-            elif not self.done:
-                self.inject(self.rng.choice(list(self.faults)))
+            elif not self.done and not self.inject(fault := deck.pop()):
+                deck.insert(0, fault)  # nothing to hit: later
         self.finish()
 
     def run_through(self, names: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from campaign import NODE, Wave
+from campaign import NODE, Wave, kill_step_daemons
 from harness import Workflow, wait_for
 from trainings import prepare
 
@@ -175,13 +175,13 @@ def test_a_waiting_job_runs_what_was_submitted_whatever_the_files_say(workflow):
     assert "Params have changed" in flow.log
 
 
-def test_a_job_whose_success_was_seen_leaves_the_queue(workflow, slow):
+def test_a_job_whose_success_was_seen_leaves_the_queue(workflow, slurm, slow):
     """Both of its step daemons are killed: the training goes on and succeeds, and Slurm believes that it runs."""
     flow = workflow(steps=60, seconds=0.1)
     outer = flow.start(jobs=1)
     running(flow, 1)
     wait_for(lambda: len(flow.journal(0)) > 5)
-    tell("pkill", "-KILL", "-f", f"slurmstepd: \\[{queue()[0].split('_')[0]}")
+    assert kill_step_daemons(slurm, queue()[0])
     assert outer.wait(200) == 0
     assert not queue("-t", "running,pending")
     assert len(flow.starts(0)) == 1
