@@ -35,7 +35,7 @@ def test_what_readme_says_of_the_demo(value):
     }
     assert gap["unet-t16", 10] == gap["dit-t16", 10]
     for sentence in (
-        f"lies {gap['unet-t16', 10]} dB above that on test images, for the UNet and for the DiT alike",
+        f"is {gap['unet-t16', 10]} dB higher on train images than on test images, for both the UNet and the DiT",
         f"and {value('memorized_share', 'unet-t16', 10, ''):.1%} of the UNet's samples".replace("%", " %"),
         f"the gap is {gap['unet-t16', 1000]} and {gap['dit-t16', 1000]} dB",
         f"{test['unet-t16', 1000]} and {test['dit-t16', 1000]} dB against {test['wiener-pool', 1000]} dB",
