@@ -10,6 +10,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -108,6 +109,16 @@ def test_a_suite_has_a_page_for_figures_tables_and_checks(drawn, monkeypatch):
     (drawn / "figures" / SUITE / "figA1.json").write_text("{}")
     (drawn / "figures" / SUITE / "figA1.png").touch()
     assert "figA1" not in site.drawn(SUITE)  # the suite does not list it
+
+
+def test_the_first_page_ends_with_the_board_of_all_papers(drawn, monkeypatch):
+    monkeypatch.chdir(drawn)
+    pages = {name: SimpleNamespace(file=SimpleNamespace(src_uri=name)) for name in ("index.md", "data.md")}
+    first = site.on_page_markdown("# Start", page=pages["index.md"])
+    assert first.startswith("# Start") and "| Paper | Does locality come from the architecture? |" in first
+    assert f"({SUITE}, [Figure 6](suites/{SUITE}-figures.md#fig6))" in first
+    assert "{#fig6}" in site.page(SUITE, "figures")
+    assert site.on_page_markdown("# Data", page=pages["data.md"]) == "# Data"
 
 
 def test_captions_are_shown_as_they_stand_in_the_report():
