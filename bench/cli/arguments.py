@@ -53,7 +53,7 @@ def positive(help: str, **more: Any) -> Any:
     return typer.Option(help=help, callback=_finite, **more)
 
 
-Suite = Annotated[str, typer.Option("--suite", "-s", help="Suite of config/.", autocompletion=suite_names)]
+Suite = Annotated[str, typer.Option("--suite", "-s", help="Name of the suite.", autocompletion=suite_names)]
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="Run, as `bench plan` lists it.", autocompletion=run_names),

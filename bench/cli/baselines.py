@@ -41,7 +41,7 @@ def promote(suite: Suite = "demo") -> None:
 
 @actions.command()
 def verify(suite: Suite = "demo") -> int:
-    """Say which baselines are out of date with the current code, options and data."""
+    """List baselines that are out of date with the current code, options and data."""
     from bench.results import staleness
     from bench.suite import plan
 
@@ -55,7 +55,7 @@ def verify(suite: Suite = "demo") -> int:
 
 @actions.command()
 def show(suite: Suite = "demo") -> None:
-    """List the stored runs: when, on what, by which commit."""
+    """List the stored runs with date, machine and commit."""
     from bench.results import baselines
 
     record = baselines.stored(suite)
@@ -109,7 +109,7 @@ def reproduce(
         ),
     ] = False,
 ) -> int:
-    """Run some stored baselines again and say whether they agree."""
+    """Rerun some stored baselines and report whether they agree."""
     from bench.jobs import reproduce
     from bench.results import staleness
     from bench.suite import plan

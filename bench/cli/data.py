@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 verbs = typer.Typer()
 app = typer.Typer(no_args_is_help=True)
-verbs.add_typer(app, name="data", rich_help_panel="Data", help="Build, import, check and look at datasets.")
+verbs.add_typer(app, name="data", rich_help_panel="Data", help="Build, import, check and inspect datasets.")
 
 Built = Annotated[
     str,
@@ -78,7 +78,7 @@ def _report(manifest: dict) -> None:
 
 @app.command("list")
 def show_list() -> None:
-    """List the datasets of config/datasets.yaml and whether they are here."""
+    """List the datasets of config/datasets.yaml with their state."""
     from bench.data.build import sources_folder
     from bench.data.missing import state_of
     from bench.suite.config import load_datasets
@@ -241,7 +241,7 @@ def show(
 def subset(
     dataset: Built,
     shuffle: Annotated[int, Option(help="Seed of the order.")],
-    out: Annotated[Path, Option(help="File that is written.")],
+    out: Annotated[Path, Option(help="Output file.")],
     balanced: Annotated[bool, Option("--balanced", help="Take the images of all classes in turn.")] = False,
 ) -> None:
     """Draw the order in which a shuffle takes images."""

@@ -90,14 +90,14 @@ def claims(
         typer.Option(
             "--suite",
             "-s",
-            help="Suite of config/.",
+            help="Name of the suite.",
             autocompletion=suite_names,
             show_default="printed numbers only",
         ),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Judge the papers' claims on printed numbers and on a suite's."""
+    """Test the papers' claims on printed numbers and on a suite's measurements."""
     from bench.report.context import Context
     from bench.report.items import ITEMS
     from bench.report.tables.tabClaims import judged, numbers
@@ -119,7 +119,7 @@ def claims(
 
 @command()
 def quality(suite: Suite = "demo") -> None:
-    """Check a suite's measurements for what is impossible."""
+    """Check a suite's measurements for impossible values."""
     from bench.report.context import Context
     from bench.report.items import ITEMS
     from bench.report.quality import FAIL, NOTE, judge

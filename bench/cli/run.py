@@ -32,7 +32,7 @@ def train(
         float, positive("Stop if one step takes longer, so that the job is retried; 0: never.")
     ] = 1800,
 ) -> int:
-    """Train a run, or resume it."""
+    """Train or resume a run."""
     from bench.suite import plan
 
     loaded = plan.load(suite)
@@ -53,12 +53,12 @@ def train(
 
 @command()
 def measure(
-    metric: Annotated[str, typer.Argument(metavar="METRIC", help="A measurement, or `all` of the suite's.")],
+    metric: Annotated[str, typer.Argument(metavar="METRIC", help="Name of a measurement, or `all`.")],
     run: Run,
     suite: Suite = "demo",
     device: Device = None,
 ) -> None:
-    """Measure a run, one metric alone or all in one process."""
+    """Measure a run: one metric, or all in one process."""
     from bench.metrics.declare import measurements
     from bench.suite import plan
 
@@ -88,7 +88,7 @@ def sample(
     steps: Annotated[int, typer.Option(help="Sampling steps.", min=1)] = 50,
     out: Annotated[Path | None, typer.Option(help="File stem.", show_default="RUN_FOLDER/sample")] = None,
 ) -> None:
-    """Draw images from a trained run into an array and a picture."""
+    """Draw samples from a trained run, as an array and a picture."""
     from bench.suite import plan
 
     spec = plan.load(suite).run(run)
@@ -113,7 +113,7 @@ def reference(
     name: Annotated[str, typer.Argument(help="wiener, classifier, or statistics SPACE.POOL.COUNT.")],
     device: Device = None,
 ) -> None:
-    """Compute what measurements need of a dataset: statistics, a classifier."""
+    """Compute a dataset's reference statistics, classifier or linear filter."""
     from bench.metrics.declare import Reference
     from bench.suite.plan import reference_entries
 
@@ -140,7 +140,9 @@ def tidy(suite: Suite = "demo") -> None:
 def pieces(
     suite: Suite = "demo",
     minutes: Annotated[float, positive("Time given.")] = 9,
-    side_by_side: Annotated[int, typer.Option(help="Runs at the same time, for small networks.", min=1)] = 1,
+    side_by_side: Annotated[
+        int, typer.Option(help="Number of simultaneous runs, for small networks.", min=1)
+    ] = 1,
     small: Annotated[
         Path | None, typer.Option(help="Copy the small result files of each finished run here.")
     ] = None,

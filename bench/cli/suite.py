@@ -28,7 +28,7 @@ command = functools.partial(verbs.command, rich_help_panel="Suites")
 
 @command()
 def doctor(suite: Suite = "demo") -> int:
-    """Say what works on this machine, and how to fix what does not."""
+    """Check this machine and suggest fixes."""
     from bench.jobs.doctor import WORDS, findings
 
     found = list(findings(suite))
@@ -60,7 +60,7 @@ def plan(
     device: Annotated[
         str | None, typer.Option(help="Use the stored rates of this device (a part of its name).")
     ] = None,
-    tflops: Annotated[float, positive("Assumed bfloat16 peak if no rate is stored.")] = 312,
+    tflops: Annotated[float, positive("Assumed bfloat16 peak in TFLOP/s if no rate is stored.")] = 312,
     tflops_float32: Annotated[float, positive("The same in float32.")] = 19.5,
     utilisation: Annotated[float, typer.Option(help="Assumed fraction of the peak.")] = 0.2,
 ) -> None:
@@ -219,7 +219,7 @@ def _duration(seconds: float) -> str:
 
 @command()
 def why(run: Run, suite: Suite = "demo") -> None:
-    """Name what changed since a run was trained: options, code."""
+    """Name the options and code that changed since a run was trained."""
     from bench.suite import plan
     from bench.suite.why import changes
 
