@@ -64,16 +64,18 @@ def items(
         ),
     ] = None,
 ) -> None:
-    """Draw all listed items of suites from stored measurements."""
+    """Draw all listed items of suites from stored measurements; say of those that need unfinished runs which."""
     from bench.report.context import Context
     from bench.report.items import ITEMS
-    from bench.report.render import render
+    from bench.report.render import Unmeasured, render
 
     suites, lacking = suite or paths.measured_suites(), []
     for name in suites:
         for item in Context(name, "").plan["items"]:
             try:
                 say(f"{render(item, name, ITEMS[item].kind)}")
+            except Unmeasured as error:
+                say(str(error))
             except BenchError as error:
                 lacking.append(f"{name}: {item}")
                 say(str(error))

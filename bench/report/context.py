@@ -83,6 +83,8 @@ def run_key(run: dict) -> tuple:
 class Context:
     """One item of one suite. ``inputs`` collects the files that were read, ``marked`` the words that were shown.
 
+    ``about`` are the models that the item is about if it does not show all: no others are missing from it.
+
     Measurements come from ``results/SUITE``, or from ``results/baselines/SUITE`` if the suite was never run here.
     """
 
@@ -90,6 +92,7 @@ class Context:
     item: str
     inputs: list[Path] = field(default_factory=list)
     marked: set[str] = field(default_factory=set)
+    about: set[str] = field(default_factory=set)
 
     def _read(self, path: Path) -> Path:
         self.inputs.append(path)
@@ -167,6 +170,7 @@ class Context:
     def needs(self, what: str, measure: str = "", instead: str = "") -> BenchError:
         """Return the error that names what an item lacks, and how to get it."""
         how = f"set `measure: {{{measure}: ...}}`" if measure else instead
+        how = "" if self.missing(ITEMS[self.item].measures[0]) else how  # the suite plans it
         first = f"{how} in the suite's file and run" if how else "run"
         return BenchError(
             f"{self.item} of suite {self.suite!r} needs {what}, which the tidy table lacks; "
@@ -178,6 +182,13 @@ class Context:
         present, plural = set(table[column]), f"{column}s"
         default = sorted(present) if column == "train_size" else list(self.plan[plural])
         return [value for value in self.options[plural] or default if value in present]
+
+    def sizes(self, table: pd.DataFrame, most: int) -> list[int]:
+        """Return the listed N; where none are listed at most ``most``, the smallest and the largest among them."""
+        found = self.ordered(table, "train_size")
+        if self.options["train_sizes"] or len(found) <= most:
+            return found
+        return [found[place] for place in np.linspace(0, len(found) - 1, most).round().astype(int)]
 
     def groups(self, table: pd.DataFrame, *columns: str) -> Iterator[tuple]:
         """Yield (value of each column, ..., its rows) for every combination in the table, as :meth:`ordered` has them."""
@@ -199,6 +210,10 @@ class Context:
     def label(self, model: str) -> str:
         """Return a model's name for readers."""
         return self._name(self.plan["models"][model]["label"], model)
+
+    def named(self, model: str) -> str:
+        """Return a model's name for tables, which say of a control that it is one."""
+        return self.label(model) + " (control)" * self.is_control(model)
 
     def title(self, dataset: str) -> str:
         """Return a dataset's name for readers."""
@@ -263,15 +278,22 @@ class Context:
         names = [m for m, info in self.plan["models"].items() if info["family"] == family][:1]
         return at(self.table[self.table["model"].isin(names)], metric=metric, **({"recipe": ""} | where))
 
+    def main_windows(self, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the pairs of a baseline and its main windows; all where there is no such, or the item lists models."""
+        return [p for p in pairs if self.options["models"] or self.role(p[1]) == "local"] or pairs
+
     def pairs(self, table: pd.DataFrame, local: bool = False) -> list[tuple[str, str]]:
-        """Return (baseline, variant) of every variant, or every local one, whose baseline is in the table too."""
+        """Return (baseline, variant) of every variant whose baseline is in the table too.
+
+        ``local``: of those with windows; where the item lists no models, of the main one of each baseline alone, as
+        placements and window sizes have items of their own.
+        """
         present, models = set(table["model"]), self.plan["models"]
-        found = [
-            (models[model]["baseline"], model)
-            for model in models
-            if {model, models[model]["baseline"]} <= present
-            and (not local or self.role(model).startswith("local"))
-        ]
+        planned = [(models[m]["baseline"], m) for m in models if models[m]["baseline"] in models]
+        if local:
+            planned = self.main_windows([pair for pair in planned if self.role(pair[1]).startswith("local")])
+            self.about = {model for pair in planned for model in pair}
+        found = [pair for pair in planned if {*pair} <= present]
         if not found:
             kind = "a model with attention windows" if local else "a model"
             how = "add, for instance, dit-t16-local and dit-t16 under `runs`"
@@ -314,18 +336,21 @@ class Context:
         metrics = measurements()[measure].rows if measure in measurements() else ()
         rows = self.tidy[self.tidy["metric"].isin(metrics)]
         found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
-        lacking = [
-            run["name"]
-            for run in self.plan["runs"]
-            if run["measure"].get(measure) is not None and self.wanted(run) and run_key(run) not in found
-        ]
-        more = f" and {len(lacking) - 5} more" if len(lacking) > 5 else ""
-        return f" Not measured yet: {', '.join(lacking[:5])}{more}." if lacking else ""
+        wanted = [r for r in self.plan["runs"] if r["measure"].get(measure) is not None and self.wanted(r)]
+        sizes: dict[str, set[int]] = {}
+        lacking = [run for run in wanted if run_key(run) not in found]
+        for run in lacking:
+            sizes.setdefault(self.label(run["model"]["name"]), set()).add(run["train_size"])
+        parts = [f"{label} at N = {', '.join(f'{n:,}' for n in sorted(own))}" for label, own in sizes.items()]
+        parts = [*parts[:4], f"{len(parts) - 4} more models"] if len(parts) > 4 else parts
+        named = f"{len(lacking)} of {len(wanted)} planned runs ({'; '.join(parts)})"
+        return f" Not measured yet: {named}." if lacking else ""
 
     def wanted(self, run: dict) -> bool:
         """Whether the item shows this run of the plan."""
-        half = run["recipe"].endswith(HALF_BUDGET)
-        return self.shows(run["dataset"], run["model"]["name"], run["train_size"]) and not half
+        name, half = run["model"]["name"], run["recipe"].endswith(HALF_BUDGET)
+        asked = self.shows(run["dataset"], name, run["train_size"]) and not half
+        return asked and (not self.about or name in self.about)
 
     def printed(self, table: str) -> pd.DataFrame:
         """Return the numbers that the item's own paper prints in ``table``, say "Figure 6", rows of ``PRINTED``."""

@@ -12,7 +12,17 @@ import pandas as pd
 from bench.report.context import Context, at, shuffles_in_words
 from bench.report.table import Table
 from bench.results.measures import Measure
-from bench.results.statistics import LEVEL, NO_DIFFERENCE, Interval, Prior, paired_interval, stack, verdicts
+from bench.results.statistics import (
+    EQUAL,
+    LEVEL,
+    NO_DIFFERENCE,
+    TOO_FEW,
+    Interval,
+    Prior,
+    paired_interval,
+    stack,
+    verdicts,
+)
 from bench.results.tidy import METRICS
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
@@ -134,7 +144,7 @@ def paired_table(
     shuffles = shuffles_in_words(len(own.first) for own in changes[main] if len(own.first))
     caption = (
         f"{what} {shuffles}. {_finding(judged)}Δ: second minus first, paired by shuffle; the verdict is that of "
-        f"{NAMES[main]}. {meaning(judged)} {CLIPPED if GAP in metrics else ''}"
+        f"{NAMES[main]}. {meaning(judged, main)} {CLIPPED if GAP in metrics else ''}"
     )
     return Table(
         pd.DataFrame(cells).fillna(""), pd.DataFrame(numbers), " ".join(caption.split()), bold, groups=1
@@ -161,15 +171,26 @@ def _numbers(pair: Pair, own: dict[str, Change], word: str) -> dict:
 
 def _finding(judged: Sequence[str]) -> str:
     known = [word for word in judged if word]
-    counts = ", ".join(f"{word} in {known.count(word)}" for word in dict.fromkeys(known))
-    return f"Of {len(known)} cells the second is {counts}. " if known else ""
+    counts = ", ".join(f"{known.count(word)} {word}" for word in dict.fromkeys(known))
+    return f"Verdicts of {len(known)} cell{'s' * (len(known) > 1)}: {counts}. " if known else ""
 
 
-def meaning(judged: Sequence[str]) -> str:
-    """Return what the brackets and words of a table mean, for its caption."""
+def _margin(metric: str) -> str:
+    """Return up to which difference two values of a metric count as equal, in words."""
+    row = METRICS[metric]
+    assert row.margin is not None  # only such metrics are judged
+    return f"{row.margin.size:.0%}" if row.margin.scale == "log-ratio" else f"{row.margin.size:g} {row.unit}"
+
+
+def meaning(judged: Sequence[str], metric: str) -> str:
+    """Return what the brackets and words of a table mean, for its caption; ``metric`` is the one that was judged."""
+    if {*judged} <= {TOO_FEW, ""}:
+        return "One shuffle has no interval."
     cells = sum(bool(word) for word in judged)
-    text = f"Brackets: {LEVEL:.0%} t interval of the cell alone; verdicts: moderated t, Holm's correction over {cells} cells"
-    return text + (f" ('{NO_DIFFERENCE}' is not 'equal')." if NO_DIFFERENCE in judged else ".")
+    where = f"{cells} cell{'s' * (cells > 1)}"
+    text = f"Brackets: {LEVEL:.0%} t interval of the cell alone; verdicts: moderated t, Holm's correction over {where}"
+    equal = f"; 'equal': within {_margin(metric)}" if EQUAL in judged else ""
+    return text + equal + (f"; '{NO_DIFFERENCE}' is not 'equal'." if NO_DIFFERENCE in judged else ".")
 
 
 def signed(value: float, digits: int) -> str:

@@ -82,13 +82,13 @@ class Suite:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.specs = {run["name"]: run for run in context.plan["runs"]}
-        self.tables = dict(iter(context.table.groupby(RUN)))
+        self.tables = dict(iter(context.table.groupby([*RUN, "metric"])))
+        self.none = context.table.iloc[:0]
         self._errors: dict[str, dict[str, np.ndarray]] = {}
 
     def rows(self, run: str, metric: str, split: str | None = None) -> pd.DataFrame:
         """Return a run's rows of a metric; none if it was not measured."""
-        table = self.tables.get(run_key(self.specs[run]), self.context.table.iloc[:0])
-        table = table[table["metric"] == metric]
+        table = self.tables.get((*run_key(self.specs[run]), metric), self.none)
         return table if split is None else table[table["split"] == split]
 
     def value(self, run: str, metric: str, split: str | None = None) -> float:
@@ -132,9 +132,12 @@ def check_range(suite: Suite, run: str) -> Iterator[Finding]:
     seen = 0
     for metric, (low, high) in BOUNDS.items():
         rows = suite.rows(run, metric)
+        if not len(rows):
+            continue
         seen += len(rows)
         slack = SLACK * max(1.0, abs(high) if math.isfinite(high) else 1.0)
-        bad = rows[(rows["value"] < low - slack) | (rows["value"] > high + slack)]
+        values = rows["value"].to_numpy()
+        bad = rows[(values < low - slack) | (values > high + slack)]
         if len(bad):
             row, bound = bad.iloc[0], low if bad.iloc[0]["value"] < low else high
             word = "below" if row["value"] < low else "above"
@@ -236,9 +239,11 @@ def check_average(suite: Suite, run: str) -> Iterator[Finding]:
     spec = suite.specs[run]
     if suite.context.is_control(spec["model"]["name"]):
         return
-    share = spec["training"]["ema"] ** spec["training"]["steps"]
+    training, step = spec["training"], np.arange(spec["training"]["steps"])
+    rising = (1 + step) / (10 + step) if training.get("ema_ramp") else math.inf
+    share = float(np.prod(np.minimum(training["ema"], rising) * np.ones(len(step))))
     verdict = PASS if share <= INITIAL else NOTE
-    text = f"the averaged weights hold {share:.2%} of the initialisation (decay {spec['training']['ema']})"
+    text = f"the averaged weights hold {share:.2%} of the initialisation (decay {training['ema']})"
     yield Finding(run, "average", verdict, text, share, INITIAL)
 
 

@@ -13,10 +13,15 @@ from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
 
 
+class Unmeasured(BenchError):
+    """An item cannot be drawn yet: runs that the suite plans for it were not measured."""
+
+
 def render(name: str, suite: str, kind: str) -> Path:
     """Draw item ``name`` of a suite; return the stem of the files that were written.
 
-    Raises BenchError for an unknown item, or where the tidy table lacks what it needs.
+    Raises BenchError for an unknown item, or where the tidy table lacks what it needs; Unmeasured where the suite is
+    not at its end.
     """
     known = [item for item in ITEMS if ITEMS[item].kind == kind]
     if name not in known:
@@ -24,12 +29,17 @@ def render(name: str, suite: str, kind: str) -> Path:
     item, context = ITEMS[name], Context(suite, name)
     context.plan  # noqa: B018 - a suite that was never measured is refused first
     stem = (paths.figures_folder if kind == "figure" else paths.tables_folder)(suite) / name
-    if kind == "figure":
-        caption = _figure(context, item, stem)
-    else:
-        table = importlib.import_module(item.module).build(context)
-        caption = table.caption = _complete(context, item, table.caption)
-        table.write(str(stem))
+    try:
+        if kind == "figure":
+            caption = _figure(context, item, stem)
+        else:
+            table = importlib.import_module(item.module).build(context)
+            caption = table.caption = _complete(context, item, table.caption)
+            table.write(str(stem))
+    except BenchError as error:
+        if item.measures and (missing := context.missing(item.measures[0])):
+            raise Unmeasured(f"{error}{missing}") from error
+        raise
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}
     record = {"item": item.title, "subject": item.subject, "suite": suite, "caption": caption}
     write_text(f"{stem}.rst", restructured(caption))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import re
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,17 @@ TITLES = {"figures": "figures", "tables": "tables", "checks": CHECKS[0].lower() 
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")  # a link from docs/ to another file of the project
 
 
+def listed(suite: str) -> list[str]:
+    """Return the items that a suite lists, in the order of their titles."""
+    plan = paths.stored_folder(suite) / "plan.json"
+    wanted = read_json(plan)["items"] if plan.exists() else {}
+    return [name for name in ITEMS if name in wanted]
+
+
 def drawn(suite: str) -> dict[str, Path]:
     """Return item -> sidecar of the items that a suite lists and that were drawn into ``figures`` and ``results``."""
-    plan = paths.stored_folder(suite) / "plan.json"
-    listed = read_json(plan)["items"] if plan.exists() else {}
     folders = {"figure": paths.figures_folder(suite), "table": paths.tables_folder(suite)}
-    found = {name: folders[item.kind] / f"{name}.json" for name, item in ITEMS.items() if name in listed}
+    found = {name: folders[ITEMS[name].kind] / f"{name}.json" for name in listed(suite)}
     main = {"figure": ".png", "table": ".html"}
     return {n: p for n, p in found.items() if p.exists() and p.with_suffix(main[ITEMS[n].kind]).exists()}
 
@@ -53,12 +57,19 @@ def page(suite: str, kind: str) -> str:
     lines = [f"# Suite {suite}: {TITLES[kind]}", ""]
     lines += [] if kind == "figures" else ["Click a table heading to sort its rows.", ""]
     items = drawn(suite)
-    for heading, names in groupby((name for name in items if _page_of(name) == kind), category):
+    headings: dict[str, list[str]] = {}
+    for name in items:
+        if _page_of(name) == kind:
+            headings.setdefault(category(name), []).append(name)
+    for heading, names in headings.items():
         lines += [] if kind == "checks" else [f"## {heading}", ""]
         for name in names:
             record = read_json(items[name])
             title = markdown(f"{record['item']}: {ITEMS[name].subject}")
             lines += [f"### {title} {{#{name.lower()}}}", "", *_item(suite, name, record["caption"])]
+    lacking = [name for name in listed(suite) if _page_of(name) == kind and name not in items]
+    titles = "; ".join(markdown(f"{ITEMS[name].title}: {ITEMS[name].subject}") for name in lacking)
+    lines += [f"Not drawn (`bench items` says what they lack): {titles}."] if lacking else []
     return "\n".join(lines) + "\n"
 
 

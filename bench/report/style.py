@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
@@ -113,13 +114,18 @@ def letter(place: int, text: str = "") -> str:
 
 def legend(figure: Figure, columns: int = 4) -> None:
     """Put one legend beneath all panels, each label once, so that it lies on no data."""
-    found: dict[str, object] = {}
-    for ax in figure.axes:
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    if found:
+    if found := entries(figure.axes):
         options = {"loc": "outside lower center", "ncols": min(columns, len(found)), "handlelength": 2.6}
         figure.legend(found.values(), found.keys(), **options)
+
+
+def entries(axes: Iterable[Axes]) -> dict[str, object]:
+    """Return label -> handle of a legend: bars and marks with whiskers first, then lines to hold them against."""
+    found: dict[str, object] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    return dict(sorted(found.items(), key=lambda entry: not isinstance(entry[1], Container)))
 
 
 def picture(ax: Axes, image: np.ndarray, frame: str | None = None, **options: object) -> None:

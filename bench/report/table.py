@@ -14,8 +14,8 @@ TEXT_WIDTH = 397.0  # points: 5.5 inches, the text width of NeurIPS
 LONG = 40  # lines, from which a LaTeX table may break over pages
 WIDEST = 26  # characters of a cell, from which its column may break lines
 # LaTeX size -> points of an em; each is tried before the next
-SIZES = {r"\footnotesize": 8.5, r"\scriptsize": 8.0, r"\tiny": 6.1}
-_NARROW, _WIDE = frozenset("iljtfrI.,:;'|()[]! "), frozenset("mwMWGOQ→−+±%†✗↗")
+SIZES = {r"\footnotesize": 8.5, r"\scriptsize": 8.0, r"\tiny": 6.6}
+_NARROW, _WIDE = frozenset("iljtfrI.,:;'|[]! "), frozenset("mwMWGOQ→−+±%†✗↗")
 
 
 @dataclass

@@ -247,9 +247,11 @@ def test_verdicts_use_the_margin_of_the_metric():
     assert words([same, higher], "psnr_mean", [None, None]) == ["equal", "better"]
     # gaps are compared as ratios, and under their floor they are equal
     assert words([of([0.01, 0.011, 0.012], [0.02, 0.019, 0.018])], "psnr_gap_mean", [None]) == ["equal"]
-    assert "over 2 cells" in meaning(["better", "equal"]) and "not 'equal'" in meaning(
-        ["no difference shown"]
-    )
+    text = meaning(["better", "equal"], "psnr_mean")
+    assert "over 2 cells" in text and "'equal': within 0.1 dB" in text
+    assert "'equal': within 5%" in meaning(["equal"], "frechet")
+    assert "not 'equal'" in meaning(["no difference shown"], "psnr_mean")
+    assert meaning(["too few shuffles", ""], "psnr_mean") == "One shuffle has no interval."
 
 
 def test_cells_borrow_the_spread_of_others():

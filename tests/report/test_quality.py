@@ -187,6 +187,19 @@ def test_the_report_has_a_row_for_each_check_model_and_dataset(place):
     assert own[0][5].endswith(" dB") and "N = 10, shuffle 0: test PSNR" in own[0][7]
 
 
+def test_an_average_whose_decay_rises_forgets_its_initialisation(place):
+    path = config.suite_path("checked")
+    path.write_text(path.read_text().replace("ema: 0.9}", "ema: 0.999, ema_ramp: true}"))
+    place()
+    assert check()[1]["average"]["verdict"] == "pass"
+
+
+def test_a_note_without_a_number_shows_none(place):
+    place(train=30, test=12, more=[("linear_psnr_mean", 99.0, "train")])
+    assert main(["table", "tabQuality", "--suite", "checked"]) == 0
+    assert "nan" not in Path("results/checked/tables/tabQuality.md").read_text()
+
+
 def test_a_note_that_is_the_same_of_all_models_stands_once(place):
     path = config.suite_path("checked")
     path.write_text(path.read_text().replace("[unet-t16,", "[unet-t16, vit-t16,").replace("0.9}", "0.999}"))

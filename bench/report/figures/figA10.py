@@ -35,7 +35,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax in axes[len(datasets) :]:
         ax.remove()
     for ax, dataset in zip(axes, datasets):
-        _panel(ax, at(rows, dataset=dataset), models, sizes)
+        _panel(ax, context, at(rows, dataset=dataset), models, sizes)
         ax.set_title(context.title(dataset))
         ax.set_xlabel("copied samples (%)")
     axes[0].set_ylim(-0.6, len(models) - 0.4)
@@ -60,7 +60,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     )
 
 
-def _panel(ax: Axes, table: pd.DataFrame, models: list[str], sizes: list[int]) -> None:
+def _panel(ax: Axes, context: Context, table: pd.DataFrame, models: list[str], sizes: list[int]) -> None:
     for number, n in enumerate(sizes):
         here = at(table, train_size=n)
         places, means, low, high = [], [], [], []
@@ -73,6 +73,17 @@ def _panel(ax: Axes, table: pd.DataFrame, models: list[str], sizes: list[int]) -
                 means.append(100 * shares.mean())
                 low.append(means[-1] - 100 * ends[0])
                 high.append(100 * ends[1] - means[-1])
+                mark = context.mark(model, own["dataset"].iloc[0], n).strip()
+                where = (100 * ends[1], places[-1])
+                ax.annotate(
+                    mark,
+                    where,
+                    (2, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=6,
+                    color=colour(number),
+                )
         look = {
             "color": colour(number),
             "marker": MARKERS[number],

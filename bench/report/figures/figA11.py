@@ -15,19 +15,26 @@ from bench.report.items import Item
 from bench.report.style import SMALL, new_figure, picture, size
 
 ITEM = Item("Figure A11", arrays=("samples", "memorization"), measures=("memorization", "frechet"))
-SHOWN = 12
+SHOWN, ABREAST = 8, 2  # samples of a block, blocks in a line
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw two rows of pictures for each model and N, on the first dataset whose pictures may be shown."""
+    """Draw two rows of pictures for each model and N, on the first dataset whose pictures may be shown.
+
+    Where there are two N, those of a model stand side by side.
+    """
     runs = context.runs("memorized_share")
     dataset, _ = context.pictured(runs)
     rows = [
         (model, int(n), int(own["shuffle"].iloc[0]))
         for model, n, own in context.groups(at(runs, dataset=dataset), "model", "train_size")
     ]
-    figure = new_figure(1.12 * len(rows) + 0.1)
-    for ax, (model, n, shuffle) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows):
+    lines = -(-len(rows) // ABREAST)
+    figure = new_figure(0.9 * lines + 0.1)
+    axes = figure.subplots(lines, ABREAST, squeeze=False).ravel()
+    for ax in axes[len(rows) :]:
+        ax.remove()
+    for ax, (model, n, shuffle) in zip(axes, rows):
         samples = context.arrays("samples", dataset, model, n, shuffle).get("samples")
         nearest = context.arrays("memorization", dataset, model, n, shuffle).get("nearest_samples_pixels")
         if samples is None or nearest is None:

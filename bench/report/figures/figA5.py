@@ -53,6 +53,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         changes.append(f"{context.label(model)} {ends.iloc[0]:.2f} to {ends.iloc[-1]:.2f}")
     figure, axes = grid([*above, *beneath], len(models), 1.7, "training steps", x="steps")
     axes[0].set_ylim(0, None)
+    for ax in axes:
+        ax.set_xlim(0, None)
     return figure, (
         f"{context.title(dataset)}: mean attention distance of the first and the last layer along training, and "
         f"train and test PSNR; {context.shuffles(rows)}{band(rows)}. Mean distance of both layers from the first to "

@@ -61,8 +61,9 @@ def _twins(context: Context, present: set[str]) -> list[tuple[str, str]]:
 def _bars(
     ax: Axes, context: Context, table: pd.DataFrame, twin: tuple[str, str], pair: tuple[str, str]
 ) -> dict[int, list[Change]]:
-    """Draw the differences on both datasets by N; return them."""
-    sizes = context.ordered(context.paired(table[table["dataset"].isin(twin)], pair), "train_size")
+    """Draw the differences on both datasets by N, where both were measured; return them."""
+    first, second = (context.paired(at(table, dataset=dataset), pair) for dataset in twin)
+    sizes = context.ordered(first[first["train_size"].isin(second["train_size"])], "train_size")
     found = {n: [change(at(table, dataset=dataset, train_size=n), pair) for dataset in twin] for n in sizes}
     for side, name in enumerate(("original", "pixels permuted")):
         intervals = [own[side].interval for own in found.values()]

@@ -7,11 +7,12 @@ gap together with the test PSNR: an underfitted network has a small one.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import pandas as pd
 
-from bench.report.context import Context, protocol_field
+from bench.report.context import Context, at, protocol_field
 from bench.report.items import Item
 from bench.report.paired import CLIPPED
 from bench.report.table import Table
@@ -19,19 +20,25 @@ from bench.results.tidy import METRICS
 
 ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))
 KEYS = ["dataset", "train_size", "model", "recipe"]
+GAIN = "best_gain"  # test PSNR of the best checkpoint minus that of the end, both of `along`
 # column -> (metric, split, digits, unit, whether the best is bold)
 COLUMNS = {
     "Train PSNR (dB)": ("psnr_mean", "train", 2, 1, False),
     "Test PSNR (dB)": ("psnr_mean", "test", 2, 1, True),
     "Skill": ("skill_mean", "test", 2, 1, False),
-    "Test PSNR of the best checkpoint (dB)": ("best_psnr_mean", "test", 2, 1, False),
+    "Gain of stopping early (dB)": (GAIN, "test", 2, 1, False),
     "PSNR gap (dB)": ("psnr_gap_mean", "train-test", 2, 1, False),
     "Signed gap (dB)": ("psnr_gap_signed_mean", "train-test", 2, 1, False),
     "FID": ("fid", "", 2, 1, True),
     "Fréchet": ("frechet", "", 3, 1, True),
     "Copies (%)": ("memorized_share", "", 1, 0.01, False),
     "Parameters (M)": ("parameters", "", 3, 1e6, False),
-    "GMAC": ("macs", "", 4, 1e9, False),
+    "Multiply-adds (M)": ("macs", "", 1, 1e6, False),
+}
+WORDS = {  # of columns, for the caption
+    "Skill": "Skill: 1 minus the squared error over that of the best linear filter, mean over steps.",
+    "Gain of stopping early (dB)": "Gain of stopping early: test PSNR at the best validation PSNR minus that of the end.",
+    "PSNR gap (dB)": CLIPPED,
 }
 
 
@@ -64,8 +71,8 @@ def _better(name: str) -> str:
 def _row(context: Context, row: Any, values: dict, shuffles: int) -> tuple[list[str], list]:
     """Return the cells of a row as readers see them, and as numbers."""
     kind = "control" if context.is_control(row.model) else "trained"
-    label = context.label(row.model) + (f" ({row.recipe})" if row.recipe else "")
-    label += " (control)" if kind == "control" else context.mark(row.model, row.dataset, row.train_size)
+    label = context.named(row.model) + (f" ({row.recipe})" if row.recipe else "")
+    label += context.mark(row.model, row.dataset, row.train_size)
     cells, numbers = [context.title(row.dataset), f"{row.train_size:,}", label], [*row, kind, shuffles]
     for name, table in values.items():
         found = table.get(tuple(row))
@@ -81,17 +88,20 @@ def _key(name: str) -> str:
 
 def _values(context: Context, metric: str, split: str) -> dict[tuple, pd.Series]:
     """Return (dataset, N, model, recipe) -> one value for each shuffle; empty if it was not measured."""
-    table = context.tidy[(context.tidy["metric"] == metric) & (context.tidy["split"] == split)]
+    table = at(context.tidy, metric="best_psnr_mean" if metric == GAIN else metric, split=split)
     if metric == "memorized_share":
         table = table[protocol_field(table, "space") == "pixels"]
-    one = table.groupby([*KEYS, "shuffle"])["value"].mean().reset_index()
-    return {key: group["value"] for key, group in one.groupby(KEYS)}
+    one = table.groupby([*KEYS, "shuffle"])["value"].mean()
+    if metric == GAIN:
+        along = at(context.tidy, metric="along_psnr_mean", split=split).sort_values("index")
+        one = (one - along.groupby([*KEYS, "shuffle"])["value"].last()).dropna()
+    return {key: group.reset_index(drop=True) for key, group in one.groupby(KEYS)}
 
 
 def _text(values: pd.Series | None, digits: int, unit: float) -> str:
     if values is None:
         return ""
-    mean = f"{values.mean() / unit:.{digits}f}"
+    mean = f"{round(values.mean() / unit, digits) + 0.0:.{digits}f}"  # adding 0 leaves no minus before a zero
     if unit > 1 and not float(mean):  # a cost of nothing, or of less than can be shown
         return f"< {10**-digits:.{digits}f}" if values.mean() else "–"
     varies = len(values) > 1 and values.std() > 0
@@ -118,14 +128,12 @@ def _best(context: Context, plain: pd.DataFrame, names: list[str]) -> list[tuple
 def _caption(context: Context, tests: pd.DataFrame, plain: pd.DataFrame, best: list) -> str:
     spread = " ± one standard deviation over shuffles" if tests["shuffle"].nunique() > 1 else ""
     column = 3 + [n for n in COLUMNS if _key(n) in plain].index("Test PSNR (dB)")
-    leaders = [
-        f"{context.label(m)} on {context.title(plain.at[row, 'dataset'])}, N = {plain.at[row, 'train_size']:,}"
-        for (row, place), m in best
-        if place == column
-    ]
-    finding = f"Best in test PSNR: {'; '.join(leaders)}. " if leaders else ""
+    leaders = Counter(context.label(m) for (_, place), m in best if place == column)
+    counts = ", ".join(f"{label} in {count}" for label, count in leaders.most_common())
+    finding = f"Best in test PSNR, of {leaders.total()} groups: {counts}. " if leaders else ""
+    words = [text for name, text in WORDS.items() if _key(name) in plain]
     return (
         f"Every model of the suite; mean{spread}, {context.shuffles(tests)}. Bold: the best network of a dataset "
         "and N among those that are fitted and have the most shuffles. "
-        f"{finding}{CLIPPED}"
+        f"{finding}{' '.join(words)}"
     )

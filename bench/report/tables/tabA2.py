@@ -48,7 +48,7 @@ def build(context: Context) -> Table:
         [
             context.title(d),
             f"{n:,}",
-            context.label(m) + context.mark(m, d, n),
+            context.named(m) + context.mark(m, d, n),
             *(_text(wide.at[(d, n, m), k], k) for k in kinds),
         ]
         for d, n, m in wide.index

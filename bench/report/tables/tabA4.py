@@ -45,7 +45,7 @@ def build(context: Context) -> Table:
     caption = (
         f"Families at equal cost with {context.label(next(iter(shown))[0])}: pooled differences over datasets and "
         f"shuffles, averaged over N. Of {len(shown)} comparisons in test PSNR: {decided}. Ratio: cost over that of "
-        f"the reference, parameters / multiply-adds. {meaning(judged)} The CSV has all pairs of families."
+        f"the reference, parameters / multiply-adds. {meaning(judged, TEST)} The CSV has all pairs of families."
     )
     return Table(pd.DataFrame(cells), _numbers(context, tests, gaps, found), caption)
 

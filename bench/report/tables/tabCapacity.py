@@ -84,18 +84,19 @@ def build(context: Context) -> Table:
     """
     rows = context.rows("psnr_mean")
     models = {name: context.plan["models"][name] for name in context.ordered(rows, "model")}
+    known = context.main_windows(locals_of(models))
     groups = [
         (local, axis, sizes)
-        for baseline, local in locals_of(models)
+        for baseline, local in known
         for axis in AXES
         if len(sizes := ladder(models, baseline, axis)) > 1
     ]
     if not groups:
-        raise BenchError(
-            f"{context.item} of suite {context.suite!r} needs a model, its local variant and at least one smaller "
-            "sibling (same `baseline`, other `width` or `depth`, like dit-t16-narrow-32); add such models to the "
-            "suite."
+        what = (
+            "a model, its local variant and at least one smaller sibling (same `baseline`, other `width` or `depth`, "
+            "like dit-t16-narrow-32)"
         )
+        raise context.needs(what, instead="add such models under `runs`")
     records = [
         record
         for dataset in context.ordered(rows, "dataset")
@@ -150,11 +151,12 @@ def _table(context: Context, models: dict, numbers: pd.DataFrame) -> Table:
     heads += [f"{s} PSNR (dB){w}" for s in ("Train", "Test") for w in (", local", ", that size")]
     known = numbers.dropna(subset="size")
     better = int((known["test_psnr_local"] > known["test_psnr_matched"]).sum())
+    finding = f"The local network is better in {better} of {len(known)} rows." if len(known) else ""
     caption = (
         "The width or depth at which the network without windows has the local one's train PSNR at N = "
         f"{numbers['train_size'].min():,}, linear between the sizes of this suite, and its interpolated PSNR at "
-        f"every N; the better test PSNR in bold; {shuffles_in_words(numbers['shuffles'])}. The local network is "
-        f"better in {better} of {len(known)} rows.{context.windows_of(numbers['model'])}"
+        f"every N; the better test PSNR in bold; {shuffles_in_words(numbers['shuffles'])}. "
+        f"{finding}{context.windows_of(numbers['model'])}"
     )
     return Table(pd.DataFrame(cells, columns=heads), numbers, caption, bold, groups=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pandas as pd
 
@@ -60,6 +61,10 @@ def _cells(specs: dict, group: tuple, found: list[Finding]) -> list[str]:
 
 
 def _range(values: list[float], unit: str) -> str:
+    """Return the least and the greatest value in words; empty where a check is a sentence without a number."""
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return ""
     ends = dict.fromkeys(
         f"{value:.2f}" if unit == "dB" else f"{value:.3g}" for value in (min(values), max(values))
     )
@@ -86,5 +91,5 @@ def _caption(context: Context, findings: list[Finding]) -> str:
         f"Quality of {len({f.run for f in findings})} runs: {counts[PASS]} checks passed, {counts[NOTE]} noted, "
         f"{counts[FAIL]} failed, {counts[UNCHECKED]} could not be made. A check fails only what is impossible; a "
         "note marks a run that has not settled or an unusual pool. Runs: those that failed or were noted, with the "
-        f"range of the values and of their bounds.{unchecked} {context.scope}"
+        f"range of the values and of their bounds.{unchecked}"
     )

@@ -12,6 +12,7 @@ from bench.report.paired import Change, change
 from bench.report.style import HATCH, PALETTE
 
 BAR = 0.38
+ROOMY = 6  # bar pairs abreast; of more the numbers stand upright
 HEADROOM = 1.3  # of the highest bar, for numbers
 INNER, OUTER = 0.04, 0.13  # of a number and of a diamond from the middle of their bar, to keep them apart
 PAD = 0.03  # distance of a number to what is beneath, of the highest bar
@@ -72,6 +73,7 @@ def panel(
 ) -> None:
     """Draw the bar pairs of one panel; ``top`` is the highest of all panels of its scale, ``names`` label the bars."""
     x = np.arange(len(shown.gaps))
+    crowded = len(x) * ax.get_subplotspec().get_gridspec().ncols > ROOMY
     looks: tuple[dict, dict] = (
         {"color": "white", "edgecolor": PALETTE[0], "hatch": HATCH, "linewidth": 0.8},
         {"color": PALETTE[1]},
@@ -99,9 +101,11 @@ def panel(
     for place, n in enumerate(shown.gaps):
         for side, height in ((0, first[place]), (1, max(second[place], first[place], highest[place]))):
             text = f"{(first, second)[side][place]:.2f}{context.mark(shown.models[side], shown.dataset, n)}"
-            style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * (len(shown.gaps) > 2)}
-            ax.text(place + (side - 0.5) * (BAR - 2 * INNER), height + PAD * top, text, **style)
-    ax.set_xticks(x, [_under(shown, n) for n in shown.gaps])
+            style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
+            beside = place + (side - 0.5) * (BAR - 2 * INNER * bool(shown.printed))
+            ax.text(beside, height + PAD * top, text, bbox=box, **style)
+    ax.set_xticks(x, [_under(shown, n, crowded) for n in shown.gaps])
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)
     ax.set_ylim(0, room * top)
@@ -134,11 +138,11 @@ def _diamonds(ax: Axes, shown: Bars, labelled: bool) -> None:
         ax.plot(places, [*shown.printed.values()], "D", clip_on=False, label=label, **look)
 
 
-def _under(shown: Bars, n: int) -> str:
+def _under(shown: Bars, n: int, crowded: bool) -> str:
     """Return what stands under a pair of bars: N, test PSNR of both, the paper's gap of both."""
     test = shown.tests[n]
     lines = [
-        f"N = {n:,}" if len(shown.gaps) < 3 else f"{n:,}",
+        f"{n:,}" if crowded else f"N = {n:,}",
         *(f"{side.mean():.2f}" for side in (test.first, test.second)),
     ]
     return "\n".join(

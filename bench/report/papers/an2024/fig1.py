@@ -39,6 +39,7 @@ ITEM = Item(
 )
 SHOWN = 3  # eigenvectors, as in the paper
 SIDE, WIDEST = 0.66, 10  # inches of a line of pictures; pictures abreast
+NARROW = 8  # pictures abreast; a figure of fewer keeps room at its right
 MOST = 12  # models
 ORDER = (
     "bf-cnn",
@@ -49,10 +50,11 @@ ORDER = (
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a block for each model, each on its first dataset whose pictures may be shown."""
+    """Draw a block for each listed model, else for each that is no variant, on its first dataset that may be shown."""
     runs = context.runs("jacobian_eigenvalue")
     models = context.networks(runs)
     if not context.options["models"]:
+        models = [m for m in models if not context.plan["models"][m]["baseline"]] or models
         families = {m: context.plan["models"][m]["family"] for m in models}
         models.sort(key=lambda m: ORDER.index(families[m]) if families[m] in ORDER else len(ORDER))
     if len(models) > MOST:
@@ -63,10 +65,11 @@ def draw(context: Context) -> tuple[Figure, str]:
     channels = [context.plan["datasets"][run.dataset]["channels"] for run, _ in blocks]
     rows = min(SHOWN, max(2, *(len(ranks_of(arrays, SHOWN)) for _, arrays in blocks)))
     lines = _lines([run.dataset for run, _ in blocks], channels)
-    figure = new_figure(len(lines) * (SIDE * rows + 0.6))
+    figure = new_figure(len(lines) * (SIDE * rows + 0.65))
     for line, own in zip(figure.subfigures(len(lines), 1, squeeze=False)[:, 0], lines):
         widths = [width for _, width in own]
-        empty = [WIDEST - sum(widths)] if len(lines) > 1 and sum(widths) < WIDEST else []
+        empty = [WIDEST - sum(widths)] if len(lines) > 1 or sum(widths) < NARROW else []
+        empty = [width for width in empty if width]
         for part, (place, width) in zip(
             line.subfigures(1, len(own) + len(empty), width_ratios=widths + empty, squeeze=False)[0], own
         ):
@@ -74,7 +77,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             name = letter(
                 place, context.label(run.model) + context.mark(run.model, run.dataset, run.train_size)
             )
-            part.suptitle(f"{name}, {size(int(run.train_size))}", fontsize=7.5)
+            part.suptitle(f"{name}\n{size(int(run.train_size))}", fontsize=7.5)
             _block(
                 part.subplots(rows, width, squeeze=False),
                 arrays,

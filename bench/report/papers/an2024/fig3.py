@@ -42,11 +42,12 @@ ABREAST = 3  # models
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a grid of blocks on the first dataset whose pictures may be shown: rows are N, columns are models."""
+    """Draw blocks on the first dataset whose pictures may be shown: columns are models, rows the listed or extreme N."""
     every = context.runs("jacobian_eigenvalue")
     dataset, passed = context.pictured(every)
     runs = at(every, dataset=dataset)
-    models, sizes = context.networks(runs)[:ABREAST], context.ordered(runs, "train_size")
+    models, sizes = context.networks(runs)[:ABREAST], context.sizes(runs, 2)
+    runs = runs[runs["train_size"].isin(sizes)]
     loaded = {
         (run.model, run.train_size): context.arrays(
             "jacobian", dataset, run.model, int(run.train_size), int(run.shuffle)
@@ -54,9 +55,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         for model in models
         for run in at(runs, model=model).sort_values("train_size").itertuples()
     }
-    figure = new_figure(1.4 * len(sizes) + 0.25)
+    figure = new_figure(1.4 * len(sizes) + 0.35)
     heights = [1.4] * len(sizes)
-    heights[0] += 0.25
+    heights[0] += 0.35
     grid = figure.subfigures(
         len(sizes), len(models), squeeze=False, height_ratios=heights, wspace=0.02, hspace=0.02
     )
@@ -67,7 +68,9 @@ def draw(context: Context) -> tuple[Figure, str]:
                 part.suptitle(
                     letter(place, f"{context.label(model)}{_cost(context, dataset, model)}"), fontsize=7.5
                 )
-            if (model, n) in loaded:
+            if (model, n) not in loaded:
+                part.text(0.5, 0.5, f"{size(n)}: not measured", ha="center", color="0.4", fontsize=SMALL)
+            else:
                 left = f"{size(n)}{context.mark(model, dataset, n)}"
                 _block(
                     part,
@@ -120,7 +123,7 @@ def _cost(context: Context, dataset: str, model: str) -> str:
     found = table[table["metric"].isin(["parameters", "macs"])].groupby("metric")["value"].first()
     if len(found) < 2:
         return ""
-    return f", multiply-adds: {_unit(found['macs'])}; parameters: {_unit(found['parameters'])}"
+    return f"\nmultiply-adds: {_unit(found['macs'])}; parameters: {_unit(found['parameters'])}"
 
 
 def _unit(value: float) -> str:
@@ -176,8 +179,8 @@ def _caption(
 
 def _withheld(context: Context, every: pd.DataFrame, passed: list[str], operator: str) -> str:
     """Return the leading eigenvalues on datasets whose pictures may not be redistributed."""
-    parts = []
-    for run in every[every["dataset"].isin(passed)].itertuples():
+    parts, own = [], every[every["dataset"].isin(passed)]
+    for run in own[own["train_size"].isin(context.sizes(own, 2))].itertuples():
         arrays = context.arrays("jacobian", run.dataset, run.model, int(run.train_size), int(run.shuffle))
         if len(values_of(arrays, operator)):
             name = f"{context.label(run.model)} on {context.title(run.dataset)}, {size(int(run.train_size))},"

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 
-from bench.report.context import Context, protocol_field
+from bench.report.context import Context, at, protocol_field
 from bench.report.curves import noise
 from bench.report.items import Item
 from bench.report.style import SMALL, WIDTH, new_figure, picture, sequential, size
@@ -32,8 +32,14 @@ LINK = "#C06A70"  # from a row of the last map to its token map
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a row for each dataset, model and N: up to six layers, then the last layer's map of one token."""
+    """Draw a row for each dataset, model and N: up to six layers, then the last layer's map of one token.
+
+    Where the item lists no datasets it is the first; of more than three N the extremes and the middle one.
+    """
     runs = context.runs("attention_distance")
+    if not context.options["datasets"]:
+        runs = at(runs, dataset=context.ordered(runs, "dataset")[0])
+    runs = runs[runs["train_size"].isin(context.sizes(runs, 3))]
     rows = [
         (dataset, model, int(n), int(own["shuffle"].iloc[0]))
         for dataset, model, n, own in context.groups(runs, "dataset", "model", "train_size")
@@ -55,8 +61,13 @@ def draw(context: Context) -> tuple[Figure, str]:
     axes[-1, -1].set_xlabel("H × W", fontsize=SMALL)
     top = colour_top(loaded[0]["maps"].shape[-1])
     options = {"aspect": 35, "pad": 0.01, "extend": "max" if top < 1 else "neither"}
-    figure.colorbar(axes[0, 0].images[0], ax=axes, label="attention, normalised to [0, 1]", **options)
-    if not any(titles.values()) and _distances(context, *rows[0][:2]).is_monotonic_decreasing:
+    words = "attention, normalised to [0, 1]" if len(rows) > 1 else "attention, 0 to 1"
+    figure.colorbar(axes[0, 0].images[0], ax=axes, label=words, **options)
+    if (
+        len(rows) > 1
+        and not any(titles.values())
+        and _distances(context, *rows[0][:2]).is_monotonic_decreasing
+    ):
         figure.supylabel("more local →", rotation=-90, fontsize=7.5)
     return figure, _caption(context, runs, alone)
 
@@ -152,8 +163,8 @@ def _caption(context: Context, runs: pd.DataFrame, alone: bool) -> str:
         if pd.isna(steps)
         else " at " + " and ".join(noise(context, int(step)) for step in steps.split(","))
     )
-    distances = _distances(context, datasets[0], models[0]).items()
-    found = ", ".join(f"{value:.2f} at {size(int(n))}" for n, value in distances)
+    distances, shown = _distances(context, datasets[0], models[0]), {*runs["train_size"]}
+    found = ", ".join(f"{value:.2f} at {size(int(n))}" for n, value in distances.items() if n in shown)
     return (
         f"{' and '.join(map(context.label, models))} on {' and '.join(map(context.title, datasets))}: attention "
         f"maps averaged over heads and {images} images{levels}; last column: the framed row of the last layer as an "

@@ -19,7 +19,7 @@ ITEM = Item(
     measures=("psnr",),
     counterpart="DiT-XS/1 and DiT-S/1 on CelebA, ImageNet and four LSUN categories, 32x32, N = 1,000, 10,000 and 100,000",
 )
-ABREAST = 3
+ABREAST, CROWDED = 3, 3  # panels; more N than this take the room of a panel
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -32,15 +32,16 @@ def draw(context: Context) -> tuple[Figure, str]:
             blocks.append([bars(context, dataset, pair, "Figure 6") for dataset in datasets])
     every = [shown for block in blocks for shown in block]
     top, printed = max(shown.top for shown in every), any(shown.printed for shown in every)
-    rows = [-(-len(block) // ABREAST) for block in blocks]
+    abreast = ABREAST - (max(len(shown.gaps) for shown in every) > CROWDED)
+    rows = [-(-len(block) // abreast) for block in blocks]
     high = 1.75 + 0.25 * printed
     figure = new_figure(high * sum(rows) + 0.35 * len(blocks) + 0.4)
     parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=[high * r + 0.35 for r in rows])[
         :, 0
     ]
     for place, (part, block, lines) in enumerate(zip(parts, blocks, rows)):
-        part.suptitle(_title(context, place, block[0]), fontsize=7.5)
-        columns = min(ABREAST, len(block))
+        part.suptitle(_title(context, place if len(blocks) > 1 else None, block[0]), fontsize=7.5)
+        columns = min(abreast, len(block))
         axes = part.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for number, (ax, shown) in enumerate(zip(axes, block)):
             names = ("global attention", context.variant(shown.models[1])) if number == 0 else None
@@ -55,8 +56,9 @@ def draw(context: Context) -> tuple[Figure, str]:
     return figure, _caption(context, every)
 
 
-def _title(context: Context, place: int, shown: Bars) -> str:
-    """Return the heading of a block: the baseline's size as the paper prints it, the variant's windows and layers."""
+def _title(context: Context, place: int | None, shown: Bars) -> str:
+    """Return the heading of a block: its letter, where there are several, the baseline's size as the paper prints it, the
+    variant's windows and layers."""
     baseline, variant = shown.models
     options = context.plan["models"][baseline]["options"]
     sizes = [
@@ -64,7 +66,8 @@ def _title(context: Context, place: int, shown: Bars) -> str:
         for key, name in (("width", "hidden size"), ("heads", "heads"))
         if key in options
     ]
-    first = letter(place, ", ".join([context.label(baseline), *sizes]))
+    first = ", ".join([context.label(baseline), *sizes])
+    first = first if place is None else letter(place, first)
     return f"{first}\n{context.variant(variant)}: {context.windows(variant)}"
 
 

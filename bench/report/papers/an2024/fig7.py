@@ -17,8 +17,8 @@ from bench.report.context import Context, at
 from bench.report.curves import positions
 from bench.report.items import Item
 from bench.report.paired import change
-from bench.report.papers.an2024.roles import placements
-from bench.report.style import MARKERS, PALETTE, letter, new_figure, share_y
+from bench.report.papers.an2024.roles import compared, placements
+from bench.report.style import MARKERS, PALETTE, legend, letter, new_figure, share_y
 
 ITEM = Item(
     "Figure 7",
@@ -31,36 +31,42 @@ LABEL = 0.065  # least distance of two printed numbers, of the panel's height
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw, for Local and Local*, a panel of gaps over a thin panel of test PSNR; columns are datasets."""
+    """Draw, for Local and Local*, a panel of gaps over a thin panel of test PSNR; columns are datasets.
+
+    Of one dataset Local and Local* stand abreast. N are those at which placements were compared.
+    """
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
     groups = placements(context, {*gaps["model"]})
+    gaps = compared(gaps, groups)
     shown = gaps[gaps["model"].isin([m for group in groups.values() for m in group.values()])]
-    datasets = context.ordered(shown, "dataset")
-    figure = new_figure(2.5 * len(groups) + 0.1)
-    ratios = [2.4, 1] * len(groups)
-    axes = figure.subplots(2 * len(groups), len(datasets), squeeze=False, sharex=True, height_ratios=ratios)
+    datasets, sizes = context.ordered(shown, "dataset"), context.ordered(shown, "train_size")
+    abreast = len(datasets) == 1
+    rows, columns = (1, len(groups)) if abreast else (len(groups), len(datasets))
+    figure = new_figure(2.3 * rows + 0.4)
+    axes = figure.subplots(2 * rows, columns, squeeze=False, sharex=True, height_ratios=[2.4, 1] * rows)
     printed: list[tuple[Axes, list]] = []
     for number, (name, group) in enumerate(groups.items()):
-        lines = _models(context, name, group)
+        lines = _models(context, group)
         for place, dataset in enumerate(datasets):
-            above, beneath = axes[2 * number, place], axes[2 * number + 1, place]
-            sizes = context.ordered(at(shown, dataset=dataset), "train_size")
+            row, column = (0, number) if abreast else (number, place)
+            above, beneath = axes[2 * row : 2 * row + 2, column]
             for ax, table in ((above, gaps), (beneath, tests)):
                 _lines(ax, context, at(table, dataset=dataset), lines, sizes)
-            if number == 0:
-                above.set_title(letter(place, context.title(dataset)))
+            title = context.title(dataset) + (f", w/ {name}" if abreast else "")
+            above.set_title(letter(column, title) if row == 0 else "")
             printed.append((above, _diamonds(above, context, dataset, lines, sizes)))
-            above.legend(loc="upper right", borderpad=0.3)
-        axes[2 * number, 0].set_ylabel(f"w/ {name}\nAverage PSNR gap (dB) ↓")
-        axes[2 * number + 1, 0].set_ylabel("Test PSNR\n(dB) ↑")
+            if column == 0:
+                above.set_ylabel(("" if abreast else f"w/ {name}\n") + "Average PSNR gap (dB) ↓")
+                beneath.set_ylabel("Test PSNR\n(dB) ↑")
     for line in (axes[::2], axes[1::2]):
         share_y(line.ravel())
     for ax, marks in printed:
         _numbers(ax, marks)
+    legend(figure, 5)
     return figure, _caption(context, shown, groups)
 
 
-def _models(context: Context, name: str, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:
+def _models(context: Context, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:
     """Return (model, label, colour, marker, dash) of the baseline and of each placement."""
     baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
     lines = (
@@ -70,7 +76,7 @@ def _models(context: Context, name: str, group: dict[str, str]) -> list[tuple[st
     )
     for place, colour, marker, dash in zip(PLACEMENTS, PALETTE, MARKERS, ("-", "-.", ":")):
         if place in group:
-            lines.append((group[place], f"w/ {name} ({place})", colour, marker, dash))
+            lines.append((group[place], place, colour, marker, dash))
     return lines  # type: ignore[return-value]
 
 
@@ -86,16 +92,16 @@ def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: 
             means = [at(table, train_size=n, model=model)["value"].mean() for n in sizes]
         else:
             means = [own.second.mean() for own in found]
-        half = [own.interval.half() for own in found if own.interval.count > 1]
-        error = half if len(half) == len(sizes) else None
-        places = np.arange(len(sizes)) + positions(len(lines), number, 0.06)
+        half = np.array([own.interval.half() if own.interval.count > 1 else np.nan for own in found])
+        error = None if np.isnan(half).all() else half
+        places = np.arange(len(sizes)) + positions(len(lines), number, 0.06 if len(sizes) > 1 else 0.2)
         ax.errorbar(places, means, error, color=colour, marker=marker, linestyle=dash, label=label, capsize=2)
         for place, mean, n in zip(places, means, sizes):
             if mark := context.mark(model, table["dataset"].iloc[0], n):
                 ax.annotate(
                     mark.strip(), (place, mean), (0, 3), textcoords="offset points", ha="center", color=colour
                 )
-    ax.set_xticks(range(len(sizes)), [f"N = {n:,}" for n in sizes])
+    ax.set_xticks(range(len(sizes)), [f"N = {n:,}" if len(sizes) < 4 else f"{n:,}" for n in sizes])
     ax.margins(x=0.15)
 
 
@@ -121,7 +127,9 @@ def _numbers(ax: Axes, marks: list[tuple[int, float, str]]) -> None:
         height = low - high
         for _, value, colour in sorted(mark for mark in marks if mark[0] == place):
             height = max(value, height + LABEL * (high - low))
-            ax.text(place + SIDE + 0.07, height, f"{value:.2f}", color=colour, fontsize=5.5, va="center")
+            look = {"color": colour, "fontsize": 5.5, "va": "center", "zorder": 5}
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8}
+            ax.text(place + SIDE + 0.07, height, f"{value:.2f}", bbox=box, **look)
 
 
 def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, str]]) -> str:

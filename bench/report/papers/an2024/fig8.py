@@ -9,11 +9,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context
+from bench.report.context import Context, shuffles_in_words
 from bench.report.items import Item
 from bench.report.papers.an2024.bars import WHISKERS, bars, finding, panel, under
 from bench.report.papers.an2024.roles import comparisons
-from bench.report.style import SMALL, letter, new_figure
+from bench.report.style import SMALL, entries, letter, new_figure
 
 ITEM = Item(
     "Figure 8",
@@ -24,34 +24,41 @@ ROOM = 1.75  # of the highest bar, for numbers and legend
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a row for each comparison and a column for each dataset."""
+    """Draw a row for each comparison and a column for each dataset; of one dataset the comparisons stand abreast."""
     gaps = context.rows("psnr_gap_mean")
     pairs = comparisons(context, {*gaps["model"]})
     own = pd.concat([context.paired(gaps, pair) for pair in pairs.values()])
     datasets = context.ordered(own, "dataset")
     rows = [[bars(context, dataset, pair, "Figure 8") for dataset in datasets] for pair in pairs.values()]
     every = [shown for row in rows for shown in row]
-    figure = new_figure((2.15 + 0.25 * any(shown.printed for shown in every)) * len(pairs) + 0.2)
-    axes = figure.subplots(len(pairs), len(datasets), squeeze=False)
-    for name, line, row in zip(pairs, axes, rows):
+    abreast = len(datasets) == 1
+    lines = 1 if abreast else len(pairs)
+    figure = new_figure((2.15 + 0.25 * any(shown.printed for shown in every)) * lines + 0.2)
+    axes = figure.subplots(lines, len(every) // lines, squeeze=False, sharey=abreast)
+    top = max(shown.top for shown in every)
+    for place, (name, line, row) in enumerate(zip(pairs, axes.T if abreast else axes, rows)):
         for number, (ax, shown) in enumerate(zip(line, row)):
             panel(
                 ax,
                 context,
                 shown,
-                max(own.top for own in row),
+                top if abreast else max(own.top for own in row),
                 tuple(map(context.variant, shown.models)),  # type: ignore[arg-type]
                 ROOM,
             )
-            if name == next(iter(pairs)):
+            if abreast:
+                ax.set_title(letter(place, f"{context.title(shown.dataset)}, {name}"), fontsize=7)
+            elif place == 0:
                 ax.set_title(letter(number, context.title(shown.dataset)))
-            ax.legend(loc="upper right", borderpad=0.3)
-        line[0].set_ylabel(f"{name.capitalize()}\nPSNR gap (dB) ↓")
+            found = entries([ax])
+            ax.legend(found.values(), found.keys(), loc="upper right", borderpad=0.3)
+        if not (abreast and place):
+            line[0].set_ylabel("PSNR gap (dB) ↓" if abreast else f"{name.capitalize()}\nPSNR gap (dB) ↓")
     figure.supxlabel(under(every), fontsize=SMALL)
     counts = [own.interval.count for shown in every for own in shown.gaps.values()]
     whiskers = f", {WHISKERS}" if max(counts, default=0) > 1 else ""
     return figure, (
         "Average PSNR gap when the mean window is kept, made smaller, or made larger; the reference is hatched, "
-        f"each row on one scale; {max(counts, default=0)} shuffle{'s' * (max(counts, default=0) > 1)}{whiskers}. "
+        f"{'all panels' if abreast else 'each row'} on one scale; {shuffles_in_words(counts)}{whiskers}. "
         f"{finding(context, every)}{context.windows_of(model for pair in pairs.values() for model in pair)}"
     )

@@ -8,7 +8,6 @@ import pandas as pd
 
 from bench.models.windows import PLACEMENTS
 from bench.report.context import Context
-from bench.support.errors import BenchError
 
 # row of Fig. 8 and Table 3 -> roles of the reference and of the network with other windows
 COMPARISONS = {
@@ -26,15 +25,14 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for model, info in context.plan["models"].items():
         match = re.fullmatch(r"local(-star)?(?:-(mix|tail))?", context.role(model))
+        context.about |= {model, info["baseline"]} if match else set()
         if model in present and match:
             name = "Local*" if match[1] else "Local"
             groups.setdefault((info["baseline"], name), {}).setdefault(match[2] or "head", model)
     full = {key: group for key, group in groups.items() if len(group) > 1}
     if not full:
-        raise BenchError(
-            f"{context.item} of suite {context.suite!r} needs local attention at two placements or more "
-            "(models whose `role` is like local and local-mix); add such models to the suite."
-        )
+        what = "local attention at two placements or more (models whose `role` is like local and local-mix)"
+        raise context.needs(what, instead="add such models under `runs`")
     first = next(iter(full))[0]
     return {
         name: {place: group[place] for place in PLACEMENTS if place in group}
@@ -43,8 +41,20 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
     }
 
 
+def compared(rows: pd.DataFrame, groups: dict[str, dict[str, str]]) -> pd.DataFrame:
+    """Return the rows of the datasets and N at which two placements of a group or more were measured."""
+    keys = [rows["dataset"], rows["train_size"]]
+    counts = [
+        rows["model"].where(rows["model"].isin(group.values())).groupby(keys).transform("nunique")
+        for group in groups.values()
+    ]
+    return rows[pd.concat(counts, axis=1).max(axis=1) > 1]
+
+
 def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str]]:
     """Return same size, smaller, larger -> (reference model, changed model); raises BenchError if there is none."""
+    roles = {role for pair in COMPARISONS.values() for role in pair}
+    context.about |= {model for model in context.plan["models"] if context.role(model) in roles}
     known = {
         (info["baseline"], context.role(model)): model
         for model, info in context.plan["models"].items()
@@ -57,10 +67,8 @@ def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str
         if role == second and (baseline, first) in known
     }
     if not found:
-        raise BenchError(
-            f"{context.item} of suite {context.suite!r} needs two window sizes of one kind (models whose `role` is "
-            "like local and local-smaller); add such models to the suite."
-        )
+        what = "two window sizes of one kind (models whose `role` is like local and local-smaller)"
+        raise context.needs(what, instead="add such models under `runs`")
     return found
 
 

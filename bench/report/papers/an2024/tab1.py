@@ -25,6 +25,7 @@ def build(context: Context) -> Table:
     metric = context.distance
     rows = context.rows(metric, recipe=None)
     known = context.pairs(rows, local=True)
+    context.about |= {m for m, info in context.plan["models"].items() if not info["baseline"]}
     alone = [(m, "") for m in context.ordered(rows, "model") if not any(m in pair for pair in known)]
     alone = [pair for pair in alone if not context.plan["models"][pair[0]]["baseline"]]
     printed = context.printed("Table 1") if metric == "fid" else None
@@ -35,7 +36,7 @@ def build(context: Context) -> Table:
         for dataset, size, recipe in (
             own.drop_duplicates(keys).sort_values(keys)[keys].itertuples(index=False)
         ):
-            head = context.label(models[0]) + (DAGGER if recipe else "")
+            head = context.named(models[0]) + (DAGGER if recipe else "")
             head += f" → {context.variant(models[1])}" if models[1] else ""
             numbers: dict = {}
             if printed is not None and models[1]:

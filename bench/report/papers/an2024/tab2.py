@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.papers.an2024.roles import others, placements
+from bench.report.papers.an2024.roles import compared, others, placements
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
 
@@ -28,6 +28,7 @@ def build(context: Context) -> Table:
     metric = context.distance
     rows = context.rows(metric)
     groups = placements(context, {*rows["model"]})
+    rows = compared(rows, groups)
     shown = rows[rows["model"].isin([m for group in groups.values() for m in group.values()])]
     rows = rows[rows["shuffle"].isin(shown["shuffle"])]  # the baseline may have been run more often
     columns = [(d, n) for d, n, _ in context.groups(shown, "dataset", "train_size")]
@@ -39,12 +40,13 @@ def build(context: Context) -> Table:
     records, places = [], []
     cells: list[list[str]] = []
     for name, place, model in lines:
-        values = [at(rows, dataset=d, model=model, train_size=n)["value"].mean() for d, n in columns]
+        found = [at(rows, dataset=d, model=model, train_size=n)["value"] for d, n in columns]
+        values, spreads = [own.mean() for own in found], [own.std() for own in found]
         printed = [math.nan if paper is None else context.print_of(paper, model, d, n) for d, n in columns]
         marks = [context.mark(model, d, n) for d, n in columns]
         places.append(len(cells))
-        head = f"w/ {name} ({place})" if name else context.label(model)
-        cells.append([head, *(_cell(v) + mark for v, mark in zip(values, marks))])
+        head = f"w/ {name} ({place})" if name else context.named(model)
+        cells.append([head, *map(_cell, values, spreads, marks)])
         if not all(map(math.isnan, printed)):
             cells.append(["in the paper", *map(_cell, printed)])
         for (dataset, size), value, in_print in zip(columns, values, printed):
@@ -53,16 +55,20 @@ def build(context: Context) -> Table:
     numbers = pd.DataFrame(records, columns=keys)
     bold = _bold(context, numbers, [name for name, *_ in lines], places, columns, metric)
     frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,} ↓" for d, n in columns)])
+    spread = " ± one standard deviation over shuffles" if shown["shuffle"].nunique() > 1 else ""
     caption = (
         f"{distance_in_words(rows)} with local attention in early layers (head), every second layer (mix) or late "
-        f"layers (tail), the best placement of a group in bold; {context.shuffles(shown)}. "
+        f"layers (tail), the best placement of a group in bold; mean"
+        f"{spread}, {context.shuffles(shown)}. "
         f"{_finding(context, numbers, metric)}{context.windows_of(model for *_, model in lines)}"
     )
     return Table(frame, numbers, caption, bold)
 
 
-def _cell(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
+def _cell(value: float, spread: float = math.nan, mark: str = "") -> str:
+    """Return a mean as the paper prints it, with one deviation over shuffles where there are several."""
+    around = "" if math.isnan(spread) else f" ± {spread:.2g}"
+    return "" if math.isnan(value) else f"{value:.4f}{around}{mark}"
 
 
 def _bold(
@@ -85,8 +91,7 @@ def _finding(context: Context, numbers: pd.DataFrame, metric: str) -> str:
     best = own.loc[
         own.groupby(["windows", "dataset", "train_size"])[metric].idxmin(), "placement"
     ].value_counts()
+    cells = own.groupby(["windows", "dataset", "train_size"]).ngroups
     return (
-        f"Best in {own.groupby(['windows', 'dataset', 'train_size']).ngroups} columns: "
-        + ", ".join(f"{place} in {count}" for place, count in best.items())
-        + "."
+        f"Best, of {cells} cells: " + ", ".join(f"{place} in {count}" for place, count in best.items()) + "."
     )

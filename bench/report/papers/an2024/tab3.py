@@ -5,6 +5,8 @@ The lists of the smaller and the larger windows are assumed: the paper does not 
 
 from __future__ import annotations
 
+import pandas as pd
+
 from bench.report.context import Context, at
 from bench.report.items import Item
 from bench.report.paired import Pair, paired_table
@@ -18,19 +20,21 @@ ITEM = Item(
 
 
 def build(context: Context) -> Table:
-    """Build a row for each dataset, comparison and N, then the networks of other families."""
+    """Build a row for each dataset, comparison and N, then networks of other families where these were compared."""
     metric = context.distance
     rows = context.rows(metric)
     printed = context.printed("Table 3") if metric == "fid" else None
     known = comparisons(context, {*rows["model"]})
     pairs = []
+    compared = pd.concat([context.paired(rows, models) for models in known.values()])
     for name, models in [*known.items(), *(("", (model, "")) for model in others(context, rows))]:
         own = context.paired(rows, models) if models[1] else at(rows, model=models[0])
+        own = own.merge(compared[["dataset", "train_size"]].drop_duplicates())
         for dataset, size, _ in context.groups(own, "dataset", "train_size"):
             head = (
                 f"{context.variant(models[0])} → {context.variant(models[1])}"
                 if models[1]
-                else context.label(models[0])
+                else context.named(models[0])
             )
             numbers: dict = {}
             if printed is not None and models[1]:

@@ -1,0 +1,128 @@
+"""Items of a suite with many networks, N and datasets show the paper's question; a suite in part says what it lacks."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+import pandas as pd
+import pytest
+from synthetic import make
+
+from bench.cli import main
+from bench.report import site, style
+from bench.report.context import Context
+from bench.report.items import ITEMS
+from bench.results.tidy import read_tidy
+from bench.support import paths
+
+SUITE = "windows"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("windows")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make(SUITE)
+    return folder
+
+
+@pytest.fixture
+def drawn(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    @cache
+    def draw(item):
+        context = Context(SUITE, item)
+        with style.sheet():
+            module = import_module(ITEMS[item].module)
+            return module.draw(context) if ITEMS[item].kind == "figure" else module.build(context)
+
+    return draw
+
+
+@pytest.fixture
+def half_way(tmp_path, monkeypatch):
+    """The suite before placements, other windows and the largest N of the UNet were measured."""
+    monkeypatch.chdir(tmp_path)
+    make(SUITE)
+    table = read_tidy(paths.tidy_file(SUITE))
+    late = table["model"].isin(["dit-t16-local-mix", "dit-t16-local-smaller"])
+    late |= (table["model"] == "unet-t16") & (table["train_size"] == 1000)
+    table[~late].to_csv(paths.tidy_file(SUITE), index=False)
+
+
+def headings(figure):
+    return [part._suptitle.get_text() for part in figure.findobj(lambda a: getattr(a, "_suptitle", None))]
+
+
+def ticks(ax):
+    return [label.get_text().split("\n")[0] for label in ax.get_xticklabels()]
+
+
+def test_figures_show_the_main_networks_and_a_readable_number_of_n(drawn):
+    assert headings(drawn("fig1")[0]) == ["(a) UNet\nN = 1,000", "(b) DiT\nN = 1,000"]
+    left = [ax.get_ylabel() for ax in drawn("fig3")[0].axes if ax.get_ylabel().startswith("N =")]
+    assert left == ["N = 10", "N = 10", "N = 1,000", "N = 1,000"]
+    rows = [ax.get_ylabel() for ax in drawn("fig4")[0].axes if "N = " in ax.get_ylabel()]
+    assert len({row.split("N = ")[1] for row in rows}) == 3 and "permuted" not in drawn("fig4")[1]
+    titles = [ax.get_title() for ax in drawn("fig2")[0].axes[:3]]
+    assert titles == ["(a) Train PSNR (dB)", "Test PSNR (dB) ↑", "(b) PSNR gap (dB) ↓"]
+
+
+def test_figure_6_and_table_1_are_about_the_main_windows(drawn):
+    assert len(headings(drawn("fig6")[0])) == 1
+    pairs = {name for name in drawn("tab1").frame["Models"] if "→" in name}
+    assert pairs == {"DiT → w/ Local"}
+    assert set(drawn("tabCapacity").frame["Model"]) == {"DiT w/ Local"}
+
+
+def test_placements_and_windows_are_shown_where_they_were_compared(drawn):
+    figure, _ = drawn("fig7")
+    assert [ticks(ax) for ax in figure.axes if ticks(ax) and ax.get_xlabel() is not None][-1] == ["N = 100"]
+    assert drawn("tab2").frame.columns.tolist() == ["Model", "Disks, N = 100 ↓"]
+    assert " ± " in drawn("tab2").frame.iloc[1, 1]
+    assert set(drawn("tab3").frame["N"]) == {"100"}
+    assert [ticks(ax) for ax in drawn("fig8")[0].axes] == [["N = 100"]]
+    assert ticks(drawn("figA7")[0].axes[0]) == ["N = 100"]
+
+
+def test_a_legend_names_what_is_shown_before_what_it_is_held_against(drawn):
+    figure, _ = drawn("fig6")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["global attention", "w/ Local", "identity"]
+
+
+def test_a_suite_in_part_draws_what_it_can_and_says_what_is_missing(half_way, capsys):
+    assert main(["items", "--suite", SUITE]) == 0
+    said = "".join(capsys.readouterr())
+    for item in ("fig7", "fig8", "tab2", "tab3"):
+        assert f"{item} of suite '{SUITE}' needs " in said
+    assert "Not measured yet: 2 of 26 planned runs (Local (mix) at N = 100)." in said
+    assert "Not measured" not in (paths.figures_folder(SUITE) / "fig6.rst").read_text()
+    caption = (paths.figures_folder(SUITE) / "fig3.rst").read_text()
+    assert "Not measured yet: 2 of 16 planned runs (UNet at N = 1,000)." in caption
+    context = Context(SUITE, "fig3")
+    with style.sheet():
+        figure, _ = import_module(ITEMS["fig3"].module).draw(context)
+    assert "N = 1,000: not measured" in [text.get_text() for part in figure.subfigs for text in part.texts]
+
+
+def test_the_gain_of_the_best_checkpoint_is_taken_of_the_same_images(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(SUITE)
+    table = read_tidy(paths.tidy_file(SUITE))
+    last = table[(table["metric"] == "along_psnr_mean") & (table["split"] == "test")]
+    best = last[last["index"] == last["index"].max()].assign(metric="best_psnr_mean", index=pd.NA)
+    table = pd.concat([table, best.assign(value=best["value"] + 0.25)])
+    table.to_csv(paths.tidy_file(SUITE), index=False)
+    frame = import_module(ITEMS["tabA1"].module).build(Context(SUITE, "tabA1")).frame
+    assert set(frame["Gain of stopping early (dB)"]) == {"0.25", ""}
+
+
+def test_a_page_of_the_site_has_each_heading_once(half_way):
+    assert main(["items", "--suite", SUITE]) == 0
+    lines = [line for line in site.page(SUITE, "figures").splitlines() if line.startswith("## ")]
+    assert len(lines) == len(set(lines)) > 1
+    assert "Not drawn (`bench items` says what they lack): Figure 7: " in site.page(SUITE, "figures")
