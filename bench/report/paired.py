@@ -136,7 +136,7 @@ def paired_table(
         }
         row |= {f"{head(main)}, {sides[0]}": shown[0], f"{NAMES[main]}, {sides[1]}": "".join(shown[1:])}
         row |= {"Change": percent(*means)} if main in DISTANCES else {}
-        row |= {f"Δ {head(m)}": own[m].text() for m in metrics} | {"Verdict": word}
+        row |= {f"Δ {head(m)}": own[m].text(3 if m in DISTANCES else 2) for m in metrics} | {"Verdict": word}
         if not math.isnan(pair.printed[0]):
             row["The paper"] = f"{pair.printed[0]:.4f} → {pair.printed[1]:.4f} ({percent(*pair.printed)})"
         cells.append(row)
