@@ -41,7 +41,7 @@ def heat_maps(model: nn.Module, x_t: Tensor, timestep: int, noise: float, pixels
 
     x0 is a multiple of x_t - ``noise`` eps, so that their gradients have one map.
     """
-    rows, columns = (torch.as_tensor(part, device=x_t.device) for part in pixels.T)
+    rows, columns = torch.from_numpy(pixels.T.copy())
     found = torch.zeros(len(pixels), *x_t.shape[2:], dtype=torch.float64)
     for x in x_t.split(1):
         batch = x.detach().expand(len(pixels), *x.shape[1:]).contiguous().requires_grad_()
