@@ -66,6 +66,10 @@ Dataset = Annotated[
     str,
     typer.Argument(metavar="DATASET", help="Dataset of config/datasets.yaml.", autocompletion=dataset_names),
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Option of the model, value as YAML; repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -74,3 +78,16 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+def parse_changes(changes: list[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` texts as a mapping, values read as YAML; raises BenchError."""
+    from bench.suite.strict import parse
+
+    values = {}
+    for change in changes:
+        key, found, text = change.partition("=")
+        if not found:
+            raise BenchError(f"--set {change} lacks a value; write --set {change}=VALUE.")
+        values[key] = parse(text, f"--set {change}")
+    return values

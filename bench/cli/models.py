@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Json, preset_names, print_table, suite_names
+from bench.cli.arguments import Changes, Json, parse_changes, preset_names, print_table, suite_names
 from bench.models.spec import ModelSpec
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -23,10 +23,6 @@ verbs.add_typer(
 Model = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names),
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Option of the model, value as YAML; repeatable."),
 ]
 COLUMNS = ("name", "family", "image", "parameters (M)", "GMAC", "without attention products", "source", "")
 
@@ -169,18 +165,5 @@ def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
 
     name, preset = find_preset(text, load_models())
     spec = spec_of(name, preset)
-    options = {**spec.options, **_values(changes or [])}
+    options = {**spec.options, **parse_changes(changes or [])}
     return dataclasses.replace(spec, options=options), preset.image_size, preset.channels
-
-
-def _values(changes: list[str]) -> dict[str, Any]:
-    """Return ``KEY=VALUE`` texts as a mapping, values read as YAML; raises BenchError."""
-    from bench.suite.strict import parse
-
-    values = {}
-    for change in changes:
-        key, found, text = change.partition("=")
-        if not found:
-            raise BenchError(f"--set {change} lacks a value; write --set {change}=VALUE.")
-        values[key] = parse(text, f"--set {change}")
-    return values

@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli.arguments import Dataset, Device, Run, Suite, positive
+from bench.cli.arguments import (
+    Changes,
+    Dataset,
+    Device,
+    Run,
+    Suite,
+    dataset_names,
+    parse_changes,
+    positive,
+    preset_names,
+    suite_names,
+)
 from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
@@ -36,6 +47,10 @@ def train(
     from bench.suite import plan
 
     loaded = plan.load(suite)
+    if plan.is_adopted(suite):
+        raise BenchError(
+            f"{run} was trained elsewhere; `bench measure all {run} --suite {suite}` measures it."
+        )
     spec = loaded.run(run)
     check_code(*plan.entries("train", spec.model))
     device = torch_device(device, spec.training.threads)
@@ -79,6 +94,52 @@ def measure(
 
 
 @command()
+def adopt(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Weights (.safetensors, torch file), or a folder of diffusers' save_pretrained."),
+    ],
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Suite of its own; more networks join it.")],
+    dataset: Annotated[str, typer.Option(help="Dataset it is measured on.", autocompletion=dataset_names)],
+    name: Annotated[str, typer.Option(help="Name of the network.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Preset or FILE.py:NAME that builds it; not for diffusers.", autocompletion=preset_names
+        ),
+    ] = None,
+    set_: Changes = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="linear, cosine, or a .npy file of betas; a pipeline says it itself.")
+    ] = None,
+    timesteps: Annotated[int, typer.Option(help="Steps T of linear and cosine.", min=2)] = 1000,
+    prediction: Annotated[
+        Literal["eps", "v", "x0"] | None, typer.Option(help="What it predicts; a pipeline says it itself.")
+    ] = None,
+    train_size: Annotated[
+        int | None, typer.Option(help="It was trained on the first N images of --shuffle.", min=1)
+    ] = None,
+    train_images: Annotated[
+        str | None, typer.Option(help="all of the train pool, or a file of its rows (text, .npy).")
+    ] = None,
+    shuffle: Annotated[int, typer.Option(help="Shuffle that test images are taken in.", min=0)] = 0,
+    flip: Annotated[bool, typer.Option("--flip", help="Training mirrored the images.")] = False,
+    like: Annotated[
+        str, typer.Option(help="Suite whose measurements are taken.", autocompletion=suite_names)
+    ] = "demo",
+) -> None:
+    """Make a network that was trained elsewhere a run, to measure it."""
+    from bench.jobs.adopt import Wish
+    from bench.jobs.adopt import adopt as adopt_network
+
+    given = {"schedule": schedule, "timesteps": timesteps, "prediction": prediction, "flip": flip}
+    known = {"train_size": train_size, "train_images": train_images, "shuffle": shuffle, "like": like}
+    wish = Wish(source, suite, name, dataset, model, parse_changes(set_ or []), **given, **known)  # type: ignore[arg-type]
+    run = adopt_network(wish)
+    say(f"{run} is a run of {suite}; `bench measure all {run} --suite {suite}` measures it")
+
+
+@command()
 def sample(
     run: Run,
     suite: Suite = "demo",
@@ -94,12 +155,12 @@ def sample(
     spec = plan.load(suite).run(run)
     device = torch_device(device, spec.training.threads)
     from bench.data.sheet import save_sheet
-    from bench.jobs.run import Run
+    from bench.jobs.adopted import open_run
     from bench.metrics.numerics.sampling import draw_samples
     from bench.metrics.samples import SamplesOptions
     from bench.support.arrays import save_arrays
 
-    trained = Run(paths.run_folder(suite, run), device)
+    trained = open_run(paths.run_folder(suite, run), device)
     stem = out or trained.folder / "sample"
     images = draw_samples(trained, SamplesOptions(count=count, sampler=sampler, steps=steps))
     save_arrays(f"{stem}.npz", samples=images)

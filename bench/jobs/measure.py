@@ -7,7 +7,6 @@ what it depends on: code, options, data, weights, and the results that it reads.
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import tempfile
 import time
@@ -75,19 +74,19 @@ class Job:
 
     def take(self, metric: str) -> None:
         """Take one measurement into the state folder: arrays, rows, then the record."""
+        from bench.jobs.adopted import open_run, take
         from bench.jobs.references import open_reference
-        from bench.jobs.run import Run
 
         say(f"{self.spec.name}: {metric}")
         began = time.monotonic()
-        self._run = self._run or Run(self.folder, self.device)  # loaded once for all measurements
+        self._run = self._run or open_run(self.folder, self.device)  # loaded once for all measurements
         one, options = measurements()[metric], getattr(self.spec.measure, metric, None)
         given: dict[str, Any] = {name: _read_result(self.state / name) for name in one.needs}
         for reference in self.suite.references(metric, self.spec.name):
             given[reference.kind] = open_reference(reference, self.device)
         found, reason = Result(), None
         try:
-            found = importlib.import_module(one.module).measure(self._run, options, **given)
+            found = take(self._run, metric, options, **given)
         except LeftOut as error:
             reason = str(error)
             say(f"{self.spec.name}: {metric} is left out: {reason}")

@@ -16,6 +16,7 @@ FAMILIES = {
     "nf-unet": "bench.models.norm_free",
     "nf-resnet": "bench.models.norm_free",
     "mlp": "bench.models.mlp",
+    "diffusers": "bench.models.diffusers_network",
     "identity": "bench.models.controls",
     "wiener": "bench.models.controls",
     "wiener-pool": "bench.models.controls",

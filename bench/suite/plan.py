@@ -177,10 +177,13 @@ def _describe(row: Any) -> dict:
 def load(suite: str) -> Plan:
     """Resolve a suite, with the candidate that ``BENCH_MODEL`` names; or take it as it was planned for this job.
 
+    A suite of adopted networks is its plan.
     Raises BenchError for an unknown dataset, model or option, pools that are too small, and runs that clash.
     """
     if file := submitted.plan_file(suite):
         return read(file)
+    if is_adopted(suite):
+        return read(paths.plan_file(suite))
     known = Known(config.load_models(), counted(config.load_datasets()))
     options, where = config.load_suite(suite), str(config.suite_path(suite))
     runs = expand(suite, options, known, where)
@@ -190,6 +193,11 @@ def load(suite: str) -> Plan:
         runs |= new
     check_items(options.items, runs, where)
     return Plan(suite, options.title, options.items, runs, models, config.load_datasets(), name)
+
+
+def is_adopted(suite: str) -> bool:
+    """Return whether a suite holds networks that were trained elsewhere: it has a plan, and no file in ``config/``."""
+    return suite not in config.suites() and paths.plan_file(suite).exists()
 
 
 def check_items(items: dict[str, config.ItemOptions], runs: dict[str, RunSpec], where: str) -> None:

@@ -19,6 +19,8 @@ def changes(suite: Plan, run: str) -> list[str]:
     if not file.exists():
         return [f"{spec.name} was never trained."]
     record = read_json(file)
+    if "adopted" in record:
+        return []  # it was trained elsewhere
     now = definitions(*entries("train", spec.model))
     return [
         *(f"code: {change}" for change in code_changes(record["code"]["definitions"], now)),

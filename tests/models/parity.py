@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def read(folder: Path, name: str) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
@@ -19,16 +19,6 @@ def read(folder: Path, name: str) -> tuple[dict, dict[str, Tensor], dict[str, Te
         key.removeprefix("weights/"): arrays.pop(key) for key in list(arrays) if key.startswith("weights/")
     }
     return config, weights, arrays
-
-
-def load_in_order(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load reference weights whose modules were made in the same order, reshaping 1-D to 2-D 1x1 convolutions."""
-    state = model.state_dict()
-    assert len(state) == len(weights), (len(state), len(weights))
-    for (name, mine), (theirs, value) in zip(state.items(), weights.items(), strict=True):
-        assert mine.numel() == value.numel(), (name, tuple(mine.shape), theirs, tuple(value.shape))
-        state[name] = value.reshape(mine.shape)
-    model.load_state_dict(state)
 
 
 def error(ours: Tensor, reference: Tensor) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 from bench.models import conformance
 from bench.models.capture import capture_attention
 from bench.models.costs import macs, parameters
+from bench.models.foreign import renamed
 from bench.models.layers import Mlp
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
@@ -38,44 +38,6 @@ def batch(side: int = 8, channels: int = 2, size: int = 2) -> tuple[Tensor, Tens
     return torch.randn(size, channels, side, side, generator=generator), torch.arange(size) * 400
 
 
-NAMES = [
-    (r"^x_embedder\.proj", "stem"),
-    (r"^t_embedder_(\d)\.mlp\.0", lambda m: f"conditions.{int(m[1]) - 1}.time.first"),
-    (r"^t_embedder_(\d)\.mlp\.2", lambda m: f"conditions.{int(m[1]) - 1}.time.second"),
-    (r"^y_embedder_(\d)\.embedding_table", lambda m: f"conditions.{int(m[1]) - 1}.label"),
-    (r"^encoder_level_(\d)", lambda m: f"levels.{int(m[1]) - 1}"),
-    (r"^latent", "levels.2"),
-    (r"^decoder_level_(\d)", lambda m: f"levels.{5 - int(m[1])}"),
-    (r"^down(\d)_\d\.body", lambda m: f"down.{int(m[1]) - 1}"),
-    (r"^up(\d)_\d\.body", lambda m: f"up.{3 - int(m[1])}"),
-    (r"^reduce_chan_level(\d)", lambda m: f"join.{2 - int(m[1])}"),
-    (r"^output", "tail"),
-    (r"^final_layer\.out_proj", "head"),
-    (r"^final_layer\.adaLN_modulation\.1", "modulation"),
-    # the two pairs of one listed block stand one after the other here
-    (r"^(levels\.\d)\.(\d)\.(attn|mlp|adaLN_modulation)(\d)", lambda m: f"{m[1]}.{2 * int(m[2]) + int(m[4]) - 1}.{m[3]}"),
-    (r"\.attn\.logit_scale", ".attention.factor"),
-    (r"\.attn\.to_qkv", ".attention.qkv"),
-    (r"\.attn\.to_out", ".attention.out"),
-    (r"\.attn\.downsampler\.layer", ".attention.mix.kernels.0"),
-    (r"\.mlp\.project_in", ".mlp.first"),
-    (r"\.mlp\.dwconv", ".mlp.mix.kernels"),
-    (r"\.mlp\.project_out", ".mlp.second"),
-    (r"\.adaLN_modulation\.1", ".modulation"),
-]  # fmt: skip
-
-
-def named_as_ours(weights: dict[str, Tensor], model: UDiT) -> dict[str, Tensor]:
-    """Translate the official names; its 1x1 convolutions are linear maps here."""
-    shapes = {name: value.shape for name, value in model.state_dict().items()}
-    found = {}
-    for name, value in weights.items():
-        for pattern, replacement in NAMES:
-            name = re.sub(pattern, replacement, name)
-        found[name] = value.reshape(shapes[name])
-    return found
-
-
 @pytest.fixture
 def reference(fixtures):
     config, weights, arrays = read(fixtures, "u_dit_full_16")
@@ -90,7 +52,7 @@ def reference(fixtures):
         "label_dropout": given["class_dropout_prob"],
     }
     model = build(ModelSpec("x", "u-dit", options), given["input_size"], given["in_channels"]).eval()
-    model.load_state_dict(named_as_ours(weights, model))
+    model.load_state_dict(renamed(weights, model, "u_dit"))
     return model, arrays
 
 

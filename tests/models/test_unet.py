@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parity import error, load_in_order, read
+from parity import error, read
 
 from bench.models.costs import macs, parameters
+from bench.models.foreign import renamed
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
 from bench.models.unet import Resample
@@ -53,7 +54,7 @@ def test_equals_the_official_network(fixtures, name):
     family, options = reference_options(config)
     x = arrays["x"]
     model = build(ModelSpec(name, family, options), x.shape[-1], x.shape[1]).eval()
-    load_in_order(model, weights)
+    model.load_state_dict(renamed(dict(sorted(weights.items())), model, name))
     with torch.no_grad():
         out = model.raw(x, arrays["t"], arrays.get("y"))
     assert error(out, arrays["out"]) < 1e-5

@@ -11,6 +11,7 @@ import torch
 from bench.models.capture import attention_cores, capture_attention
 from bench.models.conformance import perturb, run
 from bench.models.costs import macs, parameters
+from bench.models.foreign import renamed
 from bench.models.registry import build
 from bench.models.spec import ModelSpec
 from bench.models.vit import ViT, u_vit, vit
@@ -19,28 +20,6 @@ from bench.suite.config import load_models
 PRESETS = load_models()
 OURS = {name: p for name, p in PRESETS.items() if p.family in ("vit", "u-vit", "iu-vit", "ascend")}
 TINY = {"width": 16, "heads": 2}
-REFERENCE_NAMES = {
-    "pos_embed": "positions",
-    "patch_embed.proj": "stem",
-    "in_blocks": "encoder",
-    "mid_block": "middle",
-    "out_blocks": "decoder",
-    "skip_linear": "fuse",
-    "norm1": "attention_norm",
-    "norm2": "mlp_norm",
-    "attn.qkv": "attention.qkv",
-    "attn.proj": "attention.out",
-    "mlp.fc1": "mlp.first",
-    "mlp.fc2": "mlp.second",
-    "decoder_pred": "out",
-    "final_layer": "output_conv",
-}
-
-
-def our_name(name: str) -> str:
-    for theirs, ours in REFERENCE_NAMES.items():
-        name = name.replace(theirs, ours)
-    return name
 
 
 def test_equals_the_published_network(fixtures):
@@ -57,7 +36,7 @@ def test_equals_the_published_network(fixtures):
         mlp_ratio=given["mlp_ratio"],
         output_conv=given["conv"],
     ).eval()
-    model.load_state_dict({our_name(key): value for key, value in weights.items()})
+    model.load_state_dict(renamed(weights, model, "u_vit"))
     with torch.no_grad():
         out = model(arrays["x"], arrays["t"])
     assert parity.error(out, arrays["out"]) < 1e-5

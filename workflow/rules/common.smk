@@ -51,7 +51,12 @@ if workflow.is_main_process:
 try:
     root.check()
     candidate.to_environment(config)
-    PLAN = plan.load(str(config.get("suite", "demo")))
+    if plan.is_adopted(chosen := str(config.get("suite", "demo"))):
+        raise BenchError(
+            f"the networks of {chosen} were trained elsewhere, which Snakemake would do again; measure them with "
+            f"`bench measure all RUN --suite {chosen}`, then `bench tidy` and `bench items`."
+        )
+    PLAN = plan.load(chosen)
     check_listed(PLAN)
     if PLAN.candidate:
         from bench.results import baselines
