@@ -1,0 +1,171 @@
+"""Samples against a pool beyond one distance: precision, recall, density, coverage, and a Fréchet distance without bias.
+
+The Fréchet distance of n samples is too large by about C / n.  ``fd_infinity`` is its limit, from a line through the
+distances of growing numbers of samples over 1 / n (Chong & Forsyth 2020, section 4).  With ``seeds`` above 1 as many
+more sets of samples are drawn from other noise, and every number is given for each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bench.metrics.declare import Measurement, Result, Row
+from bench.support.options import STRICT, check, check_least, option
+
+if TYPE_CHECKING:
+    from bench.data.options import DatasetOptions
+    from bench.jobs.run import Run
+    from bench.metrics.numerics.features import Space
+    from bench.suite.options import RunSpec
+
+PLACED = ("dinov2", "sscd")  # a person places their networks
+SIZES = 15  # numbers of samples, from half of them to all, behind fd_infinity
+
+
+@dataclass(frozen=True)
+class FidelityOptions:
+    """Precision, recall, density, coverage and unbiased Fréchet distance of the samples in a named feature space."""
+
+    __pydantic_config__ = STRICT
+
+    features: Literal["random-conv", "pixels", "inception", "dinov2", "sscd"] = option(
+        "inception", "feature space"
+    )
+    sha256: str | None = option(None, "of the TorchScript file behind dinov2 and sscd, 64 hex digits")
+    pool: Literal["train", "test"] = option("train", "pool that the samples are compared with")
+    reference: int = option(10_000, "reference images from that pool, at most", least=2)
+    neighbours: int = option(5, "k of the balls around images and samples", least=1)
+    seeds: int = option(1, "sets of samples; the first is that of the other measurements", least=1)
+
+    def __post_init__(self) -> None:
+        check_least(self)
+        check(
+            (self.features in PLACED) == (self.sha256 is not None),
+            f"features {' and '.join(PLACED)} go with the sha256 of their file, other features without",
+        )
+        sound = self.sha256 is None or (
+            len(self.sha256) == 64 and set(self.sha256) <= set("0123456789abcdef")
+        )
+        check(sound, f"sha256 must be 64 hex digits in lower case, not {self.sha256!r}")
+
+
+def _problem(options: FidelityOptions, run: RunSpec, datasets: Mapping[str, DatasetOptions]) -> str | None:
+    pool = getattr(datasets[run.dataset], options.pool) or math.inf
+    count = min(pool, options.reference, run.measure.samples.count)
+    if count <= options.neighbours:
+        return f"fidelity.neighbours is {options.neighbours}, of {count} images or samples; lower it"
+    return None
+
+
+SETS = "of the samples of one seed"
+MEASUREMENT = Measurement(
+    "fidelity",
+    FidelityOptions,
+    {
+        "fidelity_frechet": Row("", "lower", f"Fréchet distance {SETS} to a pool"),
+        "fd_infinity": Row(
+            "", "lower", f"Fréchet distance {SETS} to a pool, extrapolated to infinitely many"
+        ),
+        "precision": Row("", "higher", f"share {SETS} inside a ball of a real image"),
+        "recall": Row("", "higher", f"share of real images inside a ball {SETS}"),
+        "density": Row("", "higher", f"mean number of balls of real images around a sample over k, {SETS}"),
+        "coverage": Row("", "higher", f"share of real images whose ball holds one {SETS}"),
+        "fidelity_spread": Row("", "", "standard deviation of fidelity_frechet over sample seeds"),
+    },
+    needs=("samples",),
+    passes=lambda options, run, pixels: (
+        (options.seeds > 1) * options.seeds * run.measure.samples.count * run.measure.samples.steps
+    ),
+    problem=_problem,
+)
+
+
+def measure(run: Run, options: FidelityOptions, samples: Result) -> Result:
+    """Compare each set of samples with the pool; the index is the sample seed, 0 for those of `samples`."""
+    from bench.metrics.numerics.features import features
+
+    space, images = _space(run, options), reference_images(run, options.pool, options.reference)
+    real = features(images, space)
+    found, distances = Result(), []
+    about = f"features={space.name};{samples.arrays['protocol']};reference={options.pool}:{len(real)}"
+    for seed, drawn in enumerate(_sets(run, options, samples)):
+        values = compare(real, features(drawn, space), options.neighbours, run.device)
+        distances.append(values["fidelity_frechet"])
+        for metric, value in values.items():
+            balls = metric in ("precision", "recall", "density", "coverage")
+            protocol = f"{about};neighbours={options.neighbours}" if balls else about
+            found.add(metric, value, "", "sample_seed", seed, protocol)
+    if options.seeds > 1:
+        found.add("fidelity_spread", np.std(distances, ddof=1), protocol=f"{about};seeds={options.seeds}")
+    return found
+
+
+def compare(real: np.ndarray, drawn: np.ndarray, neighbours: int, device: str = "cpu") -> dict[str, float]:
+    """Return every number of features of samples (m, d) against real ones (n, d), float64."""
+    from bench.metrics.numerics.manifold import manifold
+
+    curve = frechet_curve(real, drawn)
+    limit = np.polyfit([1 / n for n in curve], list(curve.values()), 1)[1]
+    return {
+        "fidelity_frechet": curve[len(drawn)],
+        "fd_infinity": float(limit),
+        **manifold(real, drawn, neighbours, device)._asdict(),
+    }
+
+
+def frechet_curve(real: np.ndarray, drawn: np.ndarray) -> dict[int, float]:
+    """Return the Fréchet distance by number of samples, from half of them to all, each a random choice."""
+    from bench.metrics.numerics.distances import frechet_distance
+    from bench.support.randomness import numpy_generator
+
+    mean, covariance = real.mean(0), np.atleast_2d(np.cov(real, rowvar=False))
+    counts = np.unique(np.linspace(max(2, len(drawn) // 2), len(drawn), SIZES).astype(int))
+    found = {}
+    for count in counts.tolist():
+        part = drawn[np.sort(numpy_generator(count, "fd-infinity").permutation(len(drawn))[:count])]
+        own = np.atleast_2d(np.cov(part, rowvar=False))
+        found[count] = frechet_distance(part.mean(0), own, mean, covariance)
+    return found
+
+
+def _space(run: Run, options: FidelityOptions) -> Space:
+    from bench.metrics.numerics.features import open_space
+    from bench.metrics.numerics.placed import open_placed
+
+    if options.sha256 is not None:
+        return open_placed(options.features, options.sha256, run.device)
+    return open_space(options.features, run.channels, run.device)
+
+
+def reference_images(run: Run, pool: str, count: int) -> np.ndarray:
+    """Return at most ``count`` images of a pool, drawn at random where it holds more: names often sort by class."""
+    from bench.support.randomness import numpy_generator
+
+    images = getattr(run.dataset, pool)
+    if len(images) <= count:
+        return images[:]
+    return images[np.sort(numpy_generator(0, "reference").permutation(len(images))[:count])]
+
+
+def _sets(run: Run, options: FidelityOptions, samples: Result) -> list[np.ndarray]:
+    """Return the samples of each seed: those of `samples`, then as many of the noise that follows theirs."""
+    from bench.metrics.numerics.sampling import draw_samples
+    from bench.metrics.samples import SamplesOptions
+
+    first = samples.arrays["samples"]
+    if options.seeds == 1:
+        return [first]
+    said = dict(part.split("=") for part in str(samples.arrays["protocol"]).split(";"))
+    count, steps = len(first) * options.seeds, int(said["steps"])
+    more = {
+        "eta": float(said.get("eta", 0)),
+        "variance": said.get("variance", "small"),
+        "weights": said["weights"],
+    }
+    drawn = draw_samples(run, SamplesOptions(count, said["sampler"], steps=steps, **more))  # type: ignore[arg-type]
+    return [first, *np.split(drawn, options.seeds)[1:]]
