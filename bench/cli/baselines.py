@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -73,6 +74,51 @@ def diff(suite: Suite = "demo") -> None:
     from bench.results import baselines
 
     print(baselines.difference(suite).to_string(index=False))
+
+
+archives = typer.Typer(invoke_without_command=True)
+verbs.add_typer(
+    archives, name="archive", rich_help_panel=PANEL, help="Pack a suite's baselines into one zip that lasts."
+)
+
+
+@archives.callback()
+def write_archive(
+    context: typer.Context,
+    suite: Suite = "demo",
+    out: Annotated[Path | None, typer.Option(help="File.", show_default="SUITE.zip")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="With weights, in half precision.")] = False,
+) -> None:
+    """Pack a suite's stored baselines, figures and tables into one zip."""
+    if context.invoked_subcommand:
+        return
+    from bench.jobs import archive
+    from bench.suite import plan
+
+    file = out or Path(f"{suite}.zip")
+    for sentence in archive.write(plan.load(suite), file, weights):
+        say(sentence)
+    say(f"{file}: {file.stat().st_size / 2**20:.1f} MiB; `bench archive check {file}` verifies it")
+
+
+ArchiveFile = Annotated[Path, typer.Argument(metavar="FILE", help="A zip that `bench archive` wrote.")]
+
+
+@archives.command("check")
+def check_archive(file: ArchiveFile) -> None:
+    """Check every byte of an archive."""
+    from bench.jobs import archive
+
+    suite, files = archive.check(file)
+    say(f"{file}: suite {suite}, {len(files)} files, each as recorded")
+
+
+@archives.command("unpack")
+def unpack_archive(file: ArchiveFile) -> None:
+    """Check an archive and store what it measured as baselines here."""
+    from bench.jobs import archive
+
+    archive.unpack(file)
 
 
 @command()
