@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -182,6 +183,20 @@ def clean_runs(
         say(f"{_bytes(delete(unused))} freed")
     else:
         say(f"Nothing was deleted; `bench runs clean --suite {suite} --yes` frees {size}.")
+
+
+@runs_app.command("tensorboard")
+def export_runs(
+    suite: Suite = "demo",
+    out: Annotated[Path | None, typer.Option(help="New folder.", show_default="results/SUITE/events")] = None,
+) -> None:
+    """Write training histories as TensorBoard events."""
+    from bench.jobs.tensorboard import export
+    from bench.suite import plan
+
+    folder = out or paths.suite_folder(suite) / "events"
+    runs = export(plan.load(suite), folder)
+    say(f"{len(runs)} runs; `tensorboard --logdir {folder}` shows them")
 
 
 def _show_runs(suite: Plan, machine: bool) -> None:
