@@ -47,10 +47,6 @@ def train(
     from bench.suite import plan
 
     loaded = plan.load(suite)
-    if plan.is_adopted(suite):
-        raise BenchError(
-            f"{run} was trained elsewhere; `bench measure all {run} --suite {suite}` measures it."
-        )
     spec = loaded.run(run)
     check_code(*plan.entries("train", spec.model))
     device = torch_device(device, spec.training.threads)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.suite.plan import Plan, entries
+from bench.suite.plan import Plan, entries, is_adopted
 from bench.support import paths
+from bench.support.errors import BenchError
 from bench.support.fingerprint import definitions
 from bench.training import train as training
 
 
 def train(suite: Plan, name: str, device: str, **more: Any) -> None:
-    """Train or resume a run; ``more`` goes to :func:`bench.training.train.train`, with what it raises."""
+    """Train or resume a run; ``more`` goes to :func:`bench.training.train.train`, with what it raises.
+
+    Raises BenchError for an adopted network.
+    """
     spec = suite.run(name)
+    if is_adopted(suite.suite):
+        measure = f"`bench measure all {name} --suite {suite.suite}`"
+        raise BenchError(f"{name} was trained elsewhere and is not trained again; {measure} measures it.")
     training.train(
         spec,
         paths.dataset_folder(spec.dataset),
