@@ -136,6 +136,42 @@ def adopt(
 
 
 @command()
+def tune(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names
+        ),
+    ],
+    suite: Suite = "families",
+    dataset: Annotated[
+        str | None, typer.Option(autocompletion=dataset_names, show_default="the first that the suite has")
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(help="N.", show_default="the suite's largest")] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(help="Learning rate; repeatable.", show_default="the suite's, half and twice of it"),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Of each run.", show_default="a third of the suite's")
+    ] = None,
+    shuffles: Annotated[int, typer.Option(help="Of each rate.", min=1)] = 1,
+    minutes: Annotated[float, typer.Option(help="Time given; the same command goes on.")] = 60,
+    device: Device = None,
+) -> int:
+    """Try learning rates for a network in short runs, judged on validation images."""
+    from bench.jobs import tune
+    from bench.suite import plan
+
+    wanted = tune.plan(plan.load(suite), model, dataset, train_size, rate or (), shuffles, steps)
+    status, found = tune.tune(wanted, torch_device(device, 1), minutes)
+    if found is not None:
+        print(tune.readable(found))
+        say(f"{tune.advice(found)} The table is {tune.table_file(wanted)}.")
+    return 0 if found is not None else status
+
+
+@command()
 def sample(
     run: Run,
     suite: Suite = "demo",
