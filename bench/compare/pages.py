@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.compare.compare import UNPROVEN, Comparison, compare
 from bench.compare.costs import readable
 from bench.compare.gather import Evidence, gather
+from bench.report.markup import markdown, markdown_table
 from bench.report.table import Table
 from bench.results.measures import Measure
 from bench.results.statistics import NO_DIFFERENCE
@@ -42,6 +44,7 @@ def page(found: Comparison, cells: Table, costs: Table) -> str:
     parts = [
         f"# {evidence.candidate} against the baselines of suite {evidence.suite.suite}",
         _words(evidence),
+        _along(evidence),
         *(f"**{note}**" for note in found.notes),
         f"## Verdicts\n\nOver all datasets and N together: {_count(found.pooled)} (dataset, shuffle) pairs.",
         "\n".join(summary(found)),
@@ -68,6 +71,37 @@ def _words(evidence: Evidence) -> str:
         if model == evidence.candidate
     ]
     return "\n".join([f"## Training state of {evidence.candidate}", "", *lines])
+
+
+def _along(evidence: Evidence) -> str:
+    """Return the PSNR of every network after halves, quarters, ... of its own steps, the candidate first."""
+    rows = pd.concat([evidence.new, evidence.old], ignore_index=True)
+    rows = rows[(rows["metric"] == "along_psnr_mean") & (rows["recipe"] == "")]
+    own = rows[rows["model"] == evidence.candidate]
+    if not len(own):
+        return ""
+    split = "validation" if "validation" in set(own["split"]) else "test"
+    rows = rows[(rows["split"] == split) & rows["dataset"].isin(own["dataset"])]
+    runs = ["dataset", "train_size", "model"]
+    part = (rows.groupby(runs)["index"].transform("max") / rows["index"]).astype(float)
+    near = 2 ** np.log2(part).round()
+    rows = rows.assign(part=near.astype(int))[abs(part / near - 1) < 0.1]
+    wide = rows.pivot_table(index=runs, columns="part", values="value")
+    heads = [
+        "Dataset",
+        "N",
+        "Model",
+        *(f"1/{one}" if one > 1 else "end" for one in sorted(wide, reverse=True)),
+    ]
+    order = sorted(wide.index, key=lambda key: (*key[:2], key[2] != evidence.candidate))
+    cells = [
+        [markdown(evidence.title(dataset)), f"{size:,}", markdown(evidence.label(model))]
+        + ["–" if math.isnan(v) else f"{v:.2f}" for v in wide.loc[(dataset, size, model)].iloc[::-1]]
+        for dataset, size, model in order
+    ]
+    how = f"{split.capitalize()} PSNR (dB) after parts of each network's own steps. The stored curves as a figure: "
+    how += f"`bench figure figA15 --suite {evidence.suite.suite}`."
+    return f"## Along training\n\n{how}\n\n{markdown_table(heads, cells)}"
 
 
 def summary(found: Comparison) -> list[str]:
@@ -141,5 +175,6 @@ def _caption(found: Comparison) -> str:
         "of at most two shuffles. Verdicts are at 5 % after Holm's correction within a measure, separately for networks "
         f"and controls. 'Equal': shown to differ by less than a margin ({margins}); 'no difference shown' is not 'equal'. "
         f"'{UNPROVEN.capitalize()}': a smaller gap is no improvement if the network may simply fit less. The interval "
-        "over images is for these particular networks and says nothing about other seeds."
+        "over images (test PSNR) is for these particular networks and says nothing about other seeds; gaps, those at equal "
+        "train PSNR among them, have the interval over shuffles alone, which contains the spread over their images."
     )

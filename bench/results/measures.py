@@ -114,6 +114,9 @@ def measures(table: pd.DataFrame) -> list[Measure]:
             part = part[part["split"] == split]
             index = part["index_name"].max() if len(part) else ""
             spaces = space_of(part["protocol"]).unique()
+            if one.name == "along" and len(part):  # their plain means differ from those of `psnr` by dBs
+                levels = part["protocol"].str.extract(r"(?:^|;)steps=(\d+)", expand=False).iloc[0]
+                row = row._replace(name=f"{row.name}, {levels} noise levels")
             found += [Measure(metric, split, space, one.name, row, index) for space in spaces]
     return found
 

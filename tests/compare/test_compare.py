@@ -95,6 +95,36 @@ def test_the_gap_at_equal_train_psnr_is_compared_at_the_largest_level_that_both_
     assert set(gaps["candidate"]) == {2.0} and set(gaps["stored"]) == {8.0}
 
 
+def test_the_page_has_the_candidates_curve_beside_the_stored_ones(suite, monkeypatch, tmp_path):
+    evidence = gather(compared(suite, monkeypatch, tmp_path))
+
+    def at_steps(table, values):
+        rows = table[table["metric"] == TEST].assign(metric="along_psnr_mean", index_name="training_step")
+        both = [
+            rows.assign(index=step, value=value, split=s)
+            for step, value in values.items()
+            for s in ("test", "validation")
+        ]
+        return pd.concat([table, *both])
+
+    new, old = (
+        at_steps(evidence.new, {25: 11.0, 50: 12.0, 100: 13.0}),
+        at_steps(evidence.old, {38: 14.0, 75: 15.0}),
+    )
+    found = compare(dataclasses.replace(evidence, new=new, old=old))
+    lines = pages.page(found, *pages.tables(found)).splitlines()
+    place = lines.index("## Along training")
+    assert (
+        lines[place + 2].startswith("Validation PSNR (dB)")
+        and "`bench figure figA15 --suite grid`" in lines[place + 2]
+    )
+    assert lines[place + 4] == "| Dataset | N | Model | 1/4 | 1/2 | end |"
+    assert lines[place + 6] == "| Disks | 10 | mine | 11.00 | 12.00 | 13.00 |", "the candidate first"
+    assert lines[place + 7] == "| Disks | 10 | DiT | – | 14.00 | 15.00 |", "by share of its own steps"
+    bare = compare(dataclasses.replace(evidence, new=evidence.new, old=old))
+    assert "## Along training" not in pages.page(bare, *pages.tables(bare))
+
+
 def test_a_gap_near_zero_is_not_judged(suite, monkeypatch, tmp_path):
     for name, run in suite.runs.items():
         finish(suite, name, gap=0.01 if run.model.name == "unet-t16" else 1.0)

@@ -14,6 +14,7 @@ from synthetic import make
 from bench.cli import main
 from bench.models.families import CONTROLS
 from bench.report.context import DEFAULTS, Context
+from bench.report.figures import figA15
 from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
@@ -38,12 +39,13 @@ DEMO = [
     "figA13",
     "figA14",
 ]
-FAMILIES = ["figA5", "figA7", "figA9"]
+FAMILIES = ["figA5", "figA7", "figA9", "figA15"]
 # item -> what its error must name where the suite has PSNR alone
 LACKING = {
     "figA1": "jacobian_eigenvalue", "figA2": "jacobian_overlap_pca", "figA4": "attention_distance",
     "figA5": "along_attention_distance", "figA7": "pixels permuted", "figA9": "halves_x0_cosine",
     "figA10": "memorized_share", "figA11": "memorized_share", "figA12": "training_loss", "figA14": "jacobian_participation",
+    "figA15": "along_psnr_mean",
     "tabA2": "two measures of samples", "tabA5": "dit-t16-in-context", "tabA6": "u-dit", "tabA7": "ascend-t16",
 }  # fmt: skip
 
@@ -135,6 +137,30 @@ def test_table_a1_bolds_trained_networks_with_the_most_shuffles_alone(tmp_path, 
     assert bold and not any("control" in line or "DiT adaLN" in line for line in bold)
     assert any("| Wiener (control) |" in line and "| – |" in line for line in lines)
     assert "clipped at 0 per step" in lines[-1]
+
+
+def test_table_a1_compares_at_what_is_equal():
+    numbers = table("tabA1", "many").set_index(["model", "dataset", "train_size", "recipe"])
+    rows = read_tidy(paths.tidy_file("many")).query(
+        "metric == 'gap_at_train_psnr' and index == 16 and recipe == ''"
+    )
+    wanted = rows.groupby(["model", "dataset", "train_size"])["value"].mean()
+    for model in ("dit-t16", "unet-t16"):  # 17 dB is reached by one of them alone
+        own = numbers.loc[(model, "disks-16", 10, "")]
+        assert float(own["gap_at_train_psnr"]) == pytest.approx(wanted[model, "disks-16", 10])
+        assert float(own["test_best_above_end"]) == pytest.approx(0.25), "the end on the same noise levels"
+    text = (paths.tables_folder("many") / "tabA1.md").read_text()
+    assert "16 dB (Disks, N = 10)" in text and "17 dB" not in text
+
+
+def test_figure_a15_has_the_curve_of_every_network_and_says_where_it_ends():
+    context = Context("many", "figA15")
+    figure, caption = figA15.draw(context)
+    models = context.ordered(context.rows("along_psnr_mean"), "model")
+    assert [ax.get_title() for ax in figure.axes] == [context.label(m) for m in models]
+    line = next(one for one in figure.axes[0].lines if one.get_label() == "N = 1,000, test")
+    assert line.get_xdata()[-1] == 450 and line.get_ydata()[-1] == pytest.approx(15 + 450 / 200)
+    assert "UNet 16.12 dB after 225 steps, 17.25 dB after 450" in caption
 
 
 def test_table_a2_names_measure_and_space():

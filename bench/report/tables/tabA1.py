@@ -1,7 +1,8 @@
 """All models, UNets and controls among them.
 
 Controls are closed forms that are not trained: they are listed below the networks and not ranked. Read a
-gap together with the test PSNR: an underfitted network has a small one.
+gap together with the test PSNR: an underfitted network has a small one; at an equal train PSNR, which each
+network reaches at another step, that excuse is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.report.context import Context, at, protocol_field
@@ -17,9 +19,11 @@ from bench.report.items import Item
 from bench.report.paired import CLIPPED
 from bench.report.table import Table
 from bench.results.tidy import METRICS
+from bench.results.words import NOT_FITTED
 
 ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))
 KEYS = ["dataset", "train_size", "model", "recipe"]
+EQUAL = "gap_at_train_psnr"
 GAIN = "best_gain"  # test PSNR of the best checkpoint minus that of the end, both of `along`
 # column -> (metric, split, digits, unit, whether the best is bold)
 COLUMNS = {
@@ -29,6 +33,7 @@ COLUMNS = {
     "Gain of stopping early (dB)": (GAIN, "test", 2, 1, False),
     "PSNR gap (dB)": ("psnr_gap_mean", "train-test", 2, 1, False),
     "Signed gap (dB)": ("psnr_gap_signed_mean", "train-test", 2, 1, False),
+    "Gap at equal train PSNR (dB)": (EQUAL, "train-test", 2, 1, False),
     "FID": ("fid", "", 2, 1, True),
     "Fréchet": ("frechet", "", 3, 1, True),
     "Copies (%)": ("memorized_share", "", 1, 0.01, False),
@@ -91,11 +96,26 @@ def _values(context: Context, metric: str, split: str) -> dict[tuple, pd.Series]
     table = at(context.tidy, metric="best_psnr_mean" if metric == GAIN else metric, split=split)
     if metric == "memorized_share":
         table = table[protocol_field(table, "space") == "pixels"]
+    if metric == EQUAL:
+        levels = _levels(context, table)
+        cells = zip(table["dataset"], table["train_size"], table["index"])
+        table = table[np.array([levels.get((d, n)) == level for d, n, level in cells], dtype=bool)]
     one = table.groupby([*KEYS, "shuffle"])["value"].mean()
     if metric == GAIN:
         along = at(context.tidy, metric="along_psnr_mean", split=split).sort_values("index")
         one = (one - along.groupby([*KEYS, "shuffle"])["value"].last()).dropna()
     return {key: group.reset_index(drop=True) for key, group in one.groupby(KEYS)}
+
+
+def _levels(context: Context, table: pd.DataFrame) -> dict[tuple[str, int], int]:
+    """Return (dataset, N) -> the largest whole dB of train PSNR that all fitted networks reach."""
+    found = {}
+    for (dataset, n), part in table.groupby(["dataset", "train_size"]):
+        fitted = [context.words.get((dataset, model, n)) != NOT_FITTED for model in part["model"]]
+        reached = part[fitted].groupby(["model", "recipe", "shuffle"])["index"].agg(set)
+        if len(reached) and (common := set.intersection(*reached)):
+            found[dataset, n] = int(max(common))
+    return found
 
 
 def _text(values: pd.Series | None, digits: int, unit: float) -> str:
@@ -132,6 +152,9 @@ def _caption(context: Context, tests: pd.DataFrame, plain: pd.DataFrame, best: l
     counts = ", ".join(f"{label} in {count}" for label, count in leaders.most_common())
     finding = f"Best in test PSNR, of {leaders.total()} groups: {counts}. " if leaders else ""
     words = [text for name, text in WORDS.items() if _key(name) in plain]
+    if levels := _levels(context, at(context.tidy, metric=EQUAL)):
+        named = (f"{d} dB ({context.title(dataset)}, N = {n:,})" for (dataset, n), d in levels.items())
+        words.append(f"Train PSNR is equal at {', '.join(named)}, on the noise levels of `along`; that gap is signed.")
     return (
         f"Every model of the suite; mean{spread}, {context.shuffles(tests)}. Bold: the best network of a dataset "
         "and N among those that are fitted and have the most shuffles. "
