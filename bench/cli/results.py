@@ -130,7 +130,7 @@ def quality(suite: Suite = "demo") -> None:
     context = Context(suite, "tabQuality")
     findings = judge(context)
     table, stem = table_of(context, findings), paths.suite_folder(suite) / "quality"
-    table.caption += context.stale(ITEMS["tabQuality"].measures)
+    table.caption += f" {context.scope}{context.stale(ITEMS['tabQuality'].measures)}"
     table.write(str(stem))
     for finding in findings:
         if finding.verdict in (FAIL, NOTE):

@@ -20,6 +20,7 @@ import pandas as pd
 from bench.data import optima
 from bench.report.context import RUN, Context, run_key
 from bench.results.words import SETTLED
+from bench.suite.options import HALF_BUDGET
 from bench.support import paths
 
 SIGMAS = 5.0
@@ -81,7 +82,7 @@ class Suite:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.specs = {run["name"]: run for run in context.plan["runs"]}
+        self.specs = {r["name"]: r for r in context.plan["runs"] if not r["recipe"].endswith(HALF_BUDGET)}
         self.tables = dict(iter(context.table.groupby([*RUN, "metric"])))
         self.none = context.table.iloc[:0]
         self._errors: dict[str, dict[str, np.ndarray]] = {}

@@ -209,6 +209,18 @@ def test_a_note_that_is_the_same_of_all_models_stands_once(place):
     assert page.count("| average |") == 1 and "| 2 models | average | note | 2 | 0.905 | 0.01 |" in page
 
 
+def test_runs_of_half_the_steps_are_no_runs_of_their_own(place):
+    path = config.suite_path("checked")
+    path.write_text(path.read_text().replace("runs:", "half_budget: true\nruns:").replace("0.9}", "0.999}"))
+    place([("linear_psnr_mean", 99.0, "train")])
+    assert main(["table", "tabQuality", "--suite", "checked"]) == 0
+    page = Path("results/checked/tables/tabQuality.md").read_text()
+    assert (
+        "Quality of 4 runs" in page and "half-budget" not in page and "the run was not measured" not in page
+    )
+    assert "| trained | note | 1 |  |  |" in page and page.count("Suite checked: 100 training steps") == 1
+
+
 def test_nothing_to_note_is_said_in_words(place):
     place()
     assert main(["table", "tabQuality", "--suite", "checked"]) == 0
