@@ -6,43 +6,67 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
+from bench.models.families import CONTROLS
 from bench.results import statistics
 from bench.results.statistics import Interval, fit_prior, judge_claims, paired_interval, verdicts
 from bench.results.tidy import read_tidy
 from bench.support import paths
+from bench.support.files import read_json
 
+FEWEST = 3  # networks and shuffles of a cell
 DECIDED = ("better", "worse", "holds", "fails")
 
 
 def seed_spread(suite: str, metric: str, split: str, log: bool = False) -> np.ndarray:
     """Return the standard deviation over shuffles (networks, datasets, N) of a stored metric, in its unit or as a logarithm.
 
-    What a shuffle does to all networks alike is taken out, since it cancels in differences.  Networks that lack a cell
-    of the most frequent grid, and controls, are left out.
+    What a shuffle does to all networks alike is taken out, since it cancels in differences.  Controls are left out, as are
+    cells with fewer than three networks or shuffles; of each dataset the largest N are taken, as many as all have.  Where a
+    network lacks a cell it has the mean variance of its others.
     """
     table = read_tidy(paths.baseline_table(suite))
     trained = table[(table["metric"] == "parameters") & (table["value"] > 0)]["model"].unique()
-    rows = table[
-        (table["metric"] == metric)
-        & (table["split"] == split)
-        & (table["recipe"] == "")
-        & table["model"].isin(trained)
-    ]
-    counts = rows.groupby("model")["shuffle"].nunique()
-    rows = rows[rows["model"].isin(counts[counts == counts.max()].index)]
-    wide = rows.pivot_table(index="model", columns=["dataset", "train_size", "shuffle"], values="value")
-    wide = wide.loc[:, wide.notna().mean() > 0.5].dropna()
-    shape = [wide.columns.get_level_values(level).nunique() for level in range(3)]
-    values = np.maximum(wide.to_numpy(), 0.02) if log else wide.to_numpy()
-    values = (np.log(values) if log else values).reshape(-1, *shape)
-    left = values - values.mean(-1, keepdims=True)
-    left = left - left.mean(0, keepdims=True)
-    networks = len(left)
-    return np.sqrt((left**2).sum(-1) / (shape[-1] - 1) * networks / (networks - 1))
+    plain = (table["metric"] == metric) & (table["split"] == split) & (table["recipe"] == "")
+    rows = table[plain & table["model"].isin(trained)]
+    cell = ["dataset", "train_size"]
+    rows = rows[rows.groupby([*cell, "model"])["shuffle"].transform("nunique") >= FEWEST]
+    rows = rows[rows.groupby(cell)["model"].transform("nunique") >= FEWEST]
+    rows = rows.assign(place=rows.groupby("dataset")["train_size"].rank("dense", ascending=False))
+    rows = rows[rows["place"] <= rows.groupby("dataset")["place"].max().min()]
+    left = np.log(rows["value"].clip(lower=0.02)) if log else rows["value"]
+    for key in ("model", "shuffle"):
+        left = left - left.groupby([rows["dataset"], rows["place"], rows[key]]).transform("mean")
+    networks = rows.groupby(cell)["model"].transform("nunique")
+    shuffles = rows.groupby([*cell, "model"])["shuffle"].transform("nunique")
+    parts = left**2 / (shuffles - 1) * networks / (networks - 1)
+    variances = rows.assign(part=parts).pivot_table(
+        index="model", columns=["dataset", "place"], values="part", aggfunc="sum"
+    )
+    filled = variances.T.fillna(variances.mean(axis=1)).T
+    return np.sqrt(filled.to_numpy()).reshape(len(filled), rows["dataset"].nunique(), -1)
+
+
+def judged_suites() -> list[str]:
+    """Return the stored suites with cells that have three shuffles of three networks that predict v."""
+    found = []
+    for file in sorted(paths.RESULTS.glob("baselines/*/plan.json")):
+        shuffles: dict[tuple, set[int]] = {}
+        for run in read_json(file)["runs"]:
+            if (
+                run["training"].get("prediction") == "v"
+                and not run["recipe"]
+                and run["model"]["family"] not in CONTROLS
+            ):
+                cell = run["dataset"], run["train_size"], run["model"]["name"]
+                shuffles.setdefault(cell, set()).add(run["shuffle"])
+        models = Counter(cell[:2] for cell, known in shuffles.items() if len(known) >= FEWEST)
+        found += [file.parent.name] if any(count >= FEWEST for count in models.values()) else []
+    return found
 
 
 @dataclass(frozen=True)
