@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from stored import finish
 
 from bench.cli import main
 from bench.compare import leaderboard
 from bench.results import baselines
+from bench.results.measures import measures
 from bench.results.words import Word
 from bench.support import paths
 
@@ -100,3 +102,13 @@ def test_one_shuffle_gives_no_rank(suite):
         del suite.runs[name]
     baselines.promote(suite)
     assert rows_of("PSNR gap")[0].startswith("| DiT (`dit-t16`) | – | 1 (20.00) |")
+
+
+def test_a_mean_over_other_noise_levels_says_so():
+    protocols = {"psnr_mean": "images=4;steps=50;clip=true", "best_psnr_mean": "images=4;steps=10;clip=true"}
+    rows = [
+        {"metric": m, "split": "test", "recipe": "", "index_name": "", "protocol": p}
+        for m, p in protocols.items()
+    ]
+    names = [measure.name for measure in measures(pd.DataFrame(rows))]
+    assert names == ["test PSNR (dB)", "test PSNR of the best checkpoint, 10 noise levels (dB)"]
