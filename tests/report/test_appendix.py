@@ -153,6 +153,20 @@ def test_table_a1_compares_at_what_is_equal():
     assert "16 dB (Disks, N = 10)" in text and "17 dB" not in text
 
 
+def test_table_a8_has_skill_and_psnr_by_band():
+    numbers = table("tabA8", "small").set_index(["dataset", "train_size", "model"])
+    own = numbers.loc[("disks-16", 1000, "unet-t16")].astype(float)
+    assert [own[f"skill_band{band}"] for band in range(1, 6)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0])
+    curve = read_tidy(paths.tidy_file("small")).query(
+        "metric == 'psnr' and split == 'test' and model == 'unet-t16' and train_size == 1000 and dataset == 'disks-16'"
+    )
+    assert own["psnr_band5"] == pytest.approx(curve.sort_values("index")["value"].tail(10).mean())
+    assert (
+        "optimum_share_mean" not in numbers
+        and "1 shuffle" in (paths.tables_folder("small") / "tabA8.md").read_text()
+    )
+
+
 def test_figure_a15_has_the_curve_of_every_network_and_says_where_it_ends():
     context = Context("many", "figA15")
     figure, caption = figA15.draw(context)
