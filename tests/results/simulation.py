@@ -15,6 +15,7 @@ from bench.models.families import CONTROLS
 from bench.results import statistics
 from bench.results.statistics import Interval, fit_prior, judge_claims, paired_interval, verdicts
 from bench.results.tidy import read_tidy
+from bench.suite import plan
 from bench.support import paths
 from bench.support.files import read_json
 
@@ -51,21 +52,21 @@ def seed_spread(suite: str, metric: str, split: str, log: bool = False) -> np.nd
     return np.sqrt(filled.to_numpy()).reshape(len(filled), rows["dataset"].nunique(), -1)
 
 
-def judged_suites() -> list[str]:
-    """Return the stored suites with cells that have three shuffles of three networks that predict v."""
-    found = []
+def judged_suites() -> dict[str, bool]:
+    """Return the stored suites in which three networks that predict v have three shuffles of a cell, and whether each is
+    stored as a whole."""
+    found = {}
     for file in sorted(paths.RESULTS.glob("baselines/*/plan.json")):
         shuffles: dict[tuple, set[int]] = {}
-        for run in read_json(file)["runs"]:
-            if (
-                run["training"].get("prediction") == "v"
-                and not run["recipe"]
-                and run["model"]["family"] not in CONTROLS
-            ):
+        runs = read_json(file)["runs"]
+        for run in runs:
+            network = not run["recipe"] and run["model"]["family"] not in CONTROLS
+            if network and run["training"].get("prediction") == "v":
                 cell = run["dataset"], run["train_size"], run["model"]["name"]
                 shuffles.setdefault(cell, set()).add(run["shuffle"])
         models = Counter(cell[:2] for cell, known in shuffles.items() if len(known) >= FEWEST)
-        found += [file.parent.name] if any(count >= FEWEST for count in models.values()) else []
+        if any(count >= FEWEST for count in models.values()):
+            found[file.parent.name] = {run["name"] for run in runs} >= {*plan.load(file.parent.name).runs}
     return found
 
 

@@ -165,23 +165,30 @@ def test_at_most_one_null_table_in_twenty_contains_a_decision(monkeypatch, metri
     monkeypatch.chdir(ROOT)
     spread = simulation.seed_spread("families", metric, split, log)
     table = simulation.comparisons(spread, 0.0, shuffles)
-    assert table.pooled_tables <= 0.05 and table.cell_tables <= 0.05, f"{metric}: {table}"
+    most = 0.06  # 5 %, and two standard errors of 2,000 tables
+    assert table.pooled_tables <= most and table.cell_tables <= most, f"{metric}: {table}"
     papers = simulation.claims(spread, 0.0, shuffles, number=20)
-    assert papers.pooled_tables <= 0.055, f"{metric}, claims: {papers}"  # 0.5 % is the error of 2,000 tables
+    assert papers.pooled_tables <= most, f"{metric}, claims: {papers}"
 
 
 def test_pooled_claims_reach_a_decision(monkeypatch):
-    """At 0.3 dB, with 3 shuffles on two datasets or 5 on one; single cells decide less, which is reported."""
+    """At 0.3 dB, with 3 shuffles on two datasets or 5 on one; single cells decide less, which is reported.
+
+    Of a suite that is stored in part the rates are said and not judged.
+    """
     import simulation
 
     monkeypatch.chdir(ROOT)
-    suites = simulation.judged_suites()
-    if not suites:
-        pytest.skip("no stored suite has three shuffles of networks that predict v")
-    for suite in suites:
+    in_part = []
+    for suite, whole in simulation.judged_suites().items():
         spread = simulation.seed_spread(suite, "psnr_mean", "test")
         two, one = simulation.claims(spread[:, :2], 0.3, 3, 10), simulation.claims(spread[:, :1], 0.3, 5, 10)
-        cells = simulation.comparisons(spread, 0.3, 3)
-        print(f"{suite}, 3 shuffles on two datasets: {two}\n5 on one: {one}\ncells: {cells}")
-        assert one.pooled >= 0.8, f"{suite}: {one}"
-        assert spread.shape[1] < 2 or two.pooled >= 0.8, f"{suite}: {two}"
+        datasets = min(spread.shape[1], 2)
+        said = f"{suite}: {two.pooled:.0%} with 3 shuffles on {datasets} datasets, {one.pooled:.0%} with 5 on one"
+        print(f"{said}; single cells {simulation.comparisons(spread, 0.3, 3).cells:.0%}")
+        if whole:
+            assert one.pooled >= 0.8 and (datasets < 2 or two.pooled >= 0.8), said
+        else:
+            in_part.append(said)
+    if in_part or not simulation.judged_suites():
+        pytest.skip(f"stored in part: {'; '.join(in_part) or 'no suite has three shuffles of v networks'}")
