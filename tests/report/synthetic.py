@@ -101,7 +101,6 @@ def _measured(row, run):
         yield row("halves_sample_cosine", 1 - strength)
         yield row("halves_training_cosine", 0.3 + 0.6 * strength)
     if measure.along is not None:
-        yield row("best_psnr_mean", 15 + run.training.steps / 200 + 0.25, "test")
         for level in (15, 16, *([17] if run.model.name == "dit-t16" else [])):
             yield row("gap_at_train_psnr", level / 10 + strength, "train-test", "train_psnr", level)
         for step in sorted({*run.training.kept, run.training.steps}):

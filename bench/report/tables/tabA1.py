@@ -154,7 +154,9 @@ def _caption(context: Context, tests: pd.DataFrame, plain: pd.DataFrame, best: l
     words = [text for name, text in WORDS.items() if _key(name) in plain]
     if levels := _levels(context, at(context.tidy, metric=EQUAL)):
         named = (f"{d} dB ({context.title(dataset)}, N = {n:,})" for (dataset, n), d in levels.items())
-        words.append(f"Train PSNR is equal at {', '.join(named)}, on the noise levels of `along`; that gap is signed.")
+        words.append(
+            f"Train PSNR is equal at {', '.join(named)}, on the noise levels of `along`; that gap is signed."
+        )
     return (
         f"Every model of the suite; mean{spread}, {context.shuffles(tests)}. Bold: the best network of a dataset "
         "and N among those that are fitted and have the most shuffles. "

@@ -13,7 +13,7 @@ from bench.report.context import Context, at
 from bench.report.items import Item
 from bench.report.table import Table
 
-ITEM = Item("Table A8", measures=("psnr",))
+ITEM = Item("Table A12", measures=("psnr",))
 KEYS = ["dataset", "train_size", "model"]
 # metric -> head, digits
 COLUMNS = {
