@@ -58,6 +58,10 @@ Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="Run, as `bench plan` lists it.", autocompletion=run_names),
 ]
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names),
+]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="Torch device.", show_default="cuda if available, else cpu"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Changes, Json, parse_changes, preset_names, print_table, suite_names
+from bench.cli.arguments import Changes, Json, Model, parse_changes, print_table, suite_names
 from bench.models.spec import ModelSpec
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -20,10 +20,6 @@ verbs.add_typer(
     app, name="models", rich_help_panel="Models", help="List the model presets; check or match one."
 )
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names),
-]
 COLUMNS = ("name", "family", "image", "parameters (M)", "GMAC", "without attention products", "source", "")
 
 

@@ -12,6 +12,7 @@ from bench.cli.arguments import (
     Changes,
     Dataset,
     Device,
+    Model,
     Run,
     Suite,
     dataset_names,
@@ -137,26 +138,26 @@ def adopt(
 
 @command()
 def tune(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A preset, FILE.py or FILE.py:NAME.", autocompletion=preset_names
-        ),
-    ],
+    model: Model,
     suite: Suite = "families",
     dataset: Annotated[
-        str | None, typer.Option(autocompletion=dataset_names, show_default="the first that the suite has")
+        str | None,
+        typer.Option(
+            help="Dataset that the suite trains on.", show_default="first", autocompletion=dataset_names
+        ),
     ] = None,
-    train_size: Annotated[int | None, typer.Option(help="N.", show_default="the suite's largest")] = None,
+    train_size: Annotated[
+        int | None, typer.Option(help="Number of training images N.", show_default="largest of the suite")
+    ] = None,
     rate: Annotated[
         list[float] | None,
-        typer.Option(help="Learning rate; repeatable.", show_default="the suite's, half and twice of it"),
+        typer.Option(help="Learning rate; repeatable.", show_default="half, once and twice the suite's"),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Of each run.", show_default="a third of the suite's")
+        int | None, typer.Option(help="Training steps.", show_default="a third of the suite's")
     ] = None,
-    shuffles: Annotated[int, typer.Option(help="Of each rate.", min=1)] = 1,
-    minutes: Annotated[float, typer.Option(help="Time given; the same command goes on.")] = 60,
+    shuffles: Annotated[int, typer.Option(help="Shuffles of each rate.", min=1)] = 1,
+    minutes: Annotated[float, positive("Time given; the same command goes on.")] = 60,
     device: Device = None,
 ) -> int:
     """Try learning rates for a network in short runs, judged on validation images."""
