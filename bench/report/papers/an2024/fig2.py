@@ -114,7 +114,7 @@ def _framed(
         return None
     lower, upper = (end(values) for end, values in zip((min, max), _ends(near)))
     margin = 0.1 * (upper - lower) + 0.02 * np.ptp(ax.get_ylim())
-    return left, right, lower - margin, upper + margin
+    return left, right, max(lower - margin, ax.get_ylim()[0]), upper + margin
 
 
 def _place(ax: Axes, table: pd.DataFrame, lines: int) -> tuple[float, float]:
