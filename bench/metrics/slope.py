@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.data.options import FAMILIES
 from bench.metrics.declare import Margin, Measurement, Result, Row
 from bench.support.errors import BenchError
 from bench.support.options import STRICT, check, option
@@ -70,7 +71,7 @@ def measure(run: Run, options: SlopeOptions, psnr: Result) -> Result:
         raise BenchError(
             f"slope.between {options.between} holds fewer than two step indices; raise psnr.steps."
         )
-    alpha = run.dataset.manifest["made"]["parameters"]["alpha"]
+    alpha = {**FAMILIES["contours"], **run.dataset.manifest["made"]["parameters"]}["alpha"]
     protocol = f"between={low:g},{high:g}"
     found.add("psnr_slope", slope, "test", protocol=protocol)
     found.add("psnr_slope_optimal", alpha / (alpha + 1), "test", protocol=protocol)

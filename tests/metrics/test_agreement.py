@@ -141,3 +141,11 @@ def test_slopes_are_fitted_between_the_levels_that_are_named():
     psnr = np.where(noisy < 30, 12 + 0.6 * noisy, 0)
     assert slope.fit(sigma, psnr, [5, 30]) == pytest.approx(0.6)
     assert np.isnan(slope.fit(sigma, psnr, [5, 5.1]))
+    made = {"made": {"parameters": {}}}  # alpha is the family's own, 2
+    run = types.SimpleNamespace(dataset=types.SimpleNamespace(manifest=made))
+    rows = slope.measure(run, slope.SlopeOptions(), Result(arrays={"sigma": sigma, "test": psnr[None]})).rows
+    assert [row["value"] for row in rows] == pytest.approx([0.6, 2 / 3])
+    with pytest.raises(BenchError, match="holds fewer than two step indices; raise psnr.steps"):
+        slope.measure(
+            run, slope.SlopeOptions(between=[5, 5.1]), Result(arrays={"sigma": sigma, "test": psnr[None]})
+        )
