@@ -220,7 +220,8 @@ def _planned(
     datasets = (old.all_datasets if old else {}) | {wish.dataset: row}
     if row.base:
         datasets |= {row.base: config.load_datasets()[row.base]}
-    measure = dataclasses.replace(config.load_suite(wish.like).measure, along=None)  # it has no checkpoints
+    like: Any = config.load_suite(wish.like).measure
+    measure = dataclasses.replace(like, along=None)  # it has no checkpoints
     spec = ModelSpec(wish.name, str(preset.family), preset.options, preset.file)
     bare = run_of(wish.suite, wish.dataset, spec, size, wish.shuffle, "", training=training, measure=measure)
     run = measured(bare, None, counted(datasets), f"--like {wish.like}")

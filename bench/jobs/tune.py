@@ -134,7 +134,7 @@ def compare(wanted: Plan) -> pd.DataFrame:
     return table.assign(linear=np.mean([_linear(run) for runs in done.values() for run in runs]))
 
 
-def _row(rate: float, own: list[Mapping] | None, best: list[Mapping]) -> dict:
+def _row(rate: float, own: Sequence[Mapping] | None, best: Sequence[Mapping]) -> dict:
     if own is None:
         return {"learning_rate": rate, "over": "failed"}
     parts = [one["validation"] - other["validation"] for one, other in zip(own, best)]

@@ -127,7 +127,8 @@ def _betas(config: dict[str, Any], file: Path) -> np.ndarray:
     kind = getattr(diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):
         raise BenchError(f"{file}: diffusers has no scheduler {name!r}.")
-    betas = getattr(kind.from_config(config), "betas", None)
+    scheduler: Any = kind
+    betas = getattr(scheduler.from_config(config), "betas", None)
     if betas is None:
         raise BenchError(
             f"{file}: a {name} has no betas, so its network is not of the discrete diffusion that is measured here."
