@@ -84,7 +84,7 @@ def adopt(wish: Wish) -> str:
     spec, plan = _planned(wish, preset, training, len(rows), dataset)
     if paths.run_folder(wish.suite, spec.name).exists():
         folder = paths.run_folder(wish.suite, spec.name)
-        raise BenchError(f"{folder} is there already; give another --name, or delete the folder.")
+        raise BenchError(f"{folder} already exists; give another --name, or delete the folder.")
     with tempfile.TemporaryDirectory(dir=paths.RESULTS, prefix=".adopt.") as temporary:
         place = Path(temporary) / "runs" / spec.name  # as deep as it will lie
         place.mkdir(parents=True)
@@ -116,7 +116,7 @@ def _model(wish: Wish, foreign: Foreign, dataset: Dataset) -> tuple[config.Model
     """Return what describes the network, and the network without its weights."""
     if foreign.kind is not None:
         if wish.model is not None:
-            raise BenchError(f"{wish.source} says itself which network it is; leave out --model.")
+            raise BenchError(f"{wish.source} already determines the network; leave out --model.")
         family, given, file = "diffusers", {"kind": foreign.kind, "config": foreign.config}, None
     elif wish.model is None:
         raise BenchError(
@@ -148,7 +148,7 @@ def _training(wish: Wish, foreign: Foreign) -> tuple[list[float] | None, Trainin
     for key, own in (("schedule", foreign.betas), ("prediction", foreign.prediction)):
         given = getattr(wish, key)
         if own is not None and given is not None:
-            raise BenchError(f"{wish.source}: its scheduler says the {key} itself; leave out --{key}.")
+            raise BenchError(f"{wish.source}: its scheduler already sets the {key}; leave out --{key}.")
         if own is None and given is None:
             raise BenchError(f"{wish.source} does not say with which {key} it was trained; give --{key}.")
     betas = foreign.betas if foreign.betas is not None else _given_betas(wish)
@@ -199,7 +199,7 @@ def _training_rows(wish: Wish, dataset: Dataset) -> np.ndarray:
         )
     except (OSError, ValueError, EOFError) as error:
         raise BenchError(
-            f"--train-images must be all, an .npy file or a text of row numbers, one a line, not {path} ({error})."
+            f"--train-images must be all, an .npy file or a text of row numbers, one per line, not {path} ({error})."
         ) from error
     sound = rows.ndim == 1 and rows.dtype.kind in "iu" and len(rows) and len(np.unique(rows)) == len(rows)
     if not sound or rows.min() < 0 or rows.max() >= pool:

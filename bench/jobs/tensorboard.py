@@ -24,10 +24,10 @@ def export(suite: Plan, out: Path) -> list[str]:
     scalars = {run: found for run in suite.runs if len(found := _scalars(suite.suite, run))}
     if not scalars:
         raise BenchError(
-            f"No network of suite {suite.suite!r} was trained here; `bench runs` says how far they are."
+            f"No network of suite {suite.suite!r} was trained here; `bench runs` shows their progress."
         )
     if there := [run for run in scalars if (out / run).exists()]:
-        raise BenchError(f"{out / there[0]} is there already; delete it, or give another --out.")
+        raise BenchError(f"{out / there[0]} already exists; delete it, or give another --out.")
     for run, table in scalars.items():
         with SummaryWriter(str(out / run)) as writer:
             for row in table.itertuples():

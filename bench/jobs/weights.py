@@ -62,7 +62,7 @@ def tensors(file: Path) -> dict[str, Tensor]:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, RuntimeError) as error:
         first = str(error).splitlines()[0]
-        raise BenchError(f"{file} is damaged or no file of weights ({first}); copy it again.") from error
+        raise BenchError(f"{file} is damaged or not a weights file ({first}); copy it again.") from error
     except pickle.UnpicklingError as error:
         raise BenchError(
             f"{file} holds pickled code or objects beside its tensors, and code from elsewhere is not run here; in the "

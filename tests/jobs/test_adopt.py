@@ -235,7 +235,7 @@ def test_pickled_code_is_refused_with_the_way_to_convert_it(place, capsys):
 def test_names_that_are_taken(place, capsys):
     assert adopt("net.safetensors", *SAID) == 0
     assert adopt("net.safetensors", *SAID) == 1
-    assert "is there already; give another --name" in capsys.readouterr().err
+    assert "already exists; give another --name" in capsys.readouterr().err
     assert adopt("net.safetensors", *SAID, "--set", "dropout=0.5", "--train-size", "3") == 1
     assert "net is another network in suite 'mine'" in capsys.readouterr().err
     assert adopt("net.safetensors", *SAID, name="a/b") == 1
@@ -316,7 +316,7 @@ def test_a_pipeline_that_cannot_be_measured(place, capsys):
     save_pipeline("DiTTransformer2DModel", DDIMScheduler(rescale_betas_zero_snr=True))
     assert "ends in pure noise" in refused()
     save_pipeline("DiTTransformer2DModel", DDIMScheduler())
-    assert "its scheduler says the schedule itself; leave out --schedule" in refused("--schedule", "linear")
+    assert "its scheduler already sets the schedule; leave out --schedule" in refused("--schedule", "linear")
     file = Path("saved/transformer/config.json")
     file.write_text(file.read_text().replace('"sample_size": 8', '"sample_size": 16'))
     assert "is for images of 16 pixels" in refused()

@@ -30,7 +30,7 @@ def test_events_hold_the_history(history, capsys):
     assert [(e.step, e.value) for e in events.Scalars("training/loss")] == [(10, 0.5), (20, 0.25)]
     assert len(list(Path("events").iterdir())) == 1
     assert main(["runs", "tensorboard", "--suite", "smoke", "--out", "events"]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_nothing_was_trained(tmp_path, monkeypatch, capsys):
