@@ -181,6 +181,11 @@ def size(n: int) -> str:
     return f"N = {n:,}"
 
 
+def turned(text: str) -> str:
+    """Return text for a label that reads upwards, whose arrows then point where they do in a level one."""
+    return text.translate(str.maketrans("↗↘", "↘↙"))
+
+
 def subscript(k: int) -> str:
     """Return a number as subscript."""
     return str(k).translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))

@@ -169,6 +169,16 @@ def test_figure_5_has_the_formula_and_names_the_framed_rows(drawn):
     assert [[*ax.get_yticks()] for ax in whole] == [[0, 6, 14]] * 2
 
 
+def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(place, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    own = {("disks-16", "unet-t16", 10): words.STILL_LEARNING, ("disks-16", "dit-t16", 10): words.OVERFITTED}
+    monkeypatch.setattr(Context, "words", own)
+    with style.sheet():
+        figure, _ = import_module(ITEMS["fig3"].module).draw(Context("demo", "fig3"))
+    written = texts(figure)
+    assert "N = 10 ↘" in written and "N = 10 ↙" in written  # turned by a right angle: ↗ and ↘
+
+
 def test_the_word_of_a_run_is_a_mark_and_keeps_it_from_rankings(place, monkeypatch):
     monkeypatch.chdir(ROOT)
     context = Context("families", "figA13")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from bench.report.context import Context, at
 from bench.report.paired import Change, change
-from bench.report.style import HATCH, PALETTE
+from bench.report.style import HATCH, PALETTE, turned
 
 BAR = 0.38
 ROOMY = 6  # bar pairs abreast; of more the numbers stand upright
@@ -104,7 +104,7 @@ def panel(
             style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
             beside = place + (side - 0.5) * (BAR - 2 * INNER * bool(shown.printed))
-            ax.text(beside, height + PAD * top, text, bbox=box, **style)
+            ax.text(beside, height + PAD * top, turned(text) if crowded else text, bbox=box, **style)
     ax.set_xticks(x, [_under(shown, n, crowded) for n in shown.gaps])
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)

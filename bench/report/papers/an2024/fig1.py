@@ -39,7 +39,7 @@ ITEM = Item(
 )
 SHOWN = 3  # eigenvectors, as in the paper
 SIDE, WIDEST = 0.66, 10  # inches of a line of pictures; pictures abreast
-NARROW = 8  # pictures abreast; a figure of fewer keeps room at its right
+NARROW = 6  # pictures abreast; a figure of fewer keeps room at its right
 MOST = 12  # models
 ORDER = (
     "bf-cnn",

@@ -28,7 +28,7 @@ from bench.report.papers.an2024.eigenvectors import (
     values_of,
     withheld_values,
 )  # fmt: skip
-from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, size
+from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, size, turned
 
 ITEM = Item(
     "Figure 3",
@@ -71,7 +71,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             if (model, n) not in loaded:
                 part.text(0.5, 0.5, f"{size(n)}: not measured", ha="center", color="0.4", fontsize=SMALL)
             else:
-                left = f"{size(n)}{context.mark(model, dataset, n)}"
+                left = turned(f"{size(n)}{context.mark(model, dataset, n)}")
                 _block(
                     part,
                     loaded[model, n],

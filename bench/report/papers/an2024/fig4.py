@@ -16,7 +16,7 @@ from matplotlib.patches import ConnectionPatch, Rectangle
 from bench.report.context import Context, at, protocol_field
 from bench.report.curves import noise
 from bench.report.items import Item
-from bench.report.style import SMALL, WIDTH, new_figure, picture, sequential, size
+from bench.report.style import SMALL, WIDTH, new_figure, picture, sequential, size, turned
 
 ITEM = Item(
     "Figure 4",
@@ -56,7 +56,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         _row(line, arrays, layers, alone, place == 0 or titles[1])
         _link(figure, line[-2], line[-1], int(arrays["token"]))
         who = [context.title(run[0])] * titles[0] + [context.label(run[1])] * titles[1]
-        line[0].set_ylabel("\n".join([*who, size(run[2]) + context.mark(run[1], run[0], run[2])]))
+        line[0].set_ylabel("\n".join([*who, turned(size(run[2]) + context.mark(run[1], run[0], run[2]))]))
     axes[-1, (layers - 1) // 2].set_xlabel("each map: (HW) × (HW)", fontsize=SMALL)
     axes[-1, -1].set_xlabel("H × W", fontsize=SMALL)
     top = colour_top(loaded[0]["maps"].shape[-1])
