@@ -126,3 +126,15 @@ def test_a_page_of_the_site_has_each_heading_once(half_way):
     lines = [line for line in site.page(SUITE, "figures").splitlines() if line.startswith("## ")]
     assert len(lines) == len(set(lines)) > 1
     assert "Not drawn (`bench items` says what they lack): Figure 7: " in site.page(SUITE, "figures")
+
+
+def test_table_1_shows_controls_where_networks_were_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(SUITE, arrays=False)
+    table = read_tidy(paths.tidy_file(SUITE))
+    table[(table["train_size"] != 300) | table["model"].isin(["identity", "wiener"])].to_csv(
+        paths.tidy_file(SUITE), index=False
+    )
+    frame = import_module(ITEMS["tab1"].module).build(Context(SUITE, "tab1")).frame
+    controls = frame[frame["Models"].str.endswith(" (control)")]
+    assert set(controls["N"]) == {"10", "100", "1,000"}

@@ -21,7 +21,10 @@ DAGGER = "†"
 
 
 def build(context: Context) -> Table:
-    """Build a row for each dataset, pair of models, recipe and N, then one for each network without a local variant."""
+    """Build a row for each dataset, pair of models, recipe and N, then one for each network without a local variant.
+
+    Controls follow, at the N at which networks were measured.
+    """
     metric = context.distance
     rows = context.rows(metric, recipe=None)
     known = context.pairs(rows, local=True)
@@ -29,10 +32,11 @@ def build(context: Context) -> Table:
     alone = [(m, "") for m in context.ordered(rows, "model") if not any(m in pair for pair in known)]
     alone = [pair for pair in alone if not context.plan["models"][pair[0]]["baseline"]]
     printed = context.printed("Table 1") if metric == "fid" else None
+    keys = ["dataset", "train_size", "recipe"]
+    cells = rows.loc[rows["model"].isin(context.networks(rows)), keys].drop_duplicates()
     pairs = []
     for models in [*known, *alone]:
-        own = context.paired(rows, models) if models[1] else at(rows, model=models[0])
-        keys = ["dataset", "train_size", "recipe"]
+        own = context.paired(rows, models) if models[1] else at(rows, model=models[0]).merge(cells)
         for dataset, size, recipe in (
             own.drop_duplicates(keys).sort_values(keys)[keys].itertuples(index=False)
         ):
