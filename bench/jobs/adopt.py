@@ -22,17 +22,19 @@ from bench.diffusion.schedule import make_schedule
 from bench.jobs.adopted import ROWS, Adopted
 from bench.jobs.check import check
 from bench.jobs.weights import Foreign, check_betas, read
+from bench.metrics.declare import measurements
 from bench.models.foreign import project_of, renamed
 from bench.models.registry import build, module_of
 from bench.models.spec import ModelSpec
 from bench.suite import config
 from bench.suite.candidate import find_preset
 from bench.suite.grid import counted, run_of
-from bench.suite.options import RunSpec, measured
+from bench.suite.options import METRICS, RunSpec, measured
 from bench.suite.plan import Plan
 from bench.suite.plan import read as read_plan
 from bench.support import paths
 from bench.support.arrays import save_arrays
+from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, sha256, write_json, write_text
 from bench.support.fingerprint import definitions, fingerprint
@@ -220,11 +222,12 @@ def _planned(
     datasets = (old.all_datasets if old else {}) | {wish.dataset: row}
     if row.base:
         datasets |= {row.base: config.load_datasets()[row.base]}
-    like: Any = config.load_suite(wish.like).measure
-    measure = dataclasses.replace(like, along=None)  # it has no checkpoints
     spec = ModelSpec(wish.name, str(preset.family), preset.options, preset.file)
-    bare = run_of(wish.suite, wish.dataset, spec, size, wish.shuffle, "", training=training, measure=measure)
-    run = measured(bare, None, counted(datasets), f"--like {wish.like}")
+    bare = run_of(
+        wish.suite, wish.dataset, spec, size, wish.shuffle, "", training=training,
+        measure=config.load_suite(wish.like).measure,
+    )  # fmt: skip
+    run = _measured(bare, counted(datasets))
     models = dict(old.models) if old else {}
     if models.setdefault(wish.name, preset).options != preset.options:
         raise BenchError(f"{wish.name} is another network in suite {wish.suite!r}; give another --name.")
@@ -232,6 +235,17 @@ def _planned(
     items = {item: config.ItemOptions() for item in ITEMS}
     title = old.title if old else "Networks that were trained elsewhere"
     return run, Plan(wish.suite, title, items, runs, models, datasets)
+
+
+def _measured(run: RunSpec, datasets: dict[str, DatasetOptions]) -> RunSpec:
+    """Return the run with what can be measured of it, saying what cannot: say, what needs checkpoints."""
+    found = measured(run, None, datasets, where=None)
+    for metric in METRICS:
+        options = getattr(run.measure, metric)
+        if options is not None and getattr(found.measure, metric) is None:
+            reason = measurements()[metric].problem(options, run, datasets) or "it does not apply"
+            say(f"{run.name}: {metric} is left out: {reason}")
+    return found
 
 
 def _write_record(

@@ -30,7 +30,9 @@ class Adopted(Run):
     @cached_property
     def schedule(self) -> Schedule:
         """The schedule that it was trained with, all T steps; kept as betas where it is neither linear nor cosine."""
-        betas = self.record["adopted"]["betas"]
+        betas = self.record.get("adopted", {}).get(
+            "betas"
+        )  # a run that it is compared with may be trained here
         return super().schedule if betas is None else Schedule(np.array(betas), np.arange(len(betas)))
 
     @cached_property

@@ -135,7 +135,7 @@ def test_snakemake(page, command, project):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_suites(page):
-    known = {*config.suites(), "SUITE", "X", "NAME"}
+    known = {*config.suites(), "SUITE", "X", "NAME", "mine"}  # a suite of the reader's adopted networks
     text = page.read_text(encoding="utf-8")
     for suite in re.findall(r"(?:--suite |suite=)([A-Za-z][\w-]*)", text):
         assert suite in known, f"{page.name}: suite {suite}"

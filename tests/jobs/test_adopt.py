@@ -123,6 +123,17 @@ def test_a_schedule_of_its_own(place):
     assert main(["measure", "psnr", "disks.net.n0.s0", "--suite", "mine"]) == 0
 
 
+def test_what_needs_a_training_record_is_left_out_and_said(place, capsys):
+    words = ["--suite", "mine", "--dataset", "disks", "--name", "net", "--like", "demo"]
+    assert main(["adopt", "net.safetensors", *words, *SAID, "--train-images", "all"]) == 0
+    said = capsys.readouterr().err
+    assert "along is left out: along needs checkpoints" in said
+    assert "psnr is left out: psnr.images is 64" in said
+    assert {"attention", "samples", "frechet", "memorization"} <= set(
+        plan.load("mine").metrics("disks.net.n40.s0")
+    )
+
+
 def test_it_is_never_trained_here(place, capsys):
     assert adopt("net.safetensors", *SAID) == 0
     assert main(["train", "disks.net.n0.s0", "--suite", "mine"]) == 1
