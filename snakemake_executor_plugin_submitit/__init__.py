@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,25 @@ class Executor(RemoteExecutor):
     def get_job_args(self, job: JobExecutorInterface, **kwargs) -> str:
         """Return the inner Snakemake's arguments; its cores are the job's threads (the last one wins)."""
         return f"{super().get_job_args(job, **kwargs)} --cores {max(1, job.threads)}"
+
+    # Snakemake quotes for Python, not for a shell: paths and values with $, ` or both kinds of quotes would be changed
+    def get_snakefile(self) -> str:
+        """Return the path of the Snakefile, quoted."""
+        return shlex.quote(str(super().get_snakefile()))
+
+    def get_python_executable(self) -> str:
+        """Return the interpreter of the inner Snakemake, quoted."""
+        return shlex.quote(super().get_python_executable())
+
+    def get_envvar_declarations(self) -> str:
+        """Return the command that sets the variables of ``envvars:``, "" if there are none."""
+        values = " ".join(f"{name}={shlex.quote(value)}" for name, value in self.envvars().items())
+        return f"export {values} &&" if values else ""
+
+    @property
+    def tmpdir(self) -> str:
+        """The folder of temporary files that a job waits for, relative to the workflow's."""
+        return os.path.relpath(super().tmpdir)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit one job."""

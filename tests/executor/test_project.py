@@ -66,7 +66,7 @@ def profile() -> dict:
     return yaml.safe_load(text)
 
 
-def snakemake(folder: Path, path: Path, *arguments: str) -> subprocess.CompletedProcess:
+def snakemake(folder: Path, path: Path, *arguments: str, secret: str = "s") -> subprocess.CompletedProcess:
     (folder / "profile").mkdir(exist_ok=True)
     # no cluster here, and no hour to lose
     changed = profile() | {"submitit-cluster": "local", "seconds-between-status-checks": 1, "latency-wait": 2}
@@ -74,7 +74,7 @@ def snakemake(folder: Path, path: Path, *arguments: str) -> subprocess.Completed
     return subprocess.run(
         [sys.executable, "-P", "-m", "snakemake", "--profile", "profile", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(path), "SECRET": "s"},
+        env={**os.environ, "PYTHONPATH": str(path), "SECRET": secret},
         capture_output=True,
         text=True,
         timeout=200,
@@ -97,6 +97,31 @@ def test_every_kind_of_rule_runs_and_has_its_metadata(tmp_path, slow):
     ]  # all but the shell command
     again = snakemake(tmp_path, REPOSITORY, "-n")
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+ODD = """it's "a" $p `x`; 100%s [1]*"""
+QUOTING = """
+envvars: "SECRET"
+rule all:
+    input: "folder", "word.txt"
+rule folder:
+    output: directory("folder")
+    shell: "mkdir {output}; printf %s \\"$SECRET\\" > {output}/word.txt"
+rule word:
+    output: "word.txt"
+    shell: "printf %s \\"$SECRET\\" > {output}"
+"""
+
+
+@pytest.mark.workflow
+def test_a_folder_and_a_variable_that_need_quoting(tmp_path):
+    """For a command that runs directly, and behind an inner Snakemake."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    (folder / "Snakefile").write_text(QUOTING)
+    done = snakemake(folder, REPOSITORY, secret=ODD)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "word.txt").read_text() == (folder / "folder/word.txt").read_text() == ODD
 
 
 @pytest.mark.workflow

@@ -44,6 +44,11 @@ def test_braces_in_the_folder(tmp_path, name):
     )
 
 
+def test_a_line_break_in_the_folder(tmp_path):
+    folder = project(tmp_path / "a\nb")
+    assert f"The folder {str(folder)!r} has a line break in its name: rename it." in refused(folder, "-n")
+
+
 @pytest.mark.parametrize("name", [".snakemake", ".snakemake/metadata"])
 def test_records_of_snakemake_that_cannot_be_written(tmp_path, name):
     folder = project(tmp_path)

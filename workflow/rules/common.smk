@@ -43,6 +43,10 @@ if workflow.is_main_process:
         refuse(
             f"Snakemake takes the braces in {workflow.basedir} for wildcards: rename the folder."
         )
+    if "\n" in workflow.basedir:
+        refuse(
+            f"The folder {workflow.basedir!r} has a line break in its name: rename it."
+        )
     records_of_snakemake = (
         f".snakemake/{name}" for name in ("metadata", "incomplete", "locks")
     )
