@@ -8,13 +8,14 @@ the largest of a dataset.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pandas as pd
 
 from bench.report import claims, literature
 from bench.report.context import Context
-from bench.report.items import Item
+from bench.report.items import Item, data_of
 from bench.report.table import Table
 from bench.support.errors import BenchError
 
@@ -25,15 +26,19 @@ Judged = dict[str, tuple[claims.Claim, dict[str, claims.Verdict]]]
 
 def judged(context: Context | None) -> Judged:
     """Return claim and verdicts by side (printed, measured) of every id; without a context the latter was not run."""
-    known, printed = claims.load(), literature.numbers()
+    known, printed = claims.load(), _on_printed(data_of("tabClaims"))
     if not known:
         raise BenchError("config/papers holds no claim; see docs/extend.md.")
     nothing = dict.fromkeys(known, claims.Verdict(claims.NOT_RUN, []))
     own = claims.in_measurements(known, claims.measured(context)) if context else nothing
-    return {
-        key: (claim, {"printed": claims.in_print(claim, printed), "measured": own[key]})
-        for key, claim in known.items()
-    }
+    return {key: (claim, {"printed": printed[key], "measured": own[key]}) for key, claim in known.items()}
+
+
+@functools.lru_cache(maxsize=1)
+def _on_printed(files: str) -> dict[str, claims.Verdict]:
+    """Return what printed numbers say of each claim, once for all suites; ``files`` is the digest of the papers' files."""
+    numbers_ = literature.numbers()
+    return {key: claims.in_print(claim, numbers_) for key, claim in claims.load().items()}
 
 
 def build(context: Context) -> Table:
