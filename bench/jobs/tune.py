@@ -21,7 +21,7 @@ from bench.results.tidy import read_tidy
 from bench.suite.candidate import find_preset
 from bench.suite.grid import run_of
 from bench.suite.options import MeasureOptions, RunSpec, measured
-from bench.suite.plan import Plan
+from bench.suite.plan import TUNED, Plan
 from bench.suite.strict import validate
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -29,7 +29,6 @@ from bench.support.files import write_text
 from bench.support.options import to_dict
 from bench.training.options import TrainingOptions
 
-SUITE = "tune"
 FACTORS = (0.5, 1.0, 2.0)  # of the suite's own rate
 SHARE = 3  # the suite's steps by those of a short run
 
@@ -62,7 +61,7 @@ def plan(
     spec = ModelSpec(name, str(preset.family), preset.options, preset.file)
     runs = {run.name: run for run in _runs(suite, base, spec, rates, shuffles, steps)}
     models = {**suite.models, name: preset}
-    return Plan(SUITE, f"Learning rates of {name}", {}, runs, models, suite.all_datasets)
+    return Plan(TUNED, f"Learning rates of {name}", {}, runs, models, suite.all_datasets)
 
 
 def _base(suite: Plan, model: str, dataset: str | None, size: int | None) -> RunSpec:
@@ -91,7 +90,7 @@ def _runs(
         training = validate(TrainingOptions, shared | {"learning_rate": rate}, "bench tune")
         for shuffle in range(shuffles):
             run = run_of(
-                SUITE, base.dataset, model, base.train_size, shuffle, f"{steps}-steps-rate-{rate:g}",
+                TUNED, base.dataset, model, base.train_size, shuffle, f"{steps}-steps-rate-{rate:g}",
                 training=training, measure=measure,
             )  # fmt: skip
             yield measured(run, ["psnr"], suite.all_datasets, "bench tune")
@@ -113,7 +112,7 @@ def tune(wanted: Plan, device: str, minutes: float) -> tuple[int, pd.DataFrame |
 def table_file(wanted: Plan) -> Path:
     """Return the file of the table, ``results/tune/DATASET.MODEL.nN.csv``."""
     run = next(iter(wanted.runs.values()))
-    return paths.suite_folder(SUITE) / f"{run.dataset}.{run.model.name}.n{run.train_size}.csv"
+    return paths.suite_folder(TUNED) / f"{run.dataset}.{run.model.name}.n{run.train_size}.csv"
 
 
 def compare(wanted: Plan) -> pd.DataFrame:
@@ -147,12 +146,12 @@ def _row(rate: float, own: Sequence[Mapping] | None, best: Sequence[Mapping]) ->
 
 def _images(run: str) -> dict[str, np.ndarray]:
     """Return the PSNR of single images, (K,), mean over the step indices, by split."""
-    with np.load(paths.arrays_folder(SUITE, run) / "psnr.npz", allow_pickle=False) as arrays:
+    with np.load(paths.arrays_folder(TUNED, run) / "psnr.npz", allow_pickle=False) as arrays:
         return {split: arrays[split].astype(float).mean(1) for split in ("train", "validation")}
 
 
 def _linear(run: str) -> float:
-    rows = read_tidy(paths.measured_files(SUITE, run)[0])
+    rows = read_tidy(paths.measured_files(TUNED, run)[0])
     same = (rows["metric"] == "linear_psnr_mean") & (rows["split"] == "validation")
     return float(rows[same]["value"].iloc[0])
 

@@ -27,6 +27,7 @@ from bench.support.fingerprint import fingerprint
 from bench.support.options import from_dict, to_dict
 from bench.training.options import TrainingOptions, recipe
 
+TUNED = "tune"  # the runs of `bench tune`, which are trained here though no file lists them
 KINDS = ("statistics", "classifier", "wiener")  # of references
 # The entry points of each rule that takes no measurement
 ENTRIES = {
@@ -197,7 +198,7 @@ def load(suite: str) -> Plan:
 
 def is_adopted(suite: str) -> bool:
     """Return whether a suite holds networks that were trained elsewhere: it has a plan, and no file in ``config/``."""
-    return suite not in config.suites() and paths.plan_file(suite).exists()
+    return suite not in (*config.suites(), TUNED) and paths.plan_file(suite).exists()
 
 
 def check_items(items: dict[str, config.ItemOptions], runs: dict[str, RunSpec], where: str) -> None:
