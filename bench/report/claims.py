@@ -117,6 +117,9 @@ class Claim:
             f"item: there is no {self.item!r}{nearest(self.item, ITEMS)}; a claim with a question names one",
         )
         check(self.left != self.right, "left and right are the same; name what differs")
+        for name in ("right", "tolerance"):
+            value = getattr(self, name)
+            check(not isinstance(value, float) or math.isfinite(value), f"{name} must be finite, not {value}")
         if isinstance(self.tolerance, str):
             number = self.tolerance.removesuffix("%").removeprefix("-").replace(".", "", 1)
             valid = self.tolerance.endswith("%") and number.isdigit()

@@ -103,6 +103,7 @@ def test_a_suite_has_a_folder_of_its_own(config, capsys):
         ("{metric: psnr_mean}", "{metric: psnr_mean, permuted: 1}", "left: permuted cannot be 1"),
         ("{metric: psnr_mean}", "{metric: psnr_mean, role: {a: b}}", "left: role cannot be {'a': 'b'}"),
         ("{metric: psnr_mean}", "{metric: []}", "left: there is no metric ''"),
+        ("right: 3", "right: .nan", "right must be finite, not nan"),
         ("right: 3", "right: {metric: macs, times: 0}", "right: times cannot be 0"),
     ],
 )
