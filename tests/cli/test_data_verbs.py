@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.cli import main
 from bench.suite.config import load_datasets
+from bench.support.files import read_json
 
 
 @pytest.fixture
@@ -113,3 +117,17 @@ def test_list_follows_the_files(place, capsys):
     assert "source is here" in state("cifar10")
     assert main(["data", "build", "disks-8"]) == 0
     assert "built" in state("disks-8")
+
+
+def test_import_of_a_zip(tmp_path, monkeypatch):
+    """As the page on data has it."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for number in range(700):
+            with archive.open(f"{number}.png", "w") as file:
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), "uint8")).save(file, "png")
+    monkeypatch.chdir(tmp_path)
+    words = ["data", "import", "mine", "--source", "photos.zip", "--resolution", "32", "--workers", "1"]
+    assert main([*words, "--validation", "300", "--test", "300"]) == 0
+    made = read_json("results/datasets/mine/manifest.json")
+    assert [made[pool] for pool in ("train", "validation", "test")] == [100, 300, 300]

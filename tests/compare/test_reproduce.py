@@ -14,9 +14,10 @@ from bench.cli import main
 from bench.jobs import reproduce
 from bench.results import baselines
 from bench.results.tidy import COLUMNS, read_tidy
-from bench.suite import config, plan
+from bench.suite import config
 from bench.support import paths
 from bench.support.errors import BenchError
+from bench.support.files import read_json
 
 SUITE = """
 title: One tiny run
@@ -104,11 +105,17 @@ def test_runs_again_bit_for_bit_and_finds_a_changed_number(tmp_path, monkeypatch
         assert main([*words, "--suite", "one", "--device", "cpu"]) == 0
     for file in Path("results/one/runs", RUN).glob("*.json"):
         file.write_text(file.read_text().replace('"dirty": true', '"dirty": false'))
-    baselines.promote(plan.load("one"))
+    assert main(["baselines", "promote", "--suite", "one"]) == 0
+    assert main(["baselines", "diff", "--suite", "one"]) == 0
     monkeypatch.setattr(reproduce._Place, "bench", in_this_process)
     again = ["reproduce", "--suite", "one", "--sample", "1", "--device", "cpu"]
     assert main(again) == 0
     assert f"{RUN}: bit-equal" in capsys.readouterr().err
+    file = paths.baselines_folder("one") / "provenance.json"
+    file.write_text(file.read_text().replace(read_json(file)["runs"][RUN]["train"]["code"], "of moved code"))
+    assert main(["baselines", "verify", "--suite", "one"]) == 1
+    assert main([*again, "--accept"]) == 0
+    assert main(["baselines", "verify", "--suite", "one"]) == 0
     file = paths.baseline_table("one")
     table = read_tidy(file)
     table.loc[table["metric"] == "psnr_gap_mean", "value"] += 1e-7

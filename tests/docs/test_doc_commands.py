@@ -1,11 +1,12 @@
-"""Every command of every page: those of Snakemake are planned, those of bench are parsed, and the quick ones are run.
+"""Every command of every page is run by a test, or the page says why not.
 
-What a page's command trains, measures, downloads or draws for minutes has tests of its own; here the whole command line
-must be accepted, with its verbs, options, values and suites.
+The quick ones are run here as they stand.  Of the others the whole line must be accepted (verbs, options, values, suites),
+Snakemake's as a dry run; some other test must run the verb, with each option that the page names; and the page says so.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -84,6 +85,26 @@ def parse(given: list[str]) -> None:
     assert name != "bench", f"no such verb: {given}"
 
 
+def verb(given: list[str]) -> list[str]:
+    """Return the words that name a verb: `data build`, `models check`, `models` alone, `train`."""
+    command, found = typer.main.get_command(app), []
+    for word in given:
+        if not isinstance(command, typer.core.TyperGroup) or word not in command.commands:
+            break
+        command = command.commands[word]
+        found.append(word)
+    return found
+
+
+def quick(given: list[str]) -> bool:
+    return " ".join(verb(given)) in QUICK and "--watch" not in given and "H100" not in given
+
+
+def alone(given: list[str]) -> bool:
+    """Whether a verb is only named, as in "`bench compare` reads ..."."""
+    return given == verb(given)
+
+
 CASES = [(page, one) for page in PAGES for one in commands(page, "bench")]
 
 
@@ -91,10 +112,121 @@ CASES = [(page, one) for page in PAGES for one in commands(page, "bench")]
 def test_bench(page, command, tmp_path, monkeypatch, capsys):
     given = words(command)
     parse(given)
-    stem = " ".join(given[:2] if given[0] in ("data", "config", "baselines") else given[:1])
-    if stem in QUICK and not set(given) & {"--watch", "check", "match", "clean", "tensorboard", "H100"}:
+    if quick(given):
         monkeypatch.chdir(ROOT)
-        assert main(given) in (0, 1 if stem == "doctor" else 0), capsys.readouterr().err
+        assert main(given) in (0, 1 if given[0] == "doctor" else 0), capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def written() -> list[list[str]]:
+    """The command lines in the other tests: lists and tuples of words, arguments of calls, sentences of words."""
+    found = []
+    files = set((ROOT / "tests").rglob("*.py")) - {Path(__file__).resolve()}
+    for tree in (ast.parse(file.read_text(encoding="utf-8")) for file in sorted(files)):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.List | ast.Tuple | ast.Call):
+                parts = node.args if isinstance(node, ast.Call) else node.elts
+                line = [
+                    one.value for one in parts if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                ]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+                line = node.value.split()
+            else:
+                continue
+            found.append(line[1:] if line[:1] == ["bench"] else line)
+    return found
+
+
+@pytest.mark.parametrize(("page", "command"), CASES, ids=lambda value: getattr(value, "stem", value))
+def test_some_test_runs_it(page, command, written):
+    given = words(command)
+    if quick(given):
+        return
+    assert any(line[: len(verb(given))] == verb(given) for line in written), f"no test runs {verb(given)}"
+    known = {word.split("=")[0] for line in written for word in line}
+    for option in (word.split("=")[0] for word in given if word.startswith("--")):
+        assert option in known, f"no test gives {option}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page_says_what_is_not_run_as_it_stands(page):
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    longer = [one for one in commands(page, "bench") if not quick(words(one)) and not alone(words(one))]
+    if longer + commands(page, "snakemake"):
+        assert INSTEAD in text, longer
+    for command, reason in NOT_RUN.items():
+        if command in text:
+            assert reason in text, f"{page.name} does not say why no test runs `{command}`"
+
+
+INSTEAD = "Tests run the commands on this page, the long ones with a small suite instead of the one named"
+# Other programs' commands: what a page must say of those that no test runs
+NOT_RUN = {
+    "pip install": "install nothing",
+    "PIP_EXTRA_INDEX_URL": "install nothing",
+    "make demo": "stand-ins",
+    "campaign.py --faults": "run by hand",
+    "BENCH_SLOW=1": "run by hand",
+    "scontrol requeue": "one-node Slurm",
+    "sbatch --test-only": "one-node Slurm",
+}
+# ... and the test file that runs the others
+RUN = {"submitit.history": "tests/slurm/test_slurm.py", "benchmarks/": "tests/benchmarks/test_start.py"}
+
+
+def other_commands(page: Path) -> list[str]:
+    """Return the commands of a page that are neither of bench nor of Snakemake."""
+    programs = (
+        "make|pip|python|git|sbatch|scontrol|BENCH_SLOW=1|PIP_EXTRA_INDEX_URL=|tests/slurm/|conda|mkdocs"
+    )
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(rf"`((?:{programs})[^`\n]* [^`\n]+)`", text)
+    found += re.findall(rf"^ {{4,}}((?:{programs})\S* .*)$", text, re.M)
+    return [" ".join(re.split(r"\s{{2,}}#", one)[0].split()) for one in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_other_command_is_run_or_listed(page):
+    for command in other_commands(page):
+        listed = any(key in command for key in (*NOT_RUN, *RUN))
+        assert listed or command.split()[0] == "make", f"{page.name}: {command}"
+
+
+RULES = "demo|test|site|bench|setup|unlock|clean|lint"
+MADE = sorted({rule for page in PAGES for rule in re.findall(rf"\bmake ({RULES})\b", page.read_text())})
+
+
+@pytest.mark.parametrize("rule", MADE)
+def test_make(rule, tmp_path):
+    """With stand-ins for the programs of an environment, which a first call would install."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    for folder in ("benchmarks", "workflow"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "snakemake", "bench", "mkdocs"):
+        (programs / name).write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        (programs / name).chmod(0o755)
+    (tmp_path / ".venv" / "folder").write_text(f"{tmp_path.resolve()}\n")
+    done = subprocess.run(["make", "-s", rule], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wanted = {"demo": "snakemake --cores 2 all", "test": "python -m pytest", "site": "mkdocs build"}
+    wanted |= {"bench": "python benchmarks/steps.py", "unlock": "python workflow/unlock.py"}
+    assert wanted.get(rule, "") in done.stdout
+
+
+def test_runs_are_watched(monkeypatch, capsys):
+    """`--watch` looks again until it is interrupted, as by Ctrl-C here."""
+
+    def interrupt(seconds: float) -> None:
+        assert seconds == 60
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("time.sleep", interrupt)
+    main(["runs", "--suite", "demo", "--watch", "60"])
+    assert "disks-16.unet-t16.n10.s0" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
