@@ -106,6 +106,7 @@ def test_runs_again_bit_for_bit_and_finds_a_changed_number(tmp_path, monkeypatch
     for file in Path("results/one/runs", RUN).glob("*.json"):
         file.write_text(file.read_text().replace('"dirty": true', '"dirty": false'))
     assert main(["baselines", "promote", "--suite", "one"]) == 0
+    assert main(["tidy", "--suite", "one"]) == 0
     assert main(["baselines", "diff", "--suite", "one"]) == 0
     monkeypatch.setattr(reproduce._Place, "bench", in_this_process)
     again = ["reproduce", "--suite", "one", "--sample", "1", "--device", "cpu"]
