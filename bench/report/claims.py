@@ -11,13 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
 from bench.report import literature
 from bench.report.context import Context
 from bench.report.items import ITEMS
-from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
+from bench.report.sides import EQUAL, EXTREMES, Side, listed, sides
 from bench.results.measures import Measure
 from bench.results.statistics import (
     FAILS,
@@ -35,7 +34,6 @@ from bench.suite import config
 from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, check, option, required
 
-EQUAL = "gap_at_equal_train_psnr"  # of both sides, where the two have the same train PSNR
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
@@ -51,9 +49,6 @@ QUESTIONS = {
     "agreement": "Do two networks agree?",
     "closed-form": "Does a closed form predict the network?",
 }
-EXTREMES = {"smallest": "min", "largest": "max", "first": "min", "last": "max"}
-_PERMUTED = ", permuted"
-Side = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ class Claim:
             for key in side:
                 check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
             check("metric" in side, f"{name}: the key 'metric' is missing")
-            for metric in _listed(side["metric"]) or [""]:
+            for metric in listed(side["metric"]) or [""]:
                 check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
             for key, value in side.items():
                 check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
@@ -211,11 +206,7 @@ def _is_of(key: str, value: Any) -> bool:
     if key in ("train_size", "index") and isinstance(value, str):
         return value in EXTREMES
     kind = int if key in ("train_size", "index") else str
-    return all(type(one) is kind for one in _listed(value))
-
-
-def _listed(value: Any) -> list:
-    return value if isinstance(value, list) else [value]
+    return all(type(one) is kind for one in listed(value))
 
 
 def short(value: float) -> str:
@@ -278,13 +269,13 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
     found = {key: Verdict(NOT_RUN, []) for key in claims}
     for paper in dict.fromkeys(claim.paper for claim in claims.values()):
         own = [key for key, claim in claims.items() if claim.paper == paper and len(both[key])]
-        tested = [key for key in own if not {*_listed(claims[key].left["metric"])} <= {*EXACT}]
+        tested = [key for key in own if not {*listed(claims[key].left["metric"])} <= {*EXACT}]
         pooled = [paired_interval(replicates(_differences(both[key], claims[key]))) for key in tested]
         slack = [claims[key].slack(both[key]["right"].mean()) for key in tested]
         relations = [claims[key].relation for key in tested]
         words = judge_claims(stack(pooled), relations, slack) if tested else []
         for key, word, interval in zip(tested, words, pooled):
-            row = METRICS.get(_listed(claims[key].left["metric"])[0])
+            row = METRICS.get(listed(claims[key].left["metric"])[0])
             cells, unit = _cells(claims[key], both[key]), row.unit if row else ""
             found[key] = Verdict(str(word), cells, interval, _ratio(claims[key]), unit)
         for key in set(own) - set(tested):
@@ -294,7 +285,7 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
 
 def _ratio(claim: Claim) -> Measure | None:
     """Return the metric of a claim whose sides are compared by their ratio, as its margin says; a tolerance has a unit."""
-    metric = "psnr_gap_mean" if claim.left["metric"] == EQUAL else _listed(claim.left["metric"])[0]
+    metric = "psnr_gap_mean" if claim.left["metric"] == EQUAL else listed(claim.left["metric"])[0]
     same = isinstance(claim.right, dict) and claim.right["metric"] == claim.left["metric"]
     if not same or claim.tolerance or metric not in METRICS or METRICS[metric].margin is None:
         return None
@@ -308,93 +299,6 @@ def _differences(both: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     if measure := _ratio(claim):
         left, right = measure.scale(left), measure.scale(right)
     return both.assign(value=left - right)
-
-
-def sides(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
-    """Return ``left`` and ``right`` of a claim by dataset, models, N, recipe and shuffle, where both sides are known."""
-    table, protocol = _scoped(claim, table)
-    both = _select(claim.left, table).rename(columns={"value": "left"})
-    if isinstance(claim.right, dict):
-        shared = _shared(claim.left, claim.right)
-        both = both.merge(_select(claim.right, table), on=shared, suffixes=("", "_right"))
-        both = both.rename(columns={"value": "right"})
-    else:
-        both = both.assign(right=float(claim.right))
-    if claim.left["metric"] == EQUAL:
-        gaps = [gaps_at_equal_train_psnr(*pair) for pair in zip(both["left"], both["right"])]
-        both[["left", "right"]] = np.array(gaps, dtype=float).reshape(-1, 2)
-        both = both.dropna(subset=["left", "right"]).astype({"left": float, "right": float})
-    for column in ("label", "train_size"):
-        if f"{column}_right" not in both:
-            both = both.assign(**{f"{column}_right": both[column]})
-    return both.assign(protocol=protocol)
-
-
-def _shared(left: Side, right: Side) -> list[str]:
-    """Return the columns in which both sides of a comparison must agree."""
-    shared = ["paper", "dataset", "recipe", "shuffle"]
-    shared += [] if {"train_size"} & {*left, *right} else ["train_size"]
-    same_kind = all(left.get(key) == right.get(key) for key in ("family", "label"))
-    if same_kind and left.get("role") == right.get("role"):
-        return [*shared, "label", "root"]
-    return [*shared, "root"] if same_kind and "role" in left and "role" in right else shared
-
-
-def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Return the rows that a claim is about, and the text of the protocol that was taken."""
-    scope, keep = claim.scope, pd.Series(True, table.index)
-    if scope.datasets is not None:
-        keep &= table["dataset"].isin(scope.datasets)
-    if scope.recipe is not None:
-        keep &= table["recipe"] == scope.recipe
-    if scope.printed != "all":  # a measured suite is not a paper
-        keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
-    if scope.train_sizes == "few":
-        keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
-    elif scope.train_sizes is not None:
-        keep &= table["train_size"].isin(scope.train_sizes)
-    if claim.version != "all":
-        keep &= table["version"].isin(["", claim.version])
-    return _of_protocol(claim, table[keep])
-
-
-def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    texts = _listed(claim.scope.protocol or [])
-    for text in texts:
-        found = table[table["protocol"].str.contains(text, regex=False)]
-        if found["metric"].isin(_listed(claim.left["metric"])).any():
-            return found, text
-    return (table[table["protocol"] == ""] if texts else table), ""  # printed numbers say no protocol
-
-
-def _select(side: Side, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of one side, averaged over what is not named: one per cell, model and shuffle."""
-    known = [metric for metric in _listed(side["metric"]) if (table["metric"] == metric).any()]
-    wanted = (TRAIN, GAP) if side["metric"] == EQUAL else known[:1]
-    found = table[table["metric"].isin(wanted)]
-    # an image with permuted pixels is evidence of permutation alone
-    found = found[found["dataset"].str.endswith(_PERMUTED) == side.get("permuted", False)]
-    found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
-    for key, value in side.items():
-        if isinstance(value, str) and value in EXTREMES:
-            found = _extreme(found, key, EXTREMES[value])
-        elif key not in ("metric", "permuted", "times"):
-            found = found[found[key].isin(_listed(value))]
-    keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
-    if side["metric"] == EQUAL:
-        runs = [(*key, of_run(rows)) for key, rows in found.groupby(keys, sort=False)]
-        return pd.DataFrame(runs, columns=[*keys, "value"])
-    means = found.groupby(keys, as_index=False, sort=False)["value"].mean()
-    return means.assign(value=means["value"] * side.get("times", 1.0))
-
-
-def _extreme(found: pd.DataFrame, column: str, which: str) -> pd.DataFrame:
-    """Return the rows at the least or greatest value of a column in each group; of N, there must be two."""
-    group = found.groupby(
-        ["paper", "dataset", "label", "recipe", *(["train_size"] if column == "index" else [])]
-    )[column]
-    several = column != "train_size" or group.transform("nunique") > 1
-    return found[(found[column] == group.transform(which)) & several] if len(found) else found
 
 
 def _cells(claim: Claim, both: pd.DataFrame) -> list[Cell]:

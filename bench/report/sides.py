@@ -1,0 +1,110 @@
+"""The two sides of a claim, selected from a table of printed or measured numbers and paired cell by cell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
+
+if TYPE_CHECKING:
+    from bench.report.claims import Claim
+
+EQUAL = "gap_at_equal_train_psnr"  # of both sides, where the two have the same train PSNR
+EXTREMES = {"smallest": "min", "largest": "max", "first": "min", "last": "max"}
+_PERMUTED = ", permuted"
+Side = dict[str, Any]
+
+
+def listed(value: Any) -> list:
+    """Return a list as it is, anything else in a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def sides(claim: Claim, table: pd.DataFrame) -> pd.DataFrame:
+    """Return ``left`` and ``right`` of a claim by dataset, models, N, recipe and shuffle, where both sides are known."""
+    table, protocol = _scoped(claim, table)
+    both = _select(claim.left, table).rename(columns={"value": "left"})
+    if isinstance(claim.right, dict):
+        shared = _shared(claim.left, claim.right)
+        both = both.merge(_select(claim.right, table), on=shared, suffixes=("", "_right"))
+        both = both.rename(columns={"value": "right"})
+    else:
+        both = both.assign(right=float(claim.right))
+    if claim.left["metric"] == EQUAL:
+        gaps = [gaps_at_equal_train_psnr(*pair) for pair in zip(both["left"], both["right"])]
+        both[["left", "right"]] = np.array(gaps, dtype=float).reshape(-1, 2)
+        both = both.dropna(subset=["left", "right"]).astype({"left": float, "right": float})
+    for column in ("label", "train_size"):
+        if f"{column}_right" not in both:
+            both = both.assign(**{f"{column}_right": both[column]})
+    return both.assign(protocol=protocol)
+
+
+def _shared(left: Side, right: Side) -> list[str]:
+    """Return the columns in which both sides of a comparison must agree."""
+    shared = ["paper", "dataset", "recipe", "shuffle"]
+    shared += [] if {"train_size"} & {*left, *right} else ["train_size"]
+    same_kind = all(left.get(key) == right.get(key) for key in ("family", "label"))
+    if same_kind and left.get("role") == right.get("role"):
+        return [*shared, "label", "root"]
+    return [*shared, "root"] if same_kind and "role" in left and "role" in right else shared
+
+
+def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the rows that a claim is about, and the text of the protocol that was taken."""
+    scope, keep = claim.scope, pd.Series(True, table.index)
+    if scope.datasets is not None:
+        keep &= table["dataset"].isin(scope.datasets)
+    if scope.recipe is not None:
+        keep &= table["recipe"] == scope.recipe
+    if scope.printed != "all":  # a measured suite is not a paper
+        keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
+    if scope.train_sizes == "few":
+        keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
+    elif scope.train_sizes is not None:
+        keep &= table["train_size"].isin(scope.train_sizes)
+    if claim.version != "all":
+        keep &= table["version"].isin(["", claim.version])
+    return _of_protocol(claim, table[keep])
+
+
+def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    texts = listed(claim.scope.protocol or [])
+    for text in texts:
+        found = table[table["protocol"].str.contains(text, regex=False)]
+        if found["metric"].isin(listed(claim.left["metric"])).any():
+            return found, text
+    return (table[table["protocol"] == ""] if texts else table), ""  # printed numbers say no protocol
+
+
+def _select(side: Side, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one side, averaged over what is not named: one per cell, model and shuffle."""
+    known = [metric for metric in listed(side["metric"]) if (table["metric"] == metric).any()]
+    wanted = (TRAIN, GAP) if side["metric"] == EQUAL else known[:1]
+    found = table[table["metric"].isin(wanted)]
+    # an image with permuted pixels is evidence of permutation alone
+    found = found[found["dataset"].str.endswith(_PERMUTED) == side.get("permuted", False)]
+    found = found.assign(dataset=found["dataset"].str.removesuffix(_PERMUTED))
+    for key, value in side.items():
+        if isinstance(value, str) and value in EXTREMES:
+            found = _extreme(found, key, EXTREMES[value])
+        elif key not in ("metric", "permuted", "times"):
+            found = found[found[key].isin(listed(value))]
+    keys = ["paper", "dataset", "label", "root", "train_size", "recipe", "shuffle"]
+    if side["metric"] == EQUAL:
+        runs = [(*key, of_run(rows)) for key, rows in found.groupby(keys, sort=False)]
+        return pd.DataFrame(runs, columns=[*keys, "value"])
+    means = found.groupby(keys, as_index=False, sort=False)["value"].mean()
+    return means.assign(value=means["value"] * side.get("times", 1.0))
+
+
+def _extreme(found: pd.DataFrame, column: str, which: str) -> pd.DataFrame:
+    """Return the rows at the least or greatest value of a column in each group; of N, there must be two."""
+    group = found.groupby(
+        ["paper", "dataset", "label", "recipe", *(["train_size"] if column == "index" else [])]
+    )[column]
+    several = column != "train_size" or group.transform("nunique") > 1
+    return found[(found[column] == group.transform(which)) & several] if len(found) else found
