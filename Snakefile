@@ -1,7 +1,7 @@
 """Dataset subsets -> trainings -> measurements -> tidy table -> tables and figures, for one suite.
 
 snakemake --cores 2 all                        the default suite, `demo`
-snakemake --cores 2 all --config suite=real    another suite of config/suites
+snakemake --cores 2 all --config suite=an2024-small    another suite of config/suites
 snakemake --cores 1 fig2                       one item, from stored measurements
 snakemake --cores 2 items                      all items of the suite, from stored measurements
 snakemake --cores 2 compare --config model=my_model.py:name    a new architecture against the stored baselines

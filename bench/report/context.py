@@ -336,7 +336,8 @@ class Context:
         metrics = measurements()[measure].rows if measure in measurements() else ()
         rows = self.tidy[self.tidy["metric"].isin(metrics)]
         found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
-        wanted = [r for r in self.plan["runs"] if r["measure"].get(measure) is not None and self.wanted(r)]
+        planned = [*self.plan["runs"], *self.plan.get("unmeasured", [])]  # of a baseline stored in part
+        wanted = [run for run in planned if run["measure"].get(measure) is not None and self.wanted(run)]
         sizes: dict[str, set[int]] = {}
         lacking = [run for run in wanted if run_key(run) not in found]
         for run in lacking:

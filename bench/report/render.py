@@ -37,7 +37,7 @@ def render(name: str, suite: str, kind: str) -> Path:
             caption = table.caption = _complete(context, item, table.caption)
             table.write(str(stem))
     except BenchError as error:
-        if item.measures and (missing := context.missing(item.measures[0])):
+        if missing := next(filter(None, map(context.missing, item.measures)), ""):
             raise Unmeasured(f"{error}{missing}") from error
         raise
     inputs = {str(path): sha256(path) for path in dict.fromkeys(context.inputs)}

@@ -30,6 +30,10 @@ from bench.training.options import recipe
 # Arrays that show images, by the start of their name
 PICTURES = ("images", "noisy", "eigenvectors", "samples", "nearest")
 SAMPLES = 16  # generated images that are kept of a run
+PARTS = (
+    "runs",
+    "unmeasured",
+)  # of the stored plan: what is stored, and what a suite stored in part still lacks
 
 
 def promote(suite: Plan) -> list[str]:
@@ -66,9 +70,10 @@ def promote(suite: Plan) -> list[str]:
         table = pd.concat([tables[run] for run in order], ignore_index=True)
         _write_table(table, new / paths.baseline_table(suite.suite).name)
         summary = suite.summary()
-        write_json(
-            new / "plan.json", summary | {"runs": [r for r in summary["runs"] if r["name"] in records]}
-        )
+        runs = {
+            name: [r for r in summary["runs"] if (r["name"] in records) == (name == "runs")] for name in PARTS
+        }
+        write_json(new / "plan.json", summary | runs)
         accepted = {"accepted": before["accepted"]} if kept and "accepted" in before else {}
         record = {
             "environments": places.environments,

@@ -137,7 +137,7 @@ def test_pieces_of_two_versions_of_a_dataset_are_refused(suite):
     with pytest.raises(BenchError, match="No run of suite 'grid' is finished"):
         baselines.promote(suite)
     finish(suite, RUN, 1.0, data="e" * 64)
-    with pytest.raises(BenchError, match="another version"):
+    with pytest.raises(BenchError, match="different versions of disks-8"):
         baselines.promote(suite)
 
 

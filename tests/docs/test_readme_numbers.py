@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.report import findings
+from bench.report.context import Context
 from bench.results.tidy import read_tidy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,3 +48,12 @@ def test_what_readme_says_of_the_demo(value):
 
 
 MODELS = ("unet-t16", "dit-t16", "dit-t16-local")
+
+
+def test_what_readme_says_was_found_is_what_the_stored_measurements_say(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    answers = {one.sentence() for one in findings.answers(Context("an2024-small", "tabFindings"))}
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = text.partition("## What was found so far")[2].partition("\n## ")[0]
+    lines = [line.removeprefix("* ") for line in said.splitlines() if line.startswith("* ")]
+    assert len(lines) == 5 and {*lines} <= answers
