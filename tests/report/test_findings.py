@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from synthetic import make
 
-from bench.report import findings, site
+from bench.report import findings, site, style
 from bench.report.claims import in_measurements
-from bench.report.context import Context
+from bench.report.context import Context, at
+from bench.report.figures import figTransition
 from bench.report.literature import COLUMNS
 from bench.report.render import render
 from bench.report.tables import tabFindings
@@ -126,3 +127,17 @@ def test_the_page_shows_answers_and_pictures(tmp_path, monkeypatch):
     for question, answer in zip(table.frame["Question"], table.frame["Answer"]):
         assert f"### {question}\n\n**{answer.capitalize()}**" in page
     assert 'src="suites/families/fig6.png"' in page and "Unlike the paper: images of 16x16 pixels" in page
+
+
+def test_the_transition_shows_bounds_that_the_item_does_not_list(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make("families", arrays=False)
+    context = Context("families", "figTransition")
+    assert "memoriser" not in context.options["models"]
+    with style.sheet():
+        figure, caption = figTransition.draw(context)
+    lines = {line.get_label(): line for line in figure.axes[1].lines}
+    assert {"Memoriser", "Wiener", "UNet"} <= {*lines}
+    shares = at(context.table, metric="memorized_share", model="memoriser", split="", dataset="disks-16")
+    wanted = 100 * shares.groupby("train_size")["value"].mean()
+    assert np.allclose(lines["Memoriser"].get_ydata(), wanted) and "headroom" in caption

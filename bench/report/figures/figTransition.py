@@ -24,19 +24,19 @@ POOL = "wiener-pool"
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a row for each dataset, a column for each number; networks in colour, both bounds in grey."""
     tables = {
-        "PSNR gap (dB)": context.rows("psnr_gap_mean"),
+        "PSNR gap (dB)": _rows(context, "psnr_gap_mean"),
         "copied samples (%)": _copies(context),
         "headroom (dB)": _headroom(context),
     }
     first = tables["PSNR gap (dB)"]
-    models, datasets = context.networks(first), _datasets(context, first)
+    models, datasets = context.networks(context.rows("psnr_gap_mean")), _datasets(context, first)
     if not datasets:
         raise context.needs("networks at two N or more", instead="list several train_sizes")
     panels = []
     for dataset in datasets:
         for name, table in tables.items():
             here = at(table, dataset=dataset)
-            panel = Panel(f"{context.title(dataset)}: {name}")
+            panel = Panel("" if len(panels) >= len(tables) else name, context.title(dataset))
             panel.lines = [Line(at(here, model=m), context.label(m), i, i, i) for i, m in enumerate(models)]
             panel.lines += _bounds(context, here)
             panels.append(panel)
@@ -58,6 +58,14 @@ def draw(context: Context) -> tuple[Figure, str]:
     )
 
 
+def _rows(context: Context, metric: str, **where: object) -> pd.DataFrame:
+    """Return the item's rows of a metric, and those of both bounds whatever models the item lists."""
+    rows = context.rows(metric, **where)
+    bounds = [context.control(metric, family, **where) for family in BOUNDS]
+    known = [bound[~bound["model"].isin(rows["model"])] for bound in bounds]
+    return pd.concat([rows, *(bound[bound["dataset"].isin(rows["dataset"])] for bound in known)])
+
+
 def _datasets(context: Context, gap: pd.DataFrame) -> list[str]:
     """Return the datasets on which a network was trained at two N or more."""
     counts = gap[gap["model"].isin(context.networks(gap))].groupby("dataset")["train_size"].nunique()
@@ -65,14 +73,14 @@ def _datasets(context: Context, gap: pd.DataFrame) -> list[str]:
 
 
 def _copies(context: Context) -> pd.DataFrame:
-    rows = context.rows("memorized_share", split="")
+    rows = _rows(context, "memorized_share", split="")
     rows = rows[protocol_field(rows, "space") == "pixels"]
     return rows.assign(value=100 * rows["value"])
 
 
 def _headroom(context: Context) -> pd.DataFrame:
     """Return test PSNR above that of the pool's linear filter at the same N and shuffle."""
-    rows = context.rows("psnr_mean", split="test")
+    rows = _rows(context, "psnr_mean", split="test")
     pool = context.control("psnr_mean", POOL, split="test")
     if not len(pool):
         raise context.needs(
