@@ -81,7 +81,9 @@ def place(tmp_path, monkeypatch):
             if name in left_out:
                 continue
             axis = "depth" if "shallow" in name else "width"
-            train = local if options.get("windows") else TRAIN[axis][options[axis]]
+            train = (
+                local if options.get("windows") else TRAIN[axis].get(options.get(axis), 20.0)
+            )  # controls have no size
             test = 20 + train / 10 + (options.get("windows") is not None)
             if run.train_size == 1000:
                 train -= 3

@@ -128,7 +128,7 @@ def test_planning_needs_no_torch():
 def test_table_numbers_signs_and_bold(place):
     main(["table", "tab1", "--suite", SUITE])
     text = (paths.tables_folder(SUITE) / "tab1.md").read_text()
-    assert "| Disks | DiT → w/ Local | 10 | 2.5000 | **2.0000** | −20.00% | −0.50 | −6.00 | +0.00 |" in text
+    assert "| Disks | DiT → w/ Local | 10 | 2.5000 | **2.0000** | −20.00% | −0.500 | −6.00 | +0.00 |" in text
     assert "| Disks | DiT → w/ Local | 100 | **1.0000** | 2.0000 | +100.00% |" in text
     assert "not a FID" in text and "windows" not in text.lower().replace("windows: w/ local, 3,3,5", "")
     tex = (paths.tables_folder(SUITE) / "tab1.tex").read_text()
@@ -180,7 +180,7 @@ def test_the_caption_names_the_runs_that_were_not_measured(place):
 
 def test_unknown_item(place, capsys):
     assert main(["figure", "fig22", "--suite", SUITE]) == 1
-    assert "did you mean 'fig2'?" in capsys.readouterr().err
+    assert "did you mean 'figA22'?" in capsys.readouterr().err
 
 
 def test_combining_keeps_every_digit(tmp_path):

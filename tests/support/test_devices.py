@@ -95,9 +95,11 @@ def test_snakemake_counts_gpus_and_no_two_jobs_share_one(two, tmp_path):
 @pytest.mark.parametrize("profile", ["slurm", "workstation"])
 def test_profiles_give_a_gpu_to_every_rule_that_computes(profile):
     text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
-    verbs = r"bench (train|measure|reference) "
+    verbs = r'^\s+"bench (train|measure|reference) '
     rules = {
-        part.split(":")[0] for part in re.split(r"^rule ", text, flags=re.M)[1:] if re.search(verbs, part)
+        part.split(":")[0]
+        for part in re.split(r"^rule ", text, flags=re.M)[1:]
+        if re.search(verbs, part, re.M)
     }
     asked = yaml.safe_load((ROOT / f"workflow/profiles/{profile}/config.yaml").read_text())["set-resources"]
     assert {rule for rule, wanted in asked.items() if wanted.get("gpus") == 1} == rules
