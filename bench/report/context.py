@@ -143,11 +143,6 @@ class Context:
         """What the item shows: as the suite lists it, else all that the suite has."""
         return DEFAULTS | self.plan["items"].get(self.item, {})
 
-    def shows(self, dataset: str, model: str, size: int) -> bool:
-        """Whether the item shows a dataset, model and N."""
-        values = {"datasets": dataset, "models": model, "train_sizes": size}
-        return all(self.options[key] is None or value in self.options[key] for key, value in values.items())
-
     def rows(self, metric: str, recipe: str | None = "", **where: object) -> pd.DataFrame:
         """Return the rows of a metric; raises BenchError naming what is missing if there are none."""
         where |= {} if recipe is None else {"recipe": recipe}
@@ -350,8 +345,9 @@ class Context:
     def wanted(self, run: dict) -> bool:
         """Whether the item shows this run of the plan."""
         name, half = run["model"]["name"], run["recipe"].endswith(HALF_BUDGET)
-        asked = self.shows(run["dataset"], name, run["train_size"]) and not half
-        return asked and (not self.about or name in self.about)
+        values = {"datasets": run["dataset"], "models": name, "train_sizes": run["train_size"]}
+        asked = all(self.options[key] is None or value in self.options[key] for key, value in values.items())
+        return asked and not half and (not self.about or name in self.about)
 
     def printed(self, table: str) -> pd.DataFrame:
         """Return the numbers that the item's own paper prints in ``table``, say "Figure 6", rows of ``PRINTED``."""

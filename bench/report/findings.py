@@ -85,10 +85,6 @@ class Finding:
         smallest = float(detectable(stack([self.verdict.pooled]))[0])
         return self.verdict.shown(smallest).lstrip("+")
 
-    def sentence(self) -> str:
-        """Return question and answer in a line of Markdown, with the difference and its interval."""
-        return f"{self.question.question} **{self.answer.capitalize()}**: {self.difference()}."
-
     def difference(self) -> str:
         """Return the pooled difference in words."""
         if not self.verdict.pooled:
