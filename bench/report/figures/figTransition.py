@@ -32,7 +32,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     models, datasets = context.networks(context.rows("psnr_gap_mean")), _datasets(context, first)
     if not datasets:
         raise context.needs("networks at two N or more", instead="list several train_sizes")
-    panels = []
+    panels: list[Panel] = []
     for dataset in datasets:
         for name, table in tables.items():
             here = at(table, dataset=dataset)
@@ -58,7 +58,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     )
 
 
-def _rows(context: Context, metric: str, **where: object) -> pd.DataFrame:
+def _rows(context: Context, metric: str, **where: str) -> pd.DataFrame:
     """Return the item's rows of a metric, and those of both bounds whatever models the item lists."""
     rows = context.rows(metric, **where)
     bounds = [context.control(metric, family, **where) for family in BOUNDS]
