@@ -16,7 +16,7 @@ import pandas as pd
 from bench.report import literature
 from bench.report.context import Context
 from bench.report.items import ITEMS
-from bench.report.sides import EQUAL, EXTREMES, Side, listed, sides
+from bench.report.sides import EQUAL, EXTREMES, Side, listed, prior_of_differences, sides
 from bench.results.measures import Measure
 from bench.results.statistics import (
     FAILS,
@@ -270,7 +270,7 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
     for paper in dict.fromkeys(claim.paper for claim in claims.values()):
         own = [key for key, claim in claims.items() if claim.paper == paper and len(both[key])]
         tested = [key for key in own if not {*listed(claims[key].left["metric"])} <= {*EXACT}]
-        pooled = [paired_interval(replicates(_differences(both[key], claims[key]))) for key in tested]
+        pooled = [_pooled(claims[key], both[key], table) for key in tested]
         slack = [claims[key].slack(both[key]["right"].mean()) for key in tested]
         relations = [claims[key].relation for key in tested]
         words = judge_claims(stack(pooled), relations, slack) if tested else []
@@ -293,12 +293,12 @@ def _ratio(claim: Claim) -> Measure | None:
     return measure if measure.is_ratio else None
 
 
-def _differences(both: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """Return both sides with their difference, ``value``, of logarithms where they are compared by their ratio."""
-    left, right = both["left"], both["right"]
-    if measure := _ratio(claim):
-        left, right = measure.scale(left), measure.scale(right)
-    return both.assign(value=left - right)
+def _pooled(claim: Claim, both: pd.DataFrame, table: pd.DataFrame) -> Interval:
+    """Return the moderated interval of left minus right, of logarithms where the sides are compared by their ratio."""
+    measure = _ratio(claim)
+    scale = measure.scale if measure else lambda values: values
+    differences = both.assign(value=scale(both["left"]) - scale(both["right"]))
+    return paired_interval(replicates(differences), prior_of_differences(claim, both, table, scale))
 
 
 def _cells(claim: Claim, both: pd.DataFrame) -> list[Cell]:

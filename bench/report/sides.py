@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from bench.models.families import CONTROLS
 from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
+from bench.results.statistics import FEWEST_POOLED, Prior, fit_prior
 
 if TYPE_CHECKING:
     from bench.report.claims import Claim
@@ -108,3 +112,30 @@ def _extreme(found: pd.DataFrame, column: str, which: str) -> pd.DataFrame:
     )[column]
     several = column != "train_size" or group.transform("nunique") > 1
     return found[(found[column] == group.transform(which)) & several] if len(found) else found
+
+
+def prior_of_differences(
+    claim: Claim, both: pd.DataFrame, table: pd.DataFrame, scale: Callable[[pd.Series], pd.Series]
+) -> Prior | None:
+    """Return what the variance of a claim's pooled difference is like: that of every two trained networks in its cells.
+
+    Variants of one network differ less between shuffles than other pairs, so a claim about variants takes these alone, any
+    other claim the rest.  ``both`` are the claim's :func:`sides`, ``scale`` brings values to the scale of the difference.
+    None where the sides are not one metric at one N and index, or where too few networks have all cells.
+    """
+    left, right = claim.left, claim.right
+    if not isinstance(right, dict) or left["metric"] == EQUAL:
+        return None
+    told_apart = {key for key in {*left, *right} if left.get(key) != right.get(key)}
+    if not told_apart <= {"family", "label", "role"}:
+        return None
+    side = {key: value for key, value in left.items() if key not in ("family", "label", "role", "times")}
+    of_variants, trained = "root" in _shared(left, right), table[~table["family"].isin(CONTROLS)]
+    rows = _select(side, _scoped(claim, trained)[0])
+    cell = ["dataset", "train_size", "recipe", "shuffle"]
+    rows = rows.merge(both[cell].drop_duplicates(), on=cell).assign(value=lambda one: scale(one["value"]))
+    wide = rows.pivot_table(index=cell, columns=["root", "label"], values="value").dropna(axis="columns")
+    wide = wide.groupby(["dataset", "shuffle"]).mean()
+    pairs = [p for p in itertools.combinations(wide, 2) if (p[0][0] == p[1][0]) == of_variants]
+    spread = [variance for one, two in pairs if (variance := (wide[one] - wide[two]).var()) > 0]
+    return fit_prior(spread, len(wide) - 1, FEWEST_POOLED) if spread else None

@@ -129,7 +129,8 @@ def fit_priors(table: pd.DataFrame) -> dict[str, dict[int, Prior]]:
         values = values[~values["model"].isin(untrained)]
         for size, part in values.groupby("train_size"):
             spread = [pair for _, one in part.groupby("dataset") for pair in _variances(measure, one)]
-            if prior := fit_prior(*zip(*spread)) if spread else None:
+            variances, freedom = [one for one, _ in spread], [one for _, one in spread]
+            if prior := fit_prior(variances, freedom) if spread else None:
                 found.setdefault(measure.key, {})[int(size)] = prior
     return found
 

@@ -18,7 +18,8 @@ from scipy import special  # scipy.stats costs half a second more at start-up
 LEVEL = 0.95
 # Largest weight of a prior, in degrees of freedom: with more, over 5 % of the simulated null tables contain a decision
 WEIGHT = 2.0
-FEWEST = 8  # variances behind a prior
+FEWEST = 8  # variances behind a prior of single cells
+FEWEST_POOLED = 3  # variances behind a prior of pooled differences
 BETTER, WORSE, EQUAL = "better", "worse", "equal"
 NO_DIFFERENCE, TOO_FEW, NOT_JUDGED = "no difference shown", "too few shuffles", "not judged"
 HOLDS, FAILS = "holds", "fails"
@@ -82,14 +83,14 @@ class Interval:
             return np.where(distance == 0, 0.0, distance / self.error)
 
 
-def fit_prior(variances: ArrayLike, freedom: ArrayLike) -> Prior | None:
+def fit_prior(variances: ArrayLike, freedom: ArrayLike, fewest: int = FEWEST) -> Prior | None:
     """Estimate the prior of variances (..., G) with these degrees of freedom (Smyth 2004, equations of section 6.2).
 
-    None if fewer than ``FEWEST`` are known.  Every variance must be positive.
+    None if fewer than ``fewest`` are known.  Every variance must be positive.
     """
     variances, half = np.asarray(variances, dtype=float), np.asarray(freedom, dtype=float) / 2
     number = variances.shape[-1]
-    if number < FEWEST:
+    if number < fewest:
         return None
     logs = np.log(variances) - special.digamma(half) + np.log(half)
     spread = logs.var(-1, ddof=1) - np.broadcast_to(special.polygamma(1, half), variances.shape).mean(-1)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic import make
@@ -13,6 +14,7 @@ from synthetic import make
 from bench.cli import main
 from bench.report import claims
 from bench.report.literature import COLUMNS, numbers
+from bench.results.statistics import WEIGHT
 from bench.suite import config
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -140,6 +142,24 @@ def test_claims_of_one_paper_are_corrected_for_their_number():
     assert measured(case, table).word == "holds"
     many = claims.in_measurements({str(i): case for i in range(40)}, table)
     assert {verdict.word for verdict in many.values()} == {"no difference shown"}
+
+
+def test_variants_lend_each_other_their_variance():
+    """Three variants are three pairs: the prior that moderates the pooled test. A network of another root lends nothing."""
+    draw, shuffles = np.random.default_rng(0), range(3)
+    values = {(role, 10, s): 1.0 + 0.1 * draw.normal() for role in ("", "local", "mix") for s in shuffles}
+    values |= {
+        ("local", 10, s): values["", 10, s] - 0.2 + 0.001 * s for s in shuffles
+    }  # by luck hardly spread
+    table = frame(values)
+    windows = claim(left=SIDE | {"role": "local"}, right=SIDE)
+    alone = measured(windows, table[table["role"] != "mix"]).pooled
+    among = measured(windows, table).pooled
+    assert alone.freedom == 2 and 2 < among.freedom <= 2 + WEIGHT
+    assert among.mean == pytest.approx(alone.mean) and among.error > 1.5 * alone.error
+    stranger = frame({("", 10, s): 2.0 + s for s in shuffles}, root="unet", family="unet", label="UNet")
+    with_stranger = measured(windows, pd.concat([table, stranger])).pooled
+    assert with_stranger.error == pytest.approx(among.error)
 
 
 def test_sizes_and_indices():

@@ -6,18 +6,21 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from bench.models.families import CONTROLS
 from bench.results import statistics
-from bench.results.statistics import Interval, fit_prior, judge_claims, paired_interval, verdicts
+from bench.results.statistics import (
+    FEWEST_POOLED,
+    Interval,
+    fit_prior,
+    judge_claims,
+    paired_interval,
+    verdicts,
+)
 from bench.results.tidy import read_tidy
-from bench.suite import plan
 from bench.support import paths
-from bench.support.files import read_json
 
 FEWEST = 3  # networks and shuffles of a cell
 DECIDED = ("better", "worse", "holds", "fails")
@@ -50,24 +53,6 @@ def seed_spread(suite: str, metric: str, split: str, log: bool = False) -> np.nd
     )
     filled = variances.T.fillna(variances.mean(axis=1)).T
     return np.sqrt(filled.to_numpy()).reshape(len(filled), rows["dataset"].nunique(), -1)
-
-
-def judged_suites() -> dict[str, bool]:
-    """Return the stored suites in which three networks that predict v have three shuffles of a cell, and whether each is
-    stored as a whole."""
-    found = {}
-    for file in sorted(paths.RESULTS.glob("baselines/*/plan.json")):
-        shuffles: dict[tuple, set[int]] = {}
-        runs = read_json(file)["runs"]
-        for run in runs:
-            network = not run["recipe"] and run["model"]["family"] not in CONTROLS
-            if network and run["training"].get("prediction") == "v":
-                cell = run["dataset"], run["train_size"], run["model"]["name"]
-                shuffles.setdefault(cell, set()).add(run["shuffle"])
-        models = Counter(cell[:2] for cell, known in shuffles.items() if len(known) >= FEWEST)
-        if any(count >= FEWEST for count in models.values()):
-            found[file.parent.name] = {run["name"] for run in runs} >= {*plan.load(file.parent.name).runs}
-    return found
 
 
 @dataclass(frozen=True)
@@ -109,23 +94,23 @@ def comparisons(spread: np.ndarray, effect: float, shuffles: int, tables: int = 
 
 
 def claims(
-    spread: np.ndarray,
-    effect: float,
-    shuffles: int,
-    number: int,
-    pairs: int = 1,
-    tables: int = 2000,
-    seed: int = 0,
+    spread: np.ndarray, effect: float, shuffles: int, number: int, tables: int = 2000, seed: int = 0
 ) -> Rates:
-    """Judge papers of ``number`` claims, each about ``pairs`` pairs of networks; the cells of N are averaged."""
+    """Judge papers of ``number`` claims, each about two networks of one table, the one ``effect`` above the other.
+
+    The cells of N are averaged; the prior is that of the pooled differences of every two networks.
+    """
     draw = np.random.default_rng(seed)
     networks, datasets, sizes = spread.shape
-    sides = []
-    for _ in range(2):
-        who = draw.integers(networks, size=(tables, number, pairs))
-        sides.append(draw.normal(size=(*who.shape, datasets, sizes, shuffles)) * spread[who][..., None])
-    difference = (sides[0] - sides[1]).mean((2, 4)) + effect  # tables, number, datasets, shuffles
-    words = judge_claims(paired_interval(difference.reshape(tables, number, -1)), [">"] * number)
+    drawn = draw.normal(size=(tables, networks, datasets, sizes, shuffles)) * spread[..., None]
+    values = drawn.mean(3).reshape(tables, networks, -1)
+    one, two = np.triu_indices(networks, 1)
+    every = values[:, one] - values[:, two]
+    prior = fit_prior(every.var(-1, ddof=1), every.shape[-1] - 1, FEWEST_POOLED)
+    column = prior and statistics.Prior(*(np.asarray(v)[:, None] for v in vars(prior).values()))
+    asked = draw.integers(len(one), size=(tables, number))
+    difference = np.take_along_axis(every, asked[..., None], 1) + effect
+    words = judge_claims(paired_interval(difference, column), [">"] * number)
     return _rates(words, words)
 
 
