@@ -14,7 +14,7 @@ from bench.results.tidy import COLUMNS
 from bench.suite import plan
 from bench.support import paths
 
-SUITE = "capacity"
+SUITE = "sizes"
 SIZES = np.array([16.0, 32.0, 48.0, 64.0])
 
 
