@@ -59,20 +59,35 @@ def _shared(left: Side, right: Side) -> list[str]:
 
 def _scoped(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows that a claim is about, and the text of the protocol that was taken."""
-    scope, keep = claim.scope, pd.Series(True, table.index)
+    scope = claim.scope
+    if scope.train_sizes == "few":  # of all that a dataset was measured at
+        table = table[
+            table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
+        ]
+    table = table[table["metric"].isin(_metrics(claim))]
+    keep = pd.Series(True, table.index)
     if scope.datasets is not None:
         keep &= table["dataset"].isin(scope.datasets)
     if scope.recipe is not None:
         keep &= table["recipe"] == scope.recipe
     if scope.printed != "all":  # a measured suite is not a paper
         keep &= table["paper"].isin(["", claim.paper] if scope.printed == "own" else [""])
-    if scope.train_sizes == "few":
-        keep &= table["train_size"] < table.groupby(["paper", "dataset"])["train_size"].transform("max")
-    elif scope.train_sizes is not None:
+    if isinstance(scope.train_sizes, list):
         keep &= table["train_size"].isin(scope.train_sizes)
     if claim.version != "all":
         keep &= table["version"].isin(["", claim.version])
     return _of_protocol(claim, table[keep])
+
+
+def _metrics(claim: Claim) -> list[str]:
+    """Return the metrics whose rows a claim reads."""
+    named = [
+        name
+        for side in (claim.left, claim.right)
+        if isinstance(side, dict)
+        for name in listed(side["metric"])
+    ]
+    return [*named, TRAIN, GAP] if EQUAL in named else named
 
 
 def _of_protocol(claim: Claim, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:

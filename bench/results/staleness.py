@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from bench.results.baselines import stored
-from bench.suite import plan
+from bench.suite import config, plan
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -22,25 +23,19 @@ _OF_TRAINING = (
 )
 
 
-def status(suite: Plan, local_data: bool = True, runs: Container[str] | None = None) -> Status:
+def status(suite: Plan, local_data: bool = True) -> Status:
     """Return (run, metric) -> why the stored measurement is out of date, '' if it is current.
 
-    ``local_data=False`` leaves out whether the datasets built in this folder are of another version; ``runs`` are those
-    asked for, all by default.
+    ``local_data=False`` leaves out whether the datasets built in this folder are of another version.
     """
     record = stored(suite.suite)
     accepted = record.get("accepted", {})
     found = {}
     for run, made in record["runs"].items():
-        if runs is None or run in runs:
-            for metric in made["metrics"]:
-                known = run in suite.runs
-                why = (
-                    _reasons(suite, run, metric, made, accepted, local_data)
-                    if known
-                    else ["not in the suite"]
-                )
-                found[run, metric] = ", ".join(why)
+        known = run in suite.runs
+        for metric in made["metrics"]:
+            why = _reasons(suite, run, metric, made, accepted, local_data) if known else ["not in the suite"]
+            found[run, metric] = ", ".join(why)
     return found
 
 
@@ -90,15 +85,35 @@ def first_reason(status: Status, runs: Iterable[str], metric: str) -> str:
     return next(filter(None, (status.get((run, metric), "") for run in runs)), "")
 
 
+@functools.lru_cache(maxsize=1)
+def _status(suite: str, inputs: tuple) -> Status:
+    """Return :func:`status`, once for all items that a process draws; ``inputs`` are the files that it depends on."""
+    return status(plan.load(suite))
+
+
+def _inputs(suite: str) -> tuple:
+    """Return the files that the status of a suite depends on, with size and time of change."""
+    record = paths.baselines_folder(suite) / "provenance.json"
+    files = [
+        *config.folder().rglob("*.yaml"),
+        record,
+        *paths.dataset_folder("x").parent.glob("*/manifest.json"),
+    ]
+    return tuple(
+        (str(f.resolve()), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(files) if f.exists()
+    )
+
+
 def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
     """Return a sentence for the caption of what shows these runs' measurements; empty if all are current.
 
     The measurement ``training`` is the run itself.
     """
     try:
-        found = status(plan.load(suite), runs=runs)
+        known = _status(suite, _inputs(suite))
     except BenchError as error:
         return f" Whether the stored rows are out of date is unknown: {error}"
+    found = {(run, metric): why for (run, metric), why in known.items() if run in runs}
     if "training" in measures:
         for (run, _), why in list(found.items()):
             own = ", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING))

@@ -98,7 +98,11 @@ class Plan:
 
     def recipe(self, run: str) -> str:
         """Return the digest of the options that a training depends on."""
-        return digest(recipe(self.run(run)))
+        return self._recipe(run)
+
+    @cached_property
+    def _recipe(self) -> Callable[[str], str]:
+        return functools.cache(lambda run: digest(recipe(self.run(run))))
 
     def item_digest(self, item: str) -> str:
         """Return the digest of what an item shows: its options, and the labels of models and datasets."""

@@ -5,6 +5,7 @@ Checking needs pydantic; importing this module does not.
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import re
@@ -75,9 +76,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse(text: str, where: str) -> Any:
     """Return the value of a YAML text; raises BenchError that begins with ``where``."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return copy.deepcopy(_parsed(text))
     except yaml.YAMLError as error:
         raise BenchError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """Return the value of a YAML text, which takes a second for all models and is asked for by every item."""
+    return yaml.load(text, Loader=_Loader)
 
 
 @functools.cache
