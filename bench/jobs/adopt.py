@@ -82,6 +82,7 @@ def adopt(wish: Wish) -> str:
     preset, model = _model(wish, foreign, dataset)
     betas, training = _training(wish, foreign)
     check_target(model, training, wish.name)
+    _check_levels(model, training, wish)
     rows = _training_rows(wish, dataset)
     spec, plan = _planned(wish, preset, training, len(rows), dataset)
     if paths.run_folder(wish.suite, spec.name).exists():
@@ -162,6 +163,15 @@ def _training(wish: Wish, foreign: Foreign) -> tuple[list[float] | None, Trainin
         flip=wish.flip,
     )
     return (None if name else betas.tolist()), training
+
+
+def _check_levels(model: nn.Module, training: TrainingOptions, wish: Wish) -> None:
+    """Refuse betas without a name for a network that is told the noise level: it knows those of named schedules."""
+    if training.schedule == "own" and getattr(model, "noise_schedule", None):
+        raise BenchError(
+            f"--model {wish.model} is told the noise levels of a named schedule; give --schedule linear or cosine, not "
+            f"{wish.schedule}."
+        )
 
 
 def _given_betas(wish: Wish) -> np.ndarray:

@@ -6,6 +6,7 @@ FAMILIES = {
     "dit": "bench.models.dit",
     "unet": "bench.models.unet",
     "adm": "bench.models.unet",
+    "edm": "bench.models.edm",
     "vit": "bench.models.vit",
     "u-vit": "bench.models.vit",
     "iu-vit": "bench.models.vit",

@@ -1,4 +1,4 @@
-"""Weights of the official checkpoints of DiT, improved- and guided-diffusion, U-ViT and U-DiT under the names here.
+"""Weights of the official checkpoints of DiT, improved- and guided-diffusion, EDM, U-ViT and U-DiT under the names here.
 
 Each map is proven by the reference fixtures: the network with renamed weights gives the official outputs.
 """
@@ -50,6 +50,33 @@ _UNET: Rules = [
     (r"\.skip_connection", ".skip"),
     (r"\.proj_out", ".out"),
 ]  # fmt: skip
+_EDM: Rules = [
+    (r"^model\.map_augment\.weight$", ""),  # of labels that are zero outside of EDM's own training
+    (r"^model\.", ""),
+    (r"^map_noise\.freqs", "condition.frequencies"),
+    (r"^map_label", "condition.label"),
+    (r"^map_layer0", "condition.first"),
+    (r"^map_layer1", "condition.second"),
+    (r"^enc\.\d+x\d+_conv", "stem"),
+    (r"^enc\.(\d+)x\d+_aux_residual", r"down.\1.residual.0"),
+    (r"\.residual\.0\.resample_filter", ".residual.1.filter"),
+    (r"^enc\.(\d+)x\d+_", r"down.\1."),
+    (r"^dec\.\d+x\d+_aux_norm", "norm"),
+    (r"^dec\.\d+x\d+_aux_conv", "head"),
+    (r"^dec\.\d+x\d+_in", "middle."),
+    (r"^dec\.(\d+)x\d+_", r"up.\1."),
+    (r"^((?:down|up)\.\d+)\.block", r"\1.blocks."),
+    (r"^((?:down|up)\.\d+)\.(down|up)\.", r"\1.change."),
+    (r"\.(conv0|skip)\.resample_filter", ".resample.filter"),
+    (r"\.norm2\.", ".attention.norm."),
+    (r"\.norm1\.", ".norm2."),
+    (r"\.norm0\.", ".norm1."),
+    (r"\.conv1\.", ".conv2."),
+    (r"\.conv0\.", ".conv1."),
+    (r"\.affine\.", ".condition."),
+    (r"\.qkv\.", ".attention.qkv."),
+    (r"\.proj\.", ".attention.out."),
+]
 _U_VIT: Rules = [
     (r"^pos_embed", "positions"),
     (r"^patch_embed\.proj", "stem"),
@@ -92,6 +119,7 @@ _U_DIT: Rules = [
 PROJECTS: dict[str, tuple[str, Rules]] = {
     "final_layer.linear.weight": ("DiT", _DIT),
     "input_blocks.0.0.weight": ("improved- or guided-diffusion", _UNET),
+    "model.map_layer0.weight": ("EDM", _EDM),
     "decoder_pred.weight": ("U-ViT", _U_VIT),
     "final_layer.out_proj.weight": ("U-DiT", _U_DIT),
 }
@@ -113,7 +141,8 @@ def renamed(weights: Mapping[str, Tensor], model: nn.Module, where: str) -> dict
     state, found = model.state_dict(), {}
     fixed = {name: buffer for name, buffer in model.named_buffers() if name not in state}
     for theirs, value in weights.items():
-        name = _ours(theirs, rules)
+        if not (name := _ours(theirs, rules)):
+            continue
         mine = state.get(name, fixed.get(name))
         if mine is None:
             raise BenchError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from bench.results.tidy import read_tidy
 from bench.suite import plan
 from bench.support.errors import BenchError
 
+STORED = Path(__file__).parent.parent / "models" / "fixtures"
 NET = {"width": 8, "blocks": 1, "multipliers": [1, 2], "groups": 4, "heads": 2}
 SETTINGS = [word for key, value in NET.items() for word in ("--set", f"{key}={json.dumps(value)}")]
 SAID = ["--model", "unet-t16", *SETTINGS, "--schedule", "cosine", "--prediction", "v"]
@@ -185,6 +187,66 @@ def test_official_checkpoints(fixtures, place, name, form):
     assert (out - arrays["out"]).abs().max() < 1e-5 * arrays["out"].abs().max()
 
 
+EDM = {"form": "ncsn++", "width": 4, "blocks": 1, "multipliers": [1, 2, 1], "attention": [2]}
+EDM_LABELS = {"form": "ddpm++", "width": 8, "blocks": 1, "multipliers": [1, 2], "num_classes": 3}
+
+
+def adopt_edm(stored: str, options: dict, schedule: str = "linear") -> int:
+    """Adopt one of the stored networks of EDM from a file under its own names."""
+    with np.load(STORED / f"{stored}.npz", allow_pickle=False) as file:
+        save_file(
+            {k.removeprefix("weights/"): torch.from_numpy(file[k]) for k in file.files if "/" in k},
+            "edm.safetensors",
+        )
+    make_dataset("colour", 16, 3)
+    words = [w for key, value in options.items() for w in ("--set", f"{key}={json.dumps(value)}")]
+    words += ["--model", "edm-32-ddpmpp", "--schedule", schedule, "--prediction", "eps"]
+    return adopt("edm.safetensors", *words, "--train-images", "all", dataset="colour", name="edm")
+
+
+def test_a_network_of_edm_is_measured_and_denoises_as_the_official_one_does(place):
+    assert adopt_edm("edm_ncsnpp", EDM) == 0
+    run = open_run(folder("colour.edm.n40.s0"), "cpu")
+    with np.load(STORED / "edm_ncsnpp.npz", allow_pickle=False) as file:
+        x, t, denoised = (torch.from_numpy(file[key]) for key in ("x", "t", "denoised"))
+    with torch.no_grad():
+        found = run.schedule.x0_from_eps(x.double(), t, run.model(x, t).double())
+    assert (found - denoised)[:4].abs().max() < 1e-5 * denoised[:4].abs().max()  # the last is all noise
+    assert main(["measure", "all", "colour.edm.n40.s0", "--suite", "mine"]) == 0
+    assert {"psnr_gap_mean", "frechet"} <= set(
+        read_tidy(folder("colour.edm.n40.s0") / "measurements.csv")["metric"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "schedule", "message"),
+    [
+        (EDM_LABELS, "linear", "a network of 3 classes without a null label"),
+        (
+            {**EDM_LABELS, "label_dropout": 0.1, "blocks": 2},
+            "linear",
+            "the network's is (16, 32, 3, 3); give the options",
+        ),
+        (
+            {**EDM_LABELS, "label_dropout": 0.1, "multipliers": [1, 1]},
+            "linear",
+            "has the shape (8, 24, 3, 3), the",
+        ),
+        ({**EDM_LABELS, "label_dropout": 0.1}, "cosine", "set its options schedule: cosine"),
+        (
+            {**EDM_LABELS, "label_dropout": 0.1},
+            "betas.npy",
+            "give --schedule linear or cosine, not betas.npy",
+        ),
+    ],
+)
+def test_a_network_of_edm_with_other_options(place, capsys, options, schedule, message):
+    np.save("betas.npy", np.linspace(0.001, 0.02, 300))
+    assert adopt_edm("edm_ddpmpp", options, schedule) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in said and said.endswith(".") and not Path("results/mine").exists()
+
+
 def damaged(change) -> None:
     state = network().state_dict()
     change(state)
@@ -232,15 +294,15 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(place, case, capsys):
     assert not Path("results/mine").exists() and not list(Path("results").glob(".adopt*"))
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_pickled_code_is_refused_with_the_way_to_convert_it(place, capsys):
     torch.save({"model": network().state_dict(), "args": Code()}, "code.pt")
-    assert adopt("code.pt", *SAID) == 1
-    said = capsys.readouterr().err
-    assert (
-        "holds pickled code" in said
-        and "safetensors.torch.save_file" in said
-        and not Path("results/mine").exists()
-    )
+    Path("edm.pkl").write_bytes(pickle.dumps({"ema": Code()}))  # as EDM publishes its networks
+    for file in ("code.pt", "edm.pkl"):
+        assert adopt(file, *SAID) == 1
+        said = capsys.readouterr().err
+        assert f"{file} holds pickled code" in said and "safetensors.torch.save_file" in said
+    assert not Path("results/mine").exists()
 
 
 def test_names_that_are_taken(place, capsys):

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 
-def read(folder: Path, name: str) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
-    """Return (config, weights, arrays) of ``parity/NAME.npz``."""
-    with np.load(folder / "parity" / f"{name}.npz", allow_pickle=False) as file:
+def read(folder: Path, name: str, room: str = "parity") -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
+    """Return (config, weights, arrays) of ``ROOM/NAME.npz``."""
+    with np.load(folder / room / f"{name}.npz", allow_pickle=False) as file:
         config = json.loads(file["config"].item())
         arrays = {key: torch.from_numpy(file[key]) for key in file.files if key != "config"}
     weights = {

@@ -32,6 +32,7 @@ TINY = {
     "nf-resnet": {"width": 16, "depth": 1},
     "mlp": {"width": 8, "depth": 1},
     "u-dit": {"width": 8, "heads": 2, "depths": [1, 1, 1, 1, 1]},
+    "edm": {"width": 8, "blocks": 1, "multipliers": [1, 2]},
 }  # one layer, or one block per level
 CONDITIONAL = {family: options for family, options in TINY.items() if not family.startswith("bf-")}
 SIDES = {
@@ -40,6 +41,7 @@ SIDES = {
     "unet": 6,
     "adm": 6,
     "u-dit": 12,
+    "edm": 6,
 }  # odd grids inside; others: odd numbers of patches
 
 PINNED = {
@@ -56,6 +58,7 @@ PINNED = {
     "nf-resnet": [-0.04076, -0.75293, -0.29635, 0.31561],
     "mlp": [0.04907, 0.15544, -0.03587, 0.34711],
     "u-dit": [0.39735, 0.83786, 0.40621, 0.73796],
+    "edm": [0.23686, -0.42336, -0.60654, 0.54619],
 }
 
 
@@ -102,7 +105,7 @@ def test_labels(family):
 
 
 @pytest.mark.parametrize("tier", ["t16", "t32", "s32"])
-@pytest.mark.parametrize("family", [f for f in TINY if not f.startswith("nf-") and f != "mlp"])
+@pytest.mark.parametrize("family", [f for f in TINY if not f.startswith("nf-") and f not in ("mlp", "edm")])
 def test_tiers(family, tier):
     """Families for users have presets in every tier: 16x16 grey near 0.02 GMAC, 32x32 colour at 0.4 and at 1.0 to 1.3."""
     from bench.models.costs import macs
