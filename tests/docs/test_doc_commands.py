@@ -22,6 +22,7 @@ from bench.cli import app, main
 from bench.suite import config
 
 ROOT = Path(__file__).resolve().parents[2]
+BENCH = typer.main.get_command(app)  # built once: it takes longer than a look at all pages
 PAGES = [
     page for page in sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]) if page.stem != "options"
 ]
@@ -70,7 +71,7 @@ def words(command: str) -> list[str]:
 
 def parse(given: list[str]) -> None:
     """Parse a whole command line without running it; a verb that is only named may lack its arguments."""
-    command, name = typer.main.get_command(app), "bench"
+    command, name = BENCH, "bench"
     context = command.make_context(name, list(given[:1]), resilient_parsing=True)
     while isinstance(command, typer.core.TyperGroup) and given and given[0] in command.commands:
         command, name, given = command.commands[given[0]], given[0], given[1:]
@@ -87,7 +88,7 @@ def parse(given: list[str]) -> None:
 
 def verb(given: list[str]) -> list[str]:
     """Return the words that name a verb: `data build`, `models check`, `models` alone, `train`."""
-    command, found = typer.main.get_command(app), []
+    command, found = BENCH, []
     for word in given:
         if not isinstance(command, typer.core.TyperGroup) or word not in command.commands:
             break
@@ -105,7 +106,13 @@ def alone(given: list[str]) -> bool:
     return given == verb(given)
 
 
-CASES = [(page, one) for page in PAGES for one in commands(page, "bench")]
+def cases(program: str) -> list[tuple[Path, str]]:
+    """Return each different command of a program with the first page that has it."""
+    found = {tuple(words(one)): (page, one) for page in reversed(PAGES) for one in commands(page, program)}
+    return [*found.values()]
+
+
+CASES = cases("bench")
 
 
 @pytest.mark.parametrize(("page", "command"), CASES, ids=lambda value: getattr(value, "stem", value))
@@ -142,7 +149,8 @@ def test_some_test_runs_it(page, command, written):
     given = words(command)
     if quick(given):
         return
-    assert any(line[: len(verb(given))] == verb(given) for line in written), f"no test runs {verb(given)}"
+    wanted = verb(given)
+    assert any(line[: len(wanted)] == wanted for line in written), f"no test runs {wanted}"
     known = {word.split("=")[0] for line in written for word in line}
     for option in (word.split("=")[0] for word in given if word.startswith("--")):
         assert option in known, f"no test gives {option}"
@@ -172,6 +180,7 @@ NOT_RUN = {
 }
 # ... and the test file that runs the others
 RUN = {"submitit.history": "tests/slurm/test_slurm.py", "benchmarks/": "tests/benchmarks/test_start.py"}
+RUN |= {"simulation.py": "tests/results/test_statistics.py"}
 
 
 def other_commands(page: Path) -> list[str]:
@@ -245,7 +254,7 @@ def project(tmp_path_factory) -> Path:
     return folder
 
 
-PLANNED = [(page, one) for page in PAGES for one in commands(page, "snakemake") if "--report" not in one]
+PLANNED = [(page, one) for page, one in cases("snakemake") if "--report" not in one]
 
 
 @pytest.mark.workflow

@@ -128,6 +128,7 @@ def test_a_rate_that_diverged_has_no_numbers(folder, monkeypatch):
         (["unet-t16", "-s", "tiny", "--rate", "0", "--rate", "1"], "learning_rate must be positive"),
         (["unet-t16", "-s", "tiny", "--rate", "1e-3"], "leaves nothing to compare; give --rate twice"),
         (["unet-t16", "-s", "tiny", "--steps", "0"], "steps must be at least 1"),
+        (["unet-t16", "-s", "tiny", "--shuffles", "3", "--train-size", "9"], "on any dataset at N = 9"),
         (["unet-t16", "-s", "tiny", "--train-size", "7"], "trains no network on any dataset at N = 7"),
         (["unet-t16", "-s", "tiny", "--dataset", "disks-16"], "trains no network on disks-16"),
         (["unet-t16", "-s", "bare"], "bare has no validation images to tune on; set `validation: N`"),
