@@ -219,10 +219,7 @@ def test_a_changed_dataset_file_is_found(project):
 
 
 def test_the_paper_suite_can_be_planned(project):
-    began = os.times()
     text = project.snakemake("-n", "--profile", "slurm", "all", suite="")
-    ended = os.times()
-    assert ended.children_user - began.children_user < 8, "about 4 s on a free core"
     assert len(text) < 1_000_000
     stats = dict(re.findall(r"^(\w+)\s+(\d+)$", text, re.M))
     assert int(stats["train"]) > 150 and int(stats["total"]) <= 500, text[-2000:]
