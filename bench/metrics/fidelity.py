@@ -36,7 +36,7 @@ class FidelityOptions:
     features: Literal["random-conv", "pixels", "inception", "dinov2", "sscd"] = option(
         "inception", "feature space"
     )
-    sha256: str | None = option(None, "of the TorchScript file behind dinov2 and sscd, 64 hex digits")
+    sha256: str | None = option(None, "of the file behind dinov2 and sscd, 64 hex digits")
     pool: Literal["train", "test"] = option("train", "pool that the samples are compared with")
     reference: int = option(10_000, "reference images from that pool, at most", least=2)
     neighbours: int = option(5, "k of the balls around images and samples", least=1)

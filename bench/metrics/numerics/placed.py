@@ -1,4 +1,6 @@
-"""Feature spaces whose networks a person places: DINOv2 and SSCD as TorchScript, found by a variable and held to a sha256.
+"""Feature spaces whose networks a person places, found by a variable and held to a sha256.
+
+They are TorchScript files; DINOv2 may also be its weights, `bench.metrics.numerics.dinov2`.
 
 ``dinov2``  BENCH_DINOV2, (n, 3, 224, 224) to its class token (Oquab et al. 2023)
 ``sscd``    BENCH_SSCD, (n, 3, 288, 288) to a descriptor for copies (Pizzi et al. 2022)
@@ -12,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench.metrics.numerics.dinov2 import ENDINGS, dinov2
 from bench.metrics.numerics.features import Extractor, Space
 from bench.support.errors import BenchError
 from bench.support.files import sha256
@@ -32,7 +35,7 @@ def weights_file(name: str, wanted: str) -> Path:
     path = Path(os.environ.get(variable, ""))
     if not path.is_file():
         raise BenchError(
-            f"The features {name} need their network as a TorchScript file: set {variable} to its path, or choose other "
+            f"The features {name} need the file of their network: set {variable} to its path, or choose other "
             "features (docs/measurements.md says how to make the file)."
         )
     if (found := sha256(path)) != wanted:
@@ -46,17 +49,22 @@ def weights_file(name: str, wanted: str) -> Path:
 def open_placed(name: str, wanted: str, device: str) -> Space:
     """Return a placed space for uint8 images; grey is repeated.  Raises BenchError for a missing or wrong file."""
     path = weights_file(name, wanted)
+    weights = name == "dinov2" and path.suffix in ENDINGS
+    network = dinov2(path, SIDES[name]).to(device) if weights else _script(path, device)
+    return Space(f"{name}-{wanted[:8]}", _extractor(network, SIDES[name], device, path))
+
+
+def _script(path: Path, device: str) -> nn.Module:
     try:
-        network = torch.jit.load(str(path), map_location=device).eval()
+        return torch.jit.load(str(path), map_location=device).eval()
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise BenchError(
             f"{path} is no TorchScript file ({first}); save the network with torch.jit.save."
         ) from error
-    return Space(f"{name}-{wanted[:8]}", _extractor(network, SIDES[name], device, path))
 
 
-def _extractor(network: torch.jit.ScriptModule, side: int, device: str, path: Path) -> Extractor:
+def _extractor(network: nn.Module, side: int, device: str, path: Path) -> Extractor:
     mean, deviation = (torch.tensor(x, device=device).view(1, 3, 1, 1) for x in (MEAN, DEVIATION))
 
     def extract(images: np.ndarray) -> Tensor:
