@@ -2,7 +2,8 @@
 
 The Fréchet distance of n samples is too large by about C / n.  ``fd_infinity`` is its limit, from a line through the
 distances of growing numbers of samples over 1 / n (Chong & Forsyth 2020, section 4).  With ``seeds`` above 1 as many
-more sets of samples are drawn from other noise, and every number is given for each of them.
+more sets of samples are drawn from other noise, and every number is given for each of them.  With ``best`` all of this
+is also given for the kept checkpoint of the highest validation PSNR, from the same noise; its protocol names the step.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bench.metrics import psnr
 from bench.metrics.declare import Measurement, Result, Row
+from bench.metrics.psnr import PsnrOptions
 from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
     from bench.data.options import DatasetOptions
     from bench.jobs.run import Run
     from bench.metrics.numerics.features import Space
+    from bench.metrics.samples import SamplesOptions
     from bench.suite.options import RunSpec
 
 PLACED = ("dinov2", "sscd")  # a person places their networks
@@ -41,6 +45,9 @@ class FidelityOptions:
     reference: int = option(10_000, "reference images from that pool, at most", least=2)
     neighbours: int = option(5, "k of the balls around images and samples", least=1)
     seeds: int = option(1, "sets of samples; the first is that of the other measurements", least=1)
+    best: PsnrOptions | None = option(
+        None, "beside the end also the checkpoint of the highest validation PSNR, taken with these options"
+    )
 
     def __post_init__(self) -> None:
         check_least(self)
@@ -59,7 +66,24 @@ def _problem(options: FidelityOptions, run: RunSpec, datasets: Mapping[str, Data
     count = min(pool, options.reference, run.measure.samples.count)
     if count <= options.neighbours:
         return f"fidelity.neighbours is {options.neighbours}, of {count} images or samples; lower it"
-    return None
+    if options.best is None:
+        return None
+    if not run.training.kept:
+        return "fidelity.best needs checkpoints; set training.checkpoints to their number"
+    if run.measure.samples.weights != "ema":
+        return "fidelity.best needs samples.weights: ema, since checkpoints are averaged weights"
+    if datasets[run.dataset].validation == 0:
+        return f"fidelity.best needs validation images, and {run.dataset} has none; leave it out"
+    return psnr.MEASUREMENT.problem(options.best, run, datasets)
+
+
+def _passes(options: FidelityOptions, run: RunSpec) -> float:
+    sets = (options.seeds > 1) * options.seeds
+    chosen = 0.0
+    if options.best is not None:
+        sets += options.seeds
+        chosen = options.best.passes(run.training.timesteps) / 3 * (len(run.training.kept) + 1)
+    return sets * run.measure.samples.count * run.measure.samples.steps + chosen
 
 
 SETS = "of the samples of one seed"
@@ -78,9 +102,7 @@ MEASUREMENT = Measurement(
         "fidelity_spread": Row("", "", "standard deviation of fidelity_frechet over sample seeds"),
     },
     needs=("samples",),
-    passes=lambda options, run, pixels: (
-        (options.seeds > 1) * options.seeds * run.measure.samples.count * run.measure.samples.steps
-    ),
+    passes=lambda options, run, pixels: _passes(options, run),
     problem=_problem,
 )
 
@@ -88,13 +110,29 @@ MEASUREMENT = Measurement(
 def measure(run: Run, options: FidelityOptions, samples: Result) -> Result:
     """Compare each set of samples with the pool; the index is the sample seed, 0 for those of `samples`."""
     from bench.metrics.numerics.features import features
+    from bench.metrics.numerics.sampling import draw_samples
 
     space, images = _space(run, options), reference_images(run, options.pool, options.reference)
-    real = features(images, space)
-    found, distances = Result(), []
+    real, sets = features(images, space), _sets(run, options, samples)
     about = f"features={space.name};{samples.arrays['protocol']};reference={options.pool}:{len(real)}"
-    for seed, drawn in enumerate(_sets(run, options, samples)):
-        values = compare(real, features(drawn, space), options.neighbours, run.device)
+    found = Result()
+    _add(found, real, [features(drawn, space) for drawn in sets], options, about, run.device)
+    if options.best is not None and run.record["snapshots"]:
+        step, best = best_checkpoint(run, options.best)
+        if best is not run:
+            sets = np.split(draw_samples(best, _drawing(options, samples)), options.seeds)
+        about = f"{about};best_of={options.best.images};training_step={step}"
+        _add(found, real, [features(drawn, space) for drawn in sets], options, about, run.device)
+    return found
+
+
+def _add(
+    found: Result, real: np.ndarray, sets: list[np.ndarray], options: FidelityOptions, about: str, device: str
+) -> None:
+    """Add the rows of all sets of samples of one checkpoint, given as features."""
+    distances = []
+    for seed, drawn in enumerate(sets):
+        values = compare(real, drawn, options.neighbours, device)
         distances.append(values["fidelity_frechet"])
         for metric, value in values.items():
             balls = metric in ("precision", "recall", "density", "coverage")
@@ -102,7 +140,25 @@ def measure(run: Run, options: FidelityOptions, samples: Result) -> Result:
             found.add(metric, value, "", "sample_seed", seed, protocol)
     if options.seeds > 1:
         found.add("fidelity_spread", np.std(distances, ddof=1), protocol=f"{about};seeds={options.seeds}")
-    return found
+
+
+def best_checkpoint(run: Run, options: PsnrOptions) -> tuple[int, Run]:
+    """Return the step of the highest mean validation PSNR among the kept checkpoints and the end, and the run there."""
+    from bench.metrics.numerics.denoising import on_device, psnr_by_step
+
+    images = on_device(run.validation_images(options.images), run.device)
+    grid, end = psnr.grid_of(run, options), run.spec.training.steps
+    stages = {
+        step: run.reopen(weights=run.folder / "snapshots" / f"step{step:08d}.safetensors")
+        for step in run.record["snapshots"]
+        if step != end
+    }
+    stages[end] = run
+    means = {
+        step: psnr_by_step([one.model], grid, [images], [options.clip]).mean() for step, one in stages.items()
+    }
+    best = max(means, key=lambda step: means[step])
+    return best, stages[best]
 
 
 def compare(real: np.ndarray, drawn: np.ndarray, neighbours: int, device: str = "cpu") -> dict[str, float]:
@@ -155,17 +211,22 @@ def reference_images(run: Run, pool: str, count: int) -> np.ndarray:
 def _sets(run: Run, options: FidelityOptions, samples: Result) -> list[np.ndarray]:
     """Return the samples of each seed: those of `samples`, then as many of the noise that follows theirs."""
     from bench.metrics.numerics.sampling import draw_samples
-    from bench.metrics.samples import SamplesOptions
 
     first = samples.arrays["samples"]
     if options.seeds == 1:
         return [first]
+    return [first, *np.split(draw_samples(run, _drawing(options, samples)), options.seeds)[1:]]
+
+
+def _drawing(options: FidelityOptions, samples: Result) -> SamplesOptions:
+    """Return how `samples` were drawn, for all seeds together."""
+    from bench.metrics.samples import SamplesOptions
+
     said = dict(part.split("=") for part in str(samples.arrays["protocol"]).split(";"))
-    count, steps = len(first) * options.seeds, int(said["steps"])
+    count, steps = len(samples.arrays["samples"]) * options.seeds, int(said["steps"])
     more = {
         "eta": float(said.get("eta", 0)),
         "variance": said.get("variance", "small"),
         "weights": said["weights"],
     }
-    drawn = draw_samples(run, SamplesOptions(count, said["sampler"], steps=steps, **more))  # type: ignore[arg-type]
-    return [first, *np.split(drawn, options.seeds)[1:]]
+    return SamplesOptions(count, said["sampler"], steps=steps, **more)  # type: ignore[arg-type]
