@@ -221,8 +221,7 @@ class Context:
     def role(self, model: str) -> str:
         """Return what a preset is there for ("local"), else what tells it from its baseline; empty for a baseline."""
         info = self.plan["models"][model]
-        text = info.get("role") or info["variant"] or ""
-        return {"w/ Local": "local"}.get(text, text)  # baselines stored before presets had roles
+        return info["role"] or info["variant"] or ""
 
     def windows(self, model: str) -> str:
         """Return a model's attention windows in words, "windows 3,3,5 in layers 1-3 of 6"; empty if it has none."""

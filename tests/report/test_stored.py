@@ -83,9 +83,8 @@ def test_the_notice_is_of_what_an_item_draws(stored, monkeypatch):
     status = dict.fromkeys(((run, measure) for measure in EVERY), "")
 
     def note(item, **stale):
-        monkeypatch.setattr(
-            staleness, "status", lambda suite, runs: status | {(run, m): w for m, w in stale.items()}
-        )
+        now = status | {(run, m): why for m, why in stale.items()}
+        monkeypatch.setattr(staleness, "_status", lambda suite, inputs: now)
         return Context(SUITE, item).stale(ITEMS[item].measures)
 
     frechet, jacobian = ({m: f"code of {m} changed"} for m in ("frechet", "jacobian"))
