@@ -58,3 +58,21 @@ def test_what_readme_says_was_found_is_what_the_stored_measurements_say(monkeypa
     said = text.partition("## What was found so far")[2].partition("\n## ")[0]
     lines = [line.removeprefix("* ") for line in said.splitlines() if line.startswith("* ")]
     assert len(lines) == 5 and {*lines} <= answers
+
+
+def test_what_readme_says_of_the_score_machines():
+    table = read_tidy(ROOT / "results" / "baselines" / "kamb2025-small" / "tidy.csv.gz")
+    rows = table[(table["metric"] == "agreement_sample_correlation") & (table["train_size"] == 100)]
+    rows = rows[(rows["dataset"] == "cifar10-16-grey") & (rows["shuffle"] == 0)].set_index(
+        ["model", "split"]
+    )["value"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    resnet, circular = "nf-resnet-t16", "nf-resnet-t16-circular"
+    for sentence in (
+        f"boundary-broken local score machine by {rows[resnet, 'boundary-broken']:.2f}, with those of the ideal denoiser by "
+        f"{rows[resnet, 'ideal']:.2f}",
+        f"than the local one, {rows[circular, 'equivariant']:.2f} against {rows[circular, 'local']:.2f}",
+        f"A linear filter comes to {rows[resnet, 'linear']:.2f}",
+        f"a DiT is farther from the machine: {rows['dit-t16', 'boundary-broken']:.2f}",
+    ):
+        assert sentence in text, sentence
