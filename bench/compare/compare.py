@@ -16,7 +16,8 @@ import pandas as pd
 
 from bench.compare.costs import costs, unmatched
 from bench.compare.gather import Evidence
-from bench.results.measures import AT_EQUAL, GAPS, TEST, Measure, test_holds
+from bench.results.curves import curves, gaps_at_equal_train_psnr
+from bench.results.measures import GAPS, TEST, Measure, test_holds
 from bench.results.staleness import first_reason
 from bench.results.statistics import (
     BETTER,
@@ -34,6 +35,7 @@ from bench.support.errors import BenchError
 
 FIELDS = ("difference", "error", "freedom", "count")  # of an interval
 CELL = ["metric", "baseline", "dataset", "train_size"]
+PAIR = ["dataset", "train_size", "shuffle"]
 UNPROVEN = "smaller, but test PSNR may be lower"
 NOT_RANKED = "not ranked"
 NEITHER = {BETTER: "lower", WORSE: "higher"}  # of measures of which neither way is better
@@ -80,14 +82,8 @@ def compare(evidence: Evidence) -> Comparison:
 def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
     """Return one row for each baseline, dataset, N and shuffle that both have; ``value`` is the difference."""
     _check_protocol(evidence, measure)
-    keys = ["dataset", "train_size", "shuffle"]
-    mine = measure.values(evidence.new).drop(columns="model").rename(columns={"value": "candidate"})
-    theirs = measure.values(evidence.old).rename(columns={"value": "stored", "model": "baseline"})
-    if measure.index_name == AT_EQUAL:
-        keys.append("index")
-    both = theirs.merge(mine, on=keys).assign(metric=measure.key)
-    if measure.index_name == AT_EQUAL:
-        both = _at_largest(both)
+    pair = _at_equal_train_psnr if measure.of_pairs else _side_by_side
+    both = pair(evidence, measure).assign(metric=measure.key)
     both["value"] = measure.scale(both["candidate"]) - measure.scale(both["stored"])
     # a ratio to almost nothing is meaningless
     floor = measure.margin.floor
@@ -98,11 +94,21 @@ def _pairs(evidence: Evidence, measure: Measure) -> pd.DataFrame:
     return both
 
 
-def _at_largest(both: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows at the largest index of each cell that most of its shuffles have."""
-    shuffles = both.groupby([*CELL, "index"])["shuffle"].transform("nunique")
-    both = both[shuffles == shuffles.groupby([both[key] for key in CELL]).transform("max")]
-    return both[both["index"] == both.groupby(CELL)["index"].transform("max")].drop(columns="index")
+def _side_by_side(evidence: Evidence, measure: Measure) -> pd.DataFrame:
+    """Return ``candidate`` and ``stored`` by baseline, dataset, N and shuffle."""
+    mine = measure.values(evidence.new).drop(columns="model").rename(columns={"value": "candidate"})
+    theirs = measure.values(evidence.old).rename(columns={"value": "stored", "model": "baseline"})
+    return theirs.merge(mine, on=PAIR)
+
+
+def _at_equal_train_psnr(evidence: Evidence, measure: Measure) -> pd.DataFrame:
+    """Return the gaps of both sides where they have the same train PSNR, as :func:`_side_by_side`."""
+    mine, theirs = (curves(table).reset_index() for table in (evidence.new, evidence.old))
+    theirs = theirs.rename(columns={"model": "baseline"})
+    both = theirs.merge(mine.drop(columns="model"), on=PAIR, suffixes=("_stored", ""))
+    gaps = [gaps_at_equal_train_psnr(*pair) for pair in zip(both["curve"], both["curve_stored"])]
+    both[["candidate", "stored"]] = pd.DataFrame(gaps, index=both.index, columns=["candidate", "stored"])
+    return both.drop(columns=["curve", "curve_stored"]).dropna(subset=["candidate", "stored"])
 
 
 def _check_protocol(evidence: Evidence, measure: Measure) -> None:

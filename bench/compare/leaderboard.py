@@ -13,7 +13,7 @@ import pandas as pd
 from bench.compare.costs import costs, readable, recipes
 from bench.report.markup import markdown, markdown_table
 from bench.results import baselines, staleness
-from bench.results.measures import AT_EQUAL, GAPS, Measure, controls, measures, test_holds
+from bench.results.measures import GAPS, Measure, controls, measures, test_holds
 from bench.results.statistics import (
     BETTER,
     TOO_FEW,
@@ -84,7 +84,7 @@ class _Board:
     @cached_property
     def measures(self) -> dict[str, Measure]:
         """What is ranked; what is compared at an equal index has no one value."""
-        return {one.key: one for one in measures(self.table) if one.index_name != AT_EQUAL}
+        return {one.key: one for one in measures(self.table) if not one.of_pairs}
 
     @cached_property
     def words(self) -> dict[tuple[str, str, int], Word]:

@@ -37,6 +37,19 @@ def of_run(rows: pd.DataFrame) -> Curve:
     return Curve(both["train"].to_numpy(float), both["gap"].to_numpy(float))
 
 
+def curves(table: pd.DataFrame) -> pd.Series:
+    """Return the ``curve`` of each run of the plain recipe that has one, by dataset, N, model and shuffle."""
+    rows = table[table["metric"].isin([TRAIN, GAP]) & (table["recipe"] == "")]
+    keys = ["dataset", "train_size", "model", "shuffle"]
+    found = {key: of_run(run) for key, run in rows.groupby(keys, sort=False)}
+    index = (
+        pd.MultiIndex.from_tuples([*found], names=keys)
+        if found
+        else pd.MultiIndex.from_arrays([[]] * 4, names=keys)
+    )
+    return pd.Series([*found.values()], index=index, name="curve", dtype=object)
+
+
 def gaps_at_equal_train_psnr(first: Curve, second: Curve) -> tuple[float, float]:
     """Return both gaps in dB at the lower of the two largest train PSNRs; NaN if a curve does not reach it."""
     if not (len(first.train) and len(second.train)):

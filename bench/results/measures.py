@@ -16,7 +16,9 @@ SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
 # A smaller gap is no improvement if the test PSNR may be lower: underfitting lowers the gap too
 GAPS = {GAP: TEST, "best_psnr_gap_mean": "best_psnr_mean"}
-AT_EQUAL = "train_psnr"  # index of rows that are compared at the largest index that both sides have
+AT_EQUAL = (
+    "gap_at_train_psnr"  # a number of two networks: read from the checkpoints of both (bench.results.curves)
+)
 SMALLEST = 1e-6  # replaces 0 in ratios
 
 
@@ -29,7 +31,11 @@ class Measure:
     space: str
     measured: str  # the measurement that gives it
     row: Row
-    index_name: str = ""
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether a value belongs to two networks, so that one of them has none alone."""
+        return self.metric == AT_EQUAL
 
     @property
     def key(self) -> str:
@@ -85,17 +91,8 @@ class Measure:
         return table[same & (space_of(table["protocol"]) == self.space)]
 
     def values(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers if there are some.
-
-        What is compared at an equal ``index`` keeps it.
-        """
-        keys = [
-            "dataset",
-            "train_size",
-            "model",
-            "shuffle",
-            *(["index"] if self.index_name == AT_EQUAL else []),
-        ]
+        """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers if there are some."""
+        keys = ["dataset", "train_size", "model", "shuffle"]
         return self.rows(table).groupby(keys, sort=False, as_index=False)["value"].mean()
 
 
@@ -112,19 +109,18 @@ def measures(table: pd.DataFrame) -> list[Measure]:
             part = table[(table["metric"] == metric) & (table["recipe"] == "")] if row.margin else table[:0]
             split = next((split for split in SPLITS if (part["split"] == split).any()), "")
             part = part[part["split"] == split]
-            index = part["index_name"].max() if len(part) else ""
             spaces = space_of(part["protocol"]).unique()
             if one.name == "along" and len(part):  # their plain means differ from those of `psnr` by dBs
                 levels = part["protocol"].str.extract(r"(?:^|;)steps=(\d+)", expand=False).iloc[0]
                 row = row._replace(name=f"{row.name}, {levels} noise levels")
-            found += [Measure(metric, split, space, one.name, row, index) for space in spaces]
+            found += [Measure(metric, split, space, one.name, row) for space in spaces]
     return found
 
 
 def fit_priors(table: pd.DataFrame) -> dict[str, dict[int, Prior]]:
     """Return measure -> N -> the prior of the variance of a paired difference, of every two trained networks."""
     untrained, found = controls(table), dict[str, dict[int, Prior]]()
-    for measure in (one for one in measures(table) if one.index_name != AT_EQUAL):
+    for measure in (one for one in measures(table) if not one.of_pairs):
         values = measure.values(table)
         values = values[~values["model"].isin(untrained)]
         for size, part in values.groupby("train_size"):

@@ -76,19 +76,21 @@ def test_the_candidate_is_trained_like_the_first_run_of_each_cell(suite, monkeyp
         assert own.training == dataclasses.replace(first.training, batch=8)
 
 
-def test_the_gap_at_equal_train_psnr_is_compared_at_the_largest_level_that_both_reach(
-    suite, monkeypatch, tmp_path
-):
+def test_the_gap_at_equal_train_psnr_is_that_of_claims(suite, monkeypatch, tmp_path):
+    """Where the two have the same train PSNR, the lower of the two largest, linear between checkpoints."""
     evidence = gather(compared(suite, monkeypatch, tmp_path))
 
-    def at_levels(table, levels):
-        rows = table[table["metric"] == GAP].assign(metric="gap_at_train_psnr", index_name="train_psnr")
-        return pd.concat([table, *(rows.assign(index=n, value=value) for n, value in levels.items())])
+    def along(table, checkpoints):
+        rows = table[table["metric"] == GAP]
+        parts = [table, rows.assign(metric="gap_at_train_psnr")]
+        for step, (train, gap) in enumerate(checkpoints):
+            at_step = rows.assign(index_name="training_step", index=step)
+            parts += [at_step.assign(metric="along_psnr_mean", split="train", value=train)]
+            parts += [at_step.assign(metric="along_psnr_gap_signed_mean", value=gap)]
+        return pd.concat(parts)
 
-    new, old = (
-        at_levels(evidence.new, {20: 1.0, 21: 2.0}),
-        at_levels(evidence.old, {20: 2.0, 21: 8.0, 22: 9.0}),
-    )
+    new = along(evidence.new, [(20.0, 1.0), (21.0, 2.0)])
+    old = along(evidence.old, [(20.0, 2.0), (22.0, 14.0), (23.0, 15.0)])
     found = compare(dataclasses.replace(evidence, new=new, old=old)).cells
     gaps = found[found["metric"] == "gap_at_train_psnr"]
     assert len(gaps) == 4 and gaps["difference"].to_numpy() == pytest.approx(math.log(2 / 8))
