@@ -72,4 +72,5 @@ def _caption(context: Context, found: list[Finding]) -> str:
     words = ", ".join(f"{count} {answer}" for answer, count in counts.items())
     cite = literature.papers()
     papers = " and ".join(cite[paper].cite for paper in dict.fromkeys(one.paper for one in found))
-    return f"{len(found)} questions of {papers}, answered by suite {context.suite}: {words}."
+    questions = f"{len(found)} question{'s' * (len(found) > 1)} of {papers}"
+    return f"{questions}, answered by suite {context.suite}: {words}."

@@ -87,6 +87,7 @@ def _clocks(ax: Axes, context: Context, dataset: str) -> None:
             _series(ax, own, place, len(models), name, shades[model]["line"], context.label(model))
     sizes = sorted({cell[2] for name in NAMES for cell in readings(context, name) if cell[0] == dataset})
     ax.set(xscale="log", yscale="log", xlabel="N", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
+    ax.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
     ax.xaxis.set_minor_locator(NullLocator())
     _plain(ax.yaxis)
 
