@@ -39,16 +39,20 @@ PARTS = (
 def promote(suite: Plan) -> list[str]:
     """Store the measurements of the suite's finished runs as baselines; return the runs that are not stored yet.
 
-    Runs that are stored already and are not finished here stay as they are.  Raises BenchError if no run is finished,
-    or one was made by uncommitted code, with other options than the suite's, or of other data than what stays; the
-    baselines that were there are then untouched.
+    Runs that are stored already and are not finished here stay, less what the suite no longer measures of them.
+    Raises BenchError if no run is finished, or one was made by uncommitted code, with other options than the suite's, or
+    of other data than what stays; the baselines that were there are then untouched.
     """
     target = paths.baselines_folder(suite.suite)
     finished = [run for run in suite.runs if all(file.exists() for file in _files(suite.suite, run))]
     before = (
         stored(suite.suite) if (target / "provenance.json").exists() else {"runs": {}, "environments": []}
     )
-    kept = {run: made for run, made in before["runs"].items() if run in suite.runs and run not in finished}
+    kept = {
+        run: _still_measured(suite, run, made)
+        for run, made in before["runs"].items()
+        if run in suite.runs and run not in finished
+    }
     if not finished:
         raise BenchError(
             f"No run of suite {suite.suite!r} is finished in this folder; `bench runs` shows their progress."
@@ -92,12 +96,19 @@ def _files(suite: str, run: str) -> tuple[Path, ...]:
 
 
 def _kept_rows(suite: str, kept: dict) -> dict[str, pd.DataFrame]:
-    """Return the stored rows of each run that stays."""
+    """Return the stored rows of each run that stays, of the measurements that stay."""
     if not kept:
         return {}
     table = read_tidy(paths.baseline_table(suite))
-    names = run_names(table)
-    return {run: table[names == run] for run in kept}
+    parts = dict([*table.groupby(run_names(table), sort=False)])
+    codes = {run: {digest(one["code"]) for one in made["metrics"].values()} for run, made in kept.items()}
+    return {run: parts[run][parts[run]["code"].isin(codes[run])] for run in kept}
+
+
+def _still_measured(suite: Plan, run: str, made: dict) -> dict:
+    """Return the provenance of a stored run without the measurements that the suite no longer takes of it."""
+    wanted = suite.metrics(run)
+    return made | {"metrics": {metric: one for metric, one in made["metrics"].items() if metric in wanted}}
 
 
 def run_names(table: pd.DataFrame) -> pd.Series:

@@ -130,6 +130,23 @@ def test_finished_runs_are_stored_and_the_rest_is_added_later(suite, monkeypatch
     assert paths.baseline_table("grid").read_bytes() == pieces
 
 
+def test_what_a_suite_no_longer_measures_goes_from_the_runs_that_stay(suite):
+    baselines.promote(suite)
+    paths.measured_files("grid", RUN)[0].unlink()  # stored, and not here
+    Path("config/suites/grid.yaml").write_text(SUITE.replace("  attention: {}\n", ""))
+    table = baselines.run_names(before := read_tidy(paths.baseline_table("grid")))
+    assert (before[table == RUN]["metric"] == "attention_distance").any()
+    fewer = plan.load("grid")
+    for name in fewer.runs:
+        if name != RUN:
+            finish(fewer, name, gap=1.0)
+    baselines.promote(fewer)
+    after = read_tidy(paths.baseline_table("grid"))
+    assert not after["metric"].str.startswith("attention").any()
+    assert {*after["metric"]} == {m for m in before["metric"] if not m.startswith("attention")}
+    assert set(staleness.status(fewer).values()) == {""}
+
+
 def test_pieces_of_two_versions_of_a_dataset_are_refused(suite):
     baselines.promote(suite)
     for run in suite.runs:
