@@ -28,7 +28,7 @@ TIMED = ("images_per_second", "peak_memory")
 DECIBELS = 0.5
 RELATIVE = 0.1
 SMALL = 0.02  # a share or distance below this may differ by as much
-SAME_KIND = ("machine", "cpu", "device", "versions")
+SAME_KIND = ("machine", "cpu", "cpu_capability", "device", "versions")
 
 
 @dataclass(frozen=True)

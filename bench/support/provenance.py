@@ -41,6 +41,7 @@ def machine(device: str = "cpu") -> dict:
         "host": socket.gethostname(),
         "machine": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
+        "cpu_capability": _capability(),
         "cores": os.cpu_count(),
         "device": devices.name_of(device),
         "driver": _ask("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0")
@@ -84,6 +85,12 @@ def _cpu() -> str:
         (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
+
+
+def _capability() -> str | None:
+    """Return the instruction set that torch computes with, say AVX2: where it differs, so do the last digits."""
+    torch = sys.modules.get("torch")  # imported by whatever computes
+    return torch.backends.cpu.get_cpu_capability() if torch else None
 
 
 def _ask(*words: str) -> str | None:

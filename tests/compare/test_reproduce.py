@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from bench.cli import main
 from bench.jobs import reproduce
@@ -123,4 +124,11 @@ def test_runs_again_bit_for_bit_and_finds_a_changed_number(tmp_path, monkeypatch
     table.to_csv(file, index=False)
     assert main(again) == 1
     assert f"{RUN}: DISAGREES, 1 of" in capsys.readouterr().err
+    file = (
+        paths.baselines_folder("one") / "provenance.json"
+    )  # a processor of this name with other instructions
+    own = torch.backends.cpu.get_cpu_capability()
+    file.write_text(file.read_text().replace(f'"cpu_capability": "{own}"', '"cpu_capability": "other"'))
+    assert main(again) == 0
+    assert "another kind of machine" in capsys.readouterr().err
     assert main(["reproduce", "--suite", "one", "--sample", "0"]) == 2
