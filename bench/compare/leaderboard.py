@@ -83,7 +83,7 @@ class _Board:
 
     @cached_property
     def measures(self) -> dict[str, Measure]:
-        """What is ranked; what is compared at an equal index has no one value."""
+        """What is ranked; a number of two networks belongs to neither."""
         return {one.key: one for one in measures(self.table) if not one.of_pairs}
 
     @cached_property

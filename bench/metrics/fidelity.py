@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.metrics import psnr
+from bench.metrics.along import _at
 from bench.metrics.declare import Measurement, Result, Row
 from bench.metrics.psnr import PsnrOptions
 from bench.support.options import STRICT, check, check_least, option
@@ -148,12 +149,7 @@ def best_checkpoint(run: Run, options: PsnrOptions) -> tuple[int, Run]:
 
     images = on_device(run.validation_images(options.images), run.device)
     grid, end = psnr.grid_of(run, options), run.spec.training.steps
-    stages = {
-        step: run.reopen(weights=run.folder / "snapshots" / f"step{step:08d}.safetensors")
-        for step in run.record["snapshots"]
-        if step != end
-    }
-    stages[end] = run
+    stages = {step: _at(run, step) for step in run.record["snapshots"] if step != end} | {end: run}
     means = {
         step: psnr_by_step([one.model], grid, [images], [options.clip]).mean() for step, one in stages.items()
     }
