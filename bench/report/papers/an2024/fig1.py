@@ -120,7 +120,7 @@ def _block(axes: np.ndarray, arrays: Arrays, operator: str, channels: int) -> No
     for ax in axes.ravel():
         if not ax.images:
             ax.set_axis_off()
-    if channels == 3 and len(axes) > 2 and len(axes[0]) > 3:
+    if "images" in arrays and channels == 3 and len(axes) > 2 and len(axes[0]) > 3:
         for place, (name, shade) in enumerate(zip("RGB", CHANNELS)):
             axes[2, 0].text(
                 0.2 + 0.3 * place, 0.5, name, color=shade, ha="center", va="center", weight="bold"
