@@ -20,6 +20,7 @@ FEWEST = 5  # checkpoints
 ERRORS = 2.0  # standard errors
 CLOSE = 0.1  # dB
 RUN = ["dataset", "model", "train_size", "shuffle", "recipe"]
+READ = ("parameters", "psnr_mean", "linear_psnr_mean", "best_lead", "best_lead_error", "along_psnr_mean")
 
 
 class Word(NamedTuple):
@@ -46,7 +47,7 @@ def words(table: pd.DataFrame) -> dict[tuple, Word]:
 
     Controls, which are not trained, and runs of half a budget have none.
     """
-    runs = [_run(key, part) for key, part in table.groupby(RUN, sort=False)]
+    runs = [_run(key, part) for key, part in table[table["metric"].isin(READ)].groupby(RUN, sort=False)]
     halves = {
         (*run[:3], run.recipe.removesuffix(HALF_BUDGET).rstrip("-")): run for run in runs if _is_half(run)
     }

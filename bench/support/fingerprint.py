@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -52,6 +52,7 @@ DECLARING = {
     "bench.support.options.option",
     "bench.support.options.required",
 }
+BLOCKS = ("body", "handlers", "cases", "orelse", "finalbody")
 UNREAD = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params", "type_ignores"}
 
 
@@ -162,7 +163,7 @@ def _name(node: ast.stmt) -> str:
 
 def _imported(tree: ast.Module, source: Source) -> Iterator[tuple[str, str]]:
     """Yield each name that an import anywhere in a file binds, with the full name that it refers to."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 first = alias.name.split(".")[0]
@@ -175,11 +176,22 @@ def _imported(tree: ast.Module, source: Source) -> Iterator[tuple[str, str]]:
                 yield alias.asname or alias.name, ".".join([*base, alias.name])
 
 
-def _modules(full: str, root: Path) -> list[Source]:
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield all statements of a file, those of a block after all that are less deep; expressions hold none."""
+    waiting = deque[ast.AST]([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for block in BLOCKS:
+            waiting.extend(getattr(node, block, ()))
+
+
+@functools.cache
+def _modules(full: str, root: Path) -> tuple[Source, ...]:
     """Return the modules that importing ``full`` (a module, or a definition in one) reads, packages included."""
     parts = full.split(".")
     found = (_find(".".join(parts[:count]), root) for count in range(1, len(parts) + 1))
-    return [source for source in found if source is not None]
+    return tuple(source for source in found if source is not None)
 
 
 class _Reader:
@@ -248,10 +260,11 @@ class _Reader:
         if isinstance(node, (ast.Name, ast.Attribute)) and (full := self._full(node)):
             return self._defined(full)
         inner = []
-        for name, value in ast.iter_fields(node):
+        for name in node._fields:
+            value = None if name in UNREAD else getattr(node, name, None)
             if name == "body" and isinstance(node, ast.ClassDef):
                 inner.append(f"body=[{self.body(value, of_class=True)}]")
-            elif name not in UNREAD and value is not None and value != []:
+            elif value is not None and value != []:
                 inner.append(f"{name}={self.text(value)}")
         return f"{type(node).__name__}({','.join(inner)})"
 

@@ -93,13 +93,16 @@ envvars:
 onstart:
     if workflow.is_main_process and not submitted.plan_file():
         check_writable("results", "figures", "logs", ".runs")
+        drawn = {}
         for job in workflow.dag.needrun_jobs():
             try:
                 refuse_future(*map(Path, job.input))
             except BenchError as error:
                 refuse(error)
+            if item := job.wildcards_dict.get("item"):
+                drawn[item] = code_of_item(item)
         others = [("bench.results.tidy",), ("bench.compare.pages",)]
-        file = PLAN.submit(*map(code_of_item, ITEMS), *others)
+        file = PLAN.submit(*drawn.values(), *others)
         os.environ[submitted.VARIABLE] = str(file)
         set_prefix()
         if PLAN.candidate:
