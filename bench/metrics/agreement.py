@@ -8,6 +8,7 @@ its square; R2 stands beside it.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,7 @@ import numpy as np
 from bench.metrics.declare import Measurement, Result, Row
 from bench.metrics.patch_size import no_images
 from bench.models.families import CONTROLS
+from bench.models.machine_costs import machines_macs
 from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
@@ -77,7 +79,15 @@ MEASUREMENT = Measurement(
         ),
     },
     needs=("patch_size",),
-    passes=lambda options, run, pixels: None,  # the machines take longer, and by another law
+    passes=lambda options, run, pixels: options.noises * options.steps,
+    # each machine on the network's trajectory and on its own, with patches of about the middle size
+    macs=lambda options, run, side, channels: machines_macs(
+        options.machines,
+        [statistics.median_high(run.measure.patch_size.sizes)],
+        estimates=2 * options.noises * options.steps,
+        known=run.train_size,
+        image=(side, channels),
+    ),
     problem=problem,
 )
 

@@ -99,7 +99,8 @@ class Measurement:
     ``needs`` names the measurements whose results it reads and ``references``, by options and dataset, what it reads
     of datasets: ``measure`` is given each as a keyword, by name or kind.  ``network`` says whether it evaluates the
     network, whose code then counts; ``partner`` whether it opens the other half too.  ``passes`` returns the forward
-    passes of one image that it amounts to, given options, run and pixels per image; None if that is unknown.
+    passes of one image that it amounts to, given options, run and pixels per image; None if that is unknown; ``macs`` the
+    multiply-adds beside them, given options, run, image side and channels.
     ``problem`` returns a sentence if a run cannot be measured, known before anything is trained; ``applies`` is
     false for runs without it.
     """
@@ -112,6 +113,7 @@ class Measurement:
     partner: bool = False
     references: Callable[[Any, str], list[Reference]] = lambda options, dataset: []
     passes: Callable[[Any, RunSpec, int], float | None] = lambda options, run, pixels: 0.0
+    macs: Callable[[Any, RunSpec, int, int], float] = lambda options, run, side, channels: 0.0
     problem: Callable[[Any, RunSpec, Mapping[str, DatasetOptions]], str | None] = lambda *_: None
     applies: Callable[[RunSpec], bool] = lambda run: True
 

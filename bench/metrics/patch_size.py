@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bench.metrics.declare import Measurement, Result, Row
+from bench.models.machine_costs import machines_macs
 from bench.support.options import STRICT, check, check_least, option
 
 if TYPE_CHECKING:
@@ -62,7 +63,14 @@ MEASUREMENT = Measurement(
         ),
         "patch_size_cosine": Row("", "", "cosine of that score with the network's, median over noises"),
     },
-    passes=lambda options, run, pixels: None,  # the machines take longer, and by another law
+    passes=lambda options, run, pixels: options.noises * options.steps,
+    macs=lambda options, run, side, channels: machines_macs(
+        options.machines,
+        options.sizes,
+        estimates=options.noises * options.steps,
+        known=run.train_size,
+        image=(side, channels),
+    ),
     problem=no_images,
 )
 

@@ -131,6 +131,13 @@ def passes(rule: str, run: RunSpec, pixels: int) -> float | None:
     return measurements()[rule].passes(getattr(run.measure, rule, None), run, pixels)
 
 
+def work_beside(rule: str, run: RunSpec, side: int, channels: int) -> float:
+    """Return the multiply-adds of a job that are not passes of the network."""
+    if rule == "train":
+        return 0.0
+    return measurements()[rule].macs(getattr(run.measure, rule, None), run, side, channels)
+
+
 class Forecast:
     """The forecast of one suite: ``rows`` by rule, in the order of the graph."""
 
@@ -176,9 +183,10 @@ class Forecast:
         count = passes(rule, run, row.resolution**2 * row.channels)
         if count is None or cost is None or not cost["macs"]:
             return UNKNOWN
+        beside = work_beside(rule, run, row.resolution, row.channels)
         precision = run.training.precision if rule == "train" else "float32"
         speed, factor, basis = self._speed(run.model.name, image, precision)
-        return Hours(count * cost["macs"] / speed / 3600, factor, basis)
+        return Hours((count * cost["macs"] + beside) / speed / 3600, factor, basis)
 
     def _speed(self, model: str, image: str, precision: str) -> tuple[float, float, str]:
         """Return multiply-adds per second, factor of uncertainty, basis."""

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # libyaml, ten times as fast, where PyYAML has it
+# libyaml is ten times as fast, and PyYAML may be built without it
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_Safe):
     """YAML without surprises: 2e-3 is a number, a date is text, a key is text and unique in its mapping."""
 
 

@@ -26,6 +26,7 @@ LEFT_OUT = {
     "bench",
     "bench.metrics.declare",
     "bench.models.families",
+    "bench.models.machine_costs",
     "bench.models.options",
     "bench.models.spec",
     "bench.suite.config",
@@ -263,7 +264,7 @@ class _Reader:
         for name in node._fields:
             value = None if name in UNREAD else getattr(node, name, None)
             if name == "body" and isinstance(node, ast.ClassDef):
-                inner.append(f"body=[{self.body(value, of_class=True)}]")
+                inner.append(f"body=[{self.body(node.body, of_class=True)}]")
             elif value is not None and value != []:
                 inner.append(f"{name}={self.text(value)}")
         return f"{type(node).__name__}({','.join(inner)})"

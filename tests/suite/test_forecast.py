@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bench.cli import main
+from bench.models import machine_costs
 from bench.results.tidy import COLUMNS
 from bench.suite import forecast, plan
 from bench.suite.forecast import Forecast, Machine
@@ -105,3 +106,25 @@ def test_snakemake_counts_the_same_jobs(tmp_path, monkeypatch, capsys):
     assert {rule: row["jobs"] for rule, row in rules.items()} == {
         rule: count for rule, count in counted.items() if rule not in ("all", "total")
     }
+
+
+def test_closed_forms_cost_beside_the_passes_of_the_network():
+    suite = plan.load("kamb2025-small")
+    run = suite.run("cifar10-16-grey.nf-unet-t16.n100.s0")
+    large = suite.run("cifar10-16-grey.nf-unet-t16.n300.s0")
+    for metric in ("patch_size", "agreement"):
+        works = [forecast.work_beside(metric, one, 16, 1) for one in (run, large)]
+        assert works[1] > 2.9 * works[0] > 0  # N images, and what does not depend on them
+        assert forecast.passes(metric, run, 256) > 0
+    assert forecast.work_beside("train", run, 16, 1) == 0
+
+
+@pytest.mark.parametrize("machine", ["equivariant", "boundary-broken", "local"])
+@pytest.mark.parametrize(("side", "patch"), [(8, 3), (8, 7), (7, 5)])
+def test_pairs_of_places_are_those_that_the_machine_compares(machine, side, patch):
+    from bench.metrics.numerics.machines import LOCAL
+    from bench.models.local_score import groups
+
+    found = groups(side, patch, LOCAL[machine], "centre")
+    counted = sum(asked.shape[0] * asked.shape[1] * known.shape[1] for asked, known in found)
+    assert machine_costs.pairs(machine, side, patch) == counted
