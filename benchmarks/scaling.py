@@ -32,7 +32,7 @@ from bench.suite.config import load_models
 from bench.training.loop import Loop
 from bench.training.options import TrainingOptions
 
-SIDE, CHANNELS, BATCH, PATCH = 16, 1, 8, 5
+SIDE, CHANNELS, BATCH, PATCH, NOISES = 16, 1, 8, 5, 10
 MAPS = {"eps": (0.0, 1.0)}
 
 
@@ -101,7 +101,7 @@ def machine(name: str, count: int, side: int = SIDE, patch: int = PATCH) -> Work
     schedule = make_schedule("linear")
     score = PatchScore(side, CHANNELS, [patch], LOCAL[name], "centre")
     score.fit(images(count, side), schedule)
-    x, t = torch.randn(1, CHANNELS, side, side), torch.tensor([500])
+    x, t = torch.randn(NOISES, CHANNELS, side, side), torch.full((NOISES,), 500)
     return lambda: score(x, t)
 
 

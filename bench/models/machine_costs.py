@@ -1,7 +1,7 @@
 """What closed-form denoisers cost, in multiply-adds of a network that take as long; ``bench plan`` counts them. Torch-free.
 
-The factors are rounded from ``benchmarks/scaling.py`` on one CPU thread at 16x16: gathering a patch waits for memory, and
-a pair of places costs an exponential and two sums whatever the patch.
+The factors are rounded from ``benchmarks/scaling.py`` on one CPU thread with ten noisy images at 16x16, within a factor of
+two: gathering a patch waits for memory, and a pair of places costs an exponential and two sums whatever the patch.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-GATHER = 500  # for each pixel of a patch that is gathered
-PAIR = 600  # for each pair of places that is compared
-PRODUCT = 3  # for each pixel of a patch in a pair: float64, in small matrices
+GATHER = 100  # for each pixel of a patch that is gathered
+PAIR = 200  # for each pair of places that is compared
+PRODUCT = 1  # for each pixel of a patch in a pair
 
 
 def pairs(machine: str, side: int, patch: int) -> int:
