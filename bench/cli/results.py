@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated
 
 import typer
@@ -65,24 +67,32 @@ def items(
     ] = None,
 ) -> None:
     """Draw all listed items of suites from stored measurements; say of those that need unfinished runs which."""
-    from bench.report.context import Context
-    from bench.report.items import ITEMS
-    from bench.report.render import Unmeasured, render
-
-    suites, lacking = suite or paths.measured_suites(), []
-    for name in suites:
-        for item in Context(name, "").plan["items"]:
-            try:
-                say(f"{render(item, name, ITEMS[item].kind)}")
-            except Unmeasured as error:
-                say(str(error))
-            except BenchError as error:
-                lacking.append(f"{name}: {item}")
-                say(str(error))
+    suites = suite or paths.measured_suites()
+    with ProcessPoolExecutor(max(1, min(len(suites), os.cpu_count() or 1))) as pool:
+        drawn = pool.map(_draw_listed, suites) if len(suites) > 1 else map(_draw_listed, suites)
+        lacking = [item for found in drawn for item in found]
     if lacking:
         raise BenchError(f"{len(lacking)} items lack measurements: {', '.join(lacking)}.")
     if not suites:
         raise BenchError("No suite was measured here and none is stored; run `snakemake --cores 2 all`.")
+
+
+def _draw_listed(suite: str) -> list[str]:
+    """Draw what a suite lists, as far as it was measured; return the items that unfinished runs do not explain."""
+    from bench.report.context import Context
+    from bench.report.items import ITEMS
+    from bench.report.render import Unmeasured, render
+
+    lacking = []
+    for item in Context(suite, "").plan["items"]:
+        try:
+            say(f"{render(item, suite, ITEMS[item].kind)}")
+        except Unmeasured as error:
+            say(str(error))
+        except BenchError as error:
+            lacking.append(f"{suite}: {item}")
+            say(str(error))
+    return lacking
 
 
 @command()

@@ -109,6 +109,13 @@ def test_a_suite_in_part_draws_what_it_can_and_says_what_is_missing(half_way, ca
     assert "N = 1,000: not measured" in [text.get_text() for part in figure.subfigs for text in part.texts]
 
 
+def test_suites_are_drawn_side_by_side_and_an_unknown_one_is_one_sentence(half_way, capfd):
+    assert main(["items", "--suite", SUITE, "--suite", "absent"]) == 1
+    said = capfd.readouterr().err
+    assert f"figures/{SUITE}/fig6" in said
+    assert "Suite 'absent' was not measured here" in said and "Traceback" not in said
+
+
 def test_the_gain_of_the_best_checkpoint_is_taken_of_the_same_images(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make(SUITE)
