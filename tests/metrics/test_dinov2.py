@@ -108,12 +108,12 @@ def test_a_damaged_file_or_code_is_one_sentence(tmp_path, name, content):
         torch.save({"model": Code()}, file)
     else:
         file.write_bytes(content)
-    with pytest.raises(BenchError, match="is damaged or holds more than tensors") as raised:
+    with pytest.raises(BenchError, match="is damaged or not a weights file|holds pickled code") as raised:
         dinov2(file, 224)
     assert "\n" not in str(raised.value)
 
 
 def test_a_file_of_something_else_is_one_sentence(tmp_path):
     torch.save([torch.ones(1)], tmp_path / "net.pth")
-    with pytest.raises(BenchError, match="holds no weights of a DINOv2"):
+    with pytest.raises(BenchError, match="holds no weights by name"):
         dinov2(tmp_path / "net.pth", 224)

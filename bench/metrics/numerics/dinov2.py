@@ -8,17 +8,15 @@ in transformers' ``Dinov2Model``.
 from __future__ import annotations
 
 import functools
-import pickle
 import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.support.errors import BenchError
+from bench.support.tensor_files import tensors
 from bench.support.torchvision_import import ensure_torchvision
 
 ENDINGS = (".safetensors", ".pth")  # of files of weights
@@ -58,9 +56,9 @@ def dinov2(file: Path, side: int) -> nn.Module:
 
     Raises BenchError for a file that is damaged, holds code, or is no DINOv2 of size S, B or L without registers.
     """
-    tensors = _tensors(file)
+    given = tensors(file)
     try:
-        state = {key: value.float() for key, value in _named(tensors).items() if key != "mask_token"}
+        state = {key: value.float() for key, value in _named(given).items() if key != "mask_token"}
         width, patch = state["cls_token"].shape[-1], state["patch_embed.proj.weight"].shape[-1]
         depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
         hidden = state["blocks.0.mlp.fc1.bias"].shape[0]
@@ -82,20 +80,6 @@ def dinov2(file: Path, side: int) -> nn.Module:
             "or official .pth file, or the network as TorchScript."
         ) from error
     return network.eval().requires_grad_(False)
-
-
-def _tensors(file: Path) -> State:
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, OSError, EOFError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise BenchError(
-            f"{file} is damaged or holds more than tensors ({first}); fetch it again, or save the network's state_dict() "
-            "with safetensors."
-        ) from error
-    return found
 
 
 def _network(side: int, patch: int, depth: int, width: int, hidden: int) -> nn.Module:

@@ -20,8 +20,8 @@ from bench.report.style import GREY, MARKERS, PALETTE, legend, panels, size
 ITEM = Item("Figure A9", measures=("halves",))
 GRID = 50  # step indices of the common axis
 KINDS = {
-    "halves_sample_cosine": "sample of a with the same of b",
-    "halves_training_cosine": "sample with its own training images",
+    "halves_sample_cosine": "sample of a with that of b",
+    "halves_training_cosine": "sample with the most similar training image",
 }
 
 
@@ -70,7 +70,12 @@ def _by_size(ax: Axes, table: pd.DataFrame, sizes: list[int], label: str, number
     values = table.groupby("train_size")["value"]
     mean, spread = (v.reindex(sizes).to_numpy() for v in (values.mean(), values.std()))
     error = None if np.isnan(spread).all() else spread
-    look = {"color": PALETTE[2 + number], "marker": MARKERS[2 + number], "label": label, "capsize": 2}
+    look = {
+        "color": PALETTE[6 + number],
+        "marker": MARKERS[4 + number],
+        "label": label,
+        "capsize": 2,
+    }  # of no N
     ax.errorbar(np.arange(len(sizes)) + positions(2, number, 0.04), mean, error, **look)
     ax.set_xticks(range(len(sizes)), [size(n) for n in sizes])
     ax.margins(x=0.15)
