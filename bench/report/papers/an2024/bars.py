@@ -13,7 +13,9 @@ from bench.report.style import HATCH, PALETTE, turned
 
 BAR = 0.38
 ROOMY = 6  # bar pairs abreast; of more the numbers stand upright
-HEADROOM = 1.3  # of the highest bar, for numbers
+FEWEST = 2  # bar pairs for which a panel has room, so that a single one is no wider than others
+OUTSIDE = 0.16  # beside the outer pairs, of the distance of two
+HEADROOM = 1.35  # of the highest bar, for numbers and marks
 INNER, OUTER = 0.04, 0.13  # of a number and of a diamond from the middle of their bar, to keep them apart
 PAD = 0.03  # distance of a number to what is beneath, of the highest bar
 LINE = "#C00000"
@@ -100,7 +102,11 @@ def panel(
     _diamonds(ax, shown, labelled=names is not None)
     for place, n in enumerate(shown.gaps):
         for side, height in ((0, first[place]), (1, max(second[place], first[place], highest[place]))):
-            text = f"{(first, second)[side][place]:.2f}{context.mark(shown.models[side], shown.dataset, n)}"
+            value, mark = (
+                f"{(first, second)[side][place]:.2f}",
+                context.mark(shown.models[side], shown.dataset, n),
+            )
+            text = value + mark if crowded or not mark else f"{mark.strip()}\n{value}"
             style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
             beside = place + (side - 0.5) * (BAR - 2 * INNER * bool(shown.printed))
@@ -109,7 +115,8 @@ def panel(
     ax.tick_params(axis="x", length=0)
     ax.grid(axis="x", visible=False)
     ax.set_ylim(0, room * top)
-    ax.margins(x=0.1)
+    middle, half = (len(x) - 1) / 2, max(len(x), FEWEST) / 2 + OUTSIDE
+    ax.set_xlim(middle - half, middle + half)
 
 
 def _whiskers(ax: Axes, shown: Bars, x: np.ndarray) -> np.ndarray:
