@@ -94,11 +94,8 @@ def _status(suite: str, inputs: tuple) -> Status:
 def _inputs(suite: str) -> tuple:
     """Return the files that the status of a suite depends on, with size and time of change."""
     record = paths.baselines_folder(suite) / "provenance.json"
-    files = [
-        *config.folder().rglob("*.yaml"),
-        record,
-        *paths.dataset_folder("x").parent.glob("*/manifest.json"),
-    ]
+    built = paths.RESULTS.glob("datasets/*/manifest.json")
+    files = [*config.folder().rglob("*.yaml"), record, *built]
     return tuple(
         (str(f.resolve()), f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(files) if f.exists()
     )
