@@ -15,7 +15,7 @@ from bench.results import baselines, staleness
 from bench.results.measures import Measure, controls, measures
 from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
-from bench.results.words import Word, by_cell
+from bench.results.words import Word, by_cell, words
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -94,8 +94,8 @@ def gather(suite: Plan) -> Evidence:
     trained = recipes([*stored_runs, *(to_dict(suite.runs[run]) for run in runs)])
     images = {run: found for run, folder in folders.items() if (found := _images(folder)) is not None}
     status = staleness.status(suite)
-    priors, words = baselines.priors(suite.suite), by_cell(pd.concat([old, new]))
-    return Evidence(suite, new, old, images, trained, status, priors, words)
+    priors, cells = baselines.priors(suite.suite), by_cell(words(pd.concat([old, new])))
+    return Evidence(suite, new, old, images, trained, status, priors, cells)
 
 
 def candidate_runs(suite: Plan) -> list[str]:

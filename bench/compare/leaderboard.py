@@ -25,7 +25,7 @@ from bench.results.statistics import (
     verdicts,
 )
 from bench.results.tidy import read_tidy
-from bench.results.words import Word, by_cell, is_ranked
+from bench.results.words import Word, by_cell, is_ranked, words
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError
@@ -88,7 +88,7 @@ class _Board:
 
     @cached_property
     def words(self) -> dict[tuple[str, str, int], Word]:
-        return by_cell(self.table)
+        return by_cell(words(self.table))
 
     @cached_property
     def status(self) -> staleness.Status:
@@ -200,11 +200,11 @@ def _ranks(
     if not pairs or not measure.row.better:
         return {}, models
     found = stack([_difference(wide, *pair) for pair in pairs])
-    words = verdicts(found, measure.row.better)
-    if (words == TOO_FEW).all():
+    judged = verdicts(found, measure.row.better)
+    if (judged == TOO_FEW).all():
         return {}, models
     below, above = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
-    for pair, word in zip(pairs, words):
+    for pair, word in zip(pairs, judged):
         winner, loser = pair if word == BETTER else pair[::-1]
         held = tests is None or test_holds(_difference(tests.reindex(wide.index), winner, loser).low)
         if word in (BETTER, WORSE) and held:

@@ -52,8 +52,9 @@ def _read_table(path: Path, changed: int) -> _Stored:
     Runs of half a budget only serve the words.
     """
     table = read_tidy(path)
-    found = {cell: word.word for cell, word in words.by_cell(table).items()}
-    return _Stored(table[~table["recipe"].str.endswith(HALF_BUDGET)], found, words.words(table))
+    runs = words.words(table)
+    cells = {cell: word.word for cell, word in words.by_cell(runs).items()}
+    return _Stored(table[~table["recipe"].str.endswith(HALF_BUDGET)], cells, runs)
 
 
 def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:

@@ -62,11 +62,11 @@ def words(table: pd.DataFrame) -> dict[tuple, Word]:
     return found
 
 
-def by_cell(table: pd.DataFrame) -> dict[tuple[str, str, int], Word]:
-    """Return the worst word of the plain runs of each (dataset, model, train_size), over shuffles."""
+def by_cell(runs: dict[tuple, Word]) -> dict[tuple[str, str, int], Word]:
+    """Return the worst word of the plain ones of :func:`words` for each (dataset, model, train_size), over shuffles."""
     worst = (NOT_FITTED, STILL_LEARNING, "", OVERFITTED, SETTLED)
     found: dict[tuple, Word] = {}
-    for (dataset, model, size, _, recipe), word in words(table).items():
+    for (dataset, model, size, _, recipe), word in runs.items():
         if not recipe:
             place = (dataset, model, size)
             found[place] = min(found.get(place, word), word, key=lambda one: worst.index(one.word))
