@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from bench.cli import main
 from bench.report import site, style
 from bench.report.context import Context
 from bench.report.items import ITEMS
+from bench.report.papers.an2024 import roles
 from bench.results.tidy import read_tidy
 from bench.support import paths
 
@@ -145,3 +147,41 @@ def test_table_1_shows_controls_where_networks_were_measured(tmp_path, monkeypat
     frame = import_module(ITEMS["tab1"].module).build(Context(SUITE, "tab1")).frame
     controls = frame[frame["Models"].str.endswith(" (control)")]
     assert set(controls["N"]) == {"10", "100", "1,000"}
+
+
+GROUPS = {"Local": {"head": "local", "mix": "mix", "tail": "tail"}}
+
+
+def placed(shuffles: dict[str, list[int]]) -> pd.DataFrame:
+    rows = [
+        ("disks", model, 100, shuffle, 1.0 + shuffle) for model in shuffles for shuffle in shuffles[model]
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "model", "train_size", "shuffle", "value"])
+
+
+def test_placements_are_compared_at_the_shuffles_that_most_of_them_have():
+    found = roles.compared(placed({"dit": [0, 1, 2], "local": [0, 1, 2], "mix": [0], "tail": [0]}), GROUPS)
+    assert set(found["shuffle"]) == {0} and set(found["model"]) == {"dit", "local", "mix", "tail"}
+    whole = placed({model: [0, 1, 2] for model in ("dit", "local", "mix", "tail")})
+    assert len(roles.compared(whole, GROUPS)) == len(whole)
+    assert roles.compared(placed({"dit": [0], "local": [0, 1]}), GROUPS).empty
+
+
+@pytest.mark.parametrize(
+    ("ranked", "words"),
+    [
+        ({"local", "mix", "tail"}, "head in 1 of 1 cells"),
+        ({"mix", "tail"}, "mix in 1 of 1 cells"),
+        ({"tail"}, "no two placements of a group can be ranked yet"),
+    ],
+)
+def test_the_best_placement_is_one_of_those_that_may_be_ranked(ranked, words):
+    table = pd.DataFrame(
+        [
+            ("disks", model, 100, "Local", place, value)
+            for (place, model), value in zip(GROUPS["Local"].items(), (1, 2, 3))
+        ],
+        columns=["dataset", "model", "train_size", "windows", "placement", "value"],
+    )
+    context = SimpleNamespace(ranked=lambda model, dataset, size: model in ranked)
+    assert roles.in_words(roles.best(context, table, "value")) == words

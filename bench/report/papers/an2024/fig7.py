@@ -17,7 +17,7 @@ from bench.report.context import Context, at
 from bench.report.curves import positions
 from bench.report.items import Item
 from bench.report.paired import change
-from bench.report.papers.an2024.roles import compared, placements
+from bench.report.papers.an2024.roles import best, compared, in_words, placements
 from bench.report.style import MARKERS, PALETTE, legend, letter, new_figure, share_y
 
 ITEM = Item(
@@ -37,7 +37,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     """
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
     groups = placements(context, {*gaps["model"]})
-    gaps = compared(gaps, groups)
+    gaps, tests = compared(gaps, groups), compared(tests, groups)
     shown = gaps[gaps["model"].isin([m for group in groups.values() for m in group.values()])]
     datasets, sizes = context.ordered(shown, "dataset"), context.ordered(shown, "train_size")
     abreast = len(datasets) == 1
@@ -102,7 +102,7 @@ def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: 
                     mark.strip(), (place, mean), (0, 3), textcoords="offset points", ha="center", color=colour
                 )
     ax.set_xticks(range(len(sizes)), [f"N = {n:,}" if len(sizes) < 4 else f"{n:,}" for n in sizes])
-    ax.margins(x=0.15)
+    ax.margins(x=0.15, y=0.12)
 
 
 def _diamonds(
@@ -136,19 +136,13 @@ def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, 
     several = shown["shuffle"].nunique() > 1
     whiskers = ", whiskers are the 95 % interval of the paired difference to the baseline" if several else ""
     printed = " Diamonds with numbers: the paper." if len(context.printed("Figure 7")) else ""
-    best = []
-    for name, group in groups.items():
-        own = (
-            shown[shown["model"].isin(group.values())]
-            .groupby(["dataset", "train_size", "model"])["value"]
-            .mean()
-        )
-        names = {model: place for place, model in group.items()}
-        least = [names[key[2]] for key in own.groupby(["dataset", "train_size"]).idxmin()]
-        counts = ", ".join(f"{place} in {least.count(place)}" for place in group if place in least)
-        best.append(f"{name}: {counts} of {len(least)} cells")
+    kinds = {model: (name, place) for name, group in groups.items() for place, model in group.items()}
+    means = shown.groupby(["dataset", "train_size", "model"], as_index=False)["value"].mean()
+    means["windows"], means["placement"] = (means["model"].map(lambda m, i=i: kinds[m][i]) for i in (0, 1))
+    found = best(context, means, "value")
+    least = "; ".join(f"{name}: {in_words(found[found['windows'] == name])}" for name in groups)
     return (
         "Average PSNR gap with local attention in early layers (head), every second layer (mix) or late layers "
         f"(tail), and beneath it the test PSNR; {context.shuffles(shown)}{whiskers}. Smallest gap, "
-        f"{'; '.join(best)}.{printed}{context.windows_of(m for group in groups.values() for m in group.values())}"
+        f"{least}.{printed}{context.windows_of(m for group in groups.values() for m in group.values())}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 
 from bench.models.windows import PLACEMENTS
@@ -42,13 +43,39 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
 
 
 def compared(rows: pd.DataFrame, groups: dict[str, dict[str, str]]) -> pd.DataFrame:
-    """Return the rows of the datasets and N at which two placements of a group or more were measured."""
-    keys = [rows["dataset"], rows["train_size"]]
-    counts = [
-        rows["model"].where(rows["model"].isin(group.values())).groupby(keys).transform("nunique")
-        for group in groups.values()
-    ]
-    return rows[pd.concat(counts, axis=1).max(axis=1) > 1]
+    """Return the rows of the datasets and N at which two placements of a group or more were measured.
+
+    Of their shuffles those with the most placements, so that no mean is over images that another has not seen.
+    """
+    cell = [rows["dataset"], rows["train_size"]]
+    names = [[*group.values()] for group in groups.values()]
+
+    def count(models: list[str], keys: list[pd.Series]) -> pd.Series:
+        return rows["model"].where(rows["model"].isin(models)).groupby(keys).transform("nunique")
+
+    several = pd.concat([count(models, cell) for models in names], axis=1).max(axis=1) > 1
+    placed = count([model for models in names for model in models], [*cell, rows["shuffle"]])
+    return rows[several & (placed == placed.groupby(cell).transform("max"))]
+
+
+def best(context: Context, table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Return the row with the least ``value`` of each group (``windows``), dataset and N.
+
+    Only what may be ranked counts, and where two or more may.
+    """
+    own = table[(table["windows"] != "") & table[value].notna()]
+    ranked = map(context.ranked, own["model"], own["dataset"], own["train_size"])
+    own = own[np.fromiter(ranked, bool, len(own))]
+    cells = own.groupby(["windows", "dataset", "train_size"])[value]
+    return own.loc[cells.idxmin()[cells.count() > 1]]
+
+
+def in_words(found: pd.DataFrame) -> str:
+    """Return how often each placement is the best."""
+    if found.empty:
+        return "no two placements of a group can be ranked yet"
+    counts = found["placement"].value_counts()
+    return f"{', '.join(f'{place} in {n}' for place, n in counts.items())} of {len(found)} cells"
 
 
 def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str]]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.context import Context, at
 from bench.report.items import Item
-from bench.report.papers.an2024.roles import compared, others, placements
+from bench.report.papers.an2024.roles import best, compared, in_words, others, placements
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
 
@@ -30,7 +30,6 @@ def build(context: Context) -> Table:
     groups = placements(context, {*rows["model"]})
     rows = compared(rows, groups)
     shown = rows[rows["model"].isin([m for group in groups.values() for m in group.values()])]
-    rows = rows[rows["shuffle"].isin(shown["shuffle"])]  # the baseline may have been run more often
     columns = [(d, n) for d, n, _ in context.groups(shown, "dataset", "train_size")]
     baseline = context.plan["models"][shown["model"].iloc[0]]["baseline"]
     lines = [("", "", baseline)] if baseline in {*rows["model"]} else []
@@ -53,14 +52,17 @@ def build(context: Context) -> Table:
             records.append((dataset, model, name, place, size, value, in_print))
     keys = ["dataset", "model", "windows", "placement", "train_size", metric, "printed_fid"]
     numbers = pd.DataFrame(records, columns=keys)
-    bold = _bold(context, numbers, [name for name, *_ in lines], places, columns, metric)
+    leading, line = best(context, numbers, metric), dict(zip((model for *_, model in lines), places))
+    bold = {
+        (line[row.model], columns.index((row.dataset, row.train_size)) + 1) for row in leading.itertuples()
+    }
     frame = pd.DataFrame(cells, columns=["Model", *(f"{context.title(d)}, N = {n:,} ↓" for d, n in columns)])
     spread = " ± one standard deviation over shuffles" if shown["shuffle"].nunique() > 1 else ""
     caption = (
         f"{distance_in_words(rows)} with local attention in early layers (head), every second layer (mix) or late "
         f"layers (tail), the best placement of a group in bold; mean"
         f"{spread}, {context.shuffles(shown)}. "
-        f"{_finding(context, numbers, metric)}{context.windows_of(model for *_, model in lines)}"
+        f"Best: {in_words(leading)}.{context.windows_of(model for *_, model in lines)}"
     )
     return Table(frame, numbers, caption, bold)
 
@@ -69,29 +71,3 @@ def _cell(value: float, spread: float = math.nan, mark: str = "") -> str:
     """Return a mean as the paper prints it, with one deviation over shuffles where there are several."""
     around = "" if math.isnan(spread) else f" ± {spread:.2g}"
     return "" if math.isnan(value) else f"{value:.4f}{around}{mark}"
-
-
-def _bold(
-    context: Context, numbers: pd.DataFrame, names: list, places: list, columns: list, metric: str
-) -> set:
-    bold = set()
-    for name in dict.fromkeys(filter(None, names)):
-        for column, (dataset, size) in enumerate(columns, start=1):
-            own = at(numbers, windows=name, dataset=dataset, train_size=size).dropna(subset=metric)
-            own = own[[context.ranked(model, dataset, size) for model in own["model"]]]
-            if len(own) > 1:
-                model = own.loc[own[metric].idxmin(), "model"]
-                bold.add((places[numbers["model"].drop_duplicates().tolist().index(model)], column))
-    return bold
-
-
-def _finding(context: Context, numbers: pd.DataFrame, metric: str) -> str:
-    """Return how often each placement is best."""
-    own = numbers[numbers["windows"] != ""].dropna(subset=metric)
-    best = own.loc[
-        own.groupby(["windows", "dataset", "train_size"])[metric].idxmin(), "placement"
-    ].value_counts()
-    cells = own.groupby(["windows", "dataset", "train_size"]).ngroups
-    return (
-        f"Best, of {cells} cells: " + ", ".join(f"{place} in {count}" for place, count in best.items()) + "."
-    )
