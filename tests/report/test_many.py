@@ -171,11 +171,11 @@ def test_placements_are_compared_at_the_shuffles_that_most_of_them_have():
     ("ranked", "words"),
     [
         ({"local", "mix", "tail"}, "head in 1 of 1 cells"),
-        ({"mix", "tail"}, "mix in 1 of 1 cells"),
-        ({"tail"}, "no two placements of a group can be ranked yet"),
+        ({"mix", "tail"}, "not said where a placement is still learning or not fitted"),
+        (set(), "not said where a placement is still learning or not fitted"),
     ],
 )
-def test_the_best_placement_is_one_of_those_that_may_be_ranked(ranked, words):
+def test_the_best_placement_is_named_where_all_may_be_ranked(ranked, words):
     table = pd.DataFrame(
         [
             ("disks", model, 100, "Local", place, value)

@@ -53,7 +53,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             for ax, table in ((above, gaps), (beneath, tests)):
                 _lines(ax, context, at(table, dataset=dataset), lines, sizes)
             title = context.title(dataset) + (f", w/ {name}" if abreast else "")
-            above.set_title(letter(column, title) if row == 0 else "")
+            above.set_title((letter(column, title) if columns > 1 else title) if row == 0 else "")
             printed.append((above, _diamonds(above, context, dataset, lines, sizes)))
             if column == 0:
                 above.set_ylabel(("" if abreast else f"w/ {name}\n") + "Average PSNR gap (dB) ↓")
@@ -63,7 +63,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax, marks in printed:
         _numbers(ax, marks)
     legend(figure, 5)
-    return figure, _caption(context, shown, groups)
+    return figure, _caption(context, shown, groups, any(marks for _, marks in printed))
 
 
 def _models(context: Context, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:
@@ -102,7 +102,7 @@ def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: 
                     mark.strip(), (place, mean), (0, 3), textcoords="offset points", ha="center", color=colour
                 )
     ax.set_xticks(range(len(sizes)), [f"N = {n:,}" if len(sizes) < 4 else f"{n:,}" for n in sizes])
-    ax.margins(x=0.15, y=0.12)
+    ax.margins(x=0.15, y=0.2)
 
 
 def _diamonds(
@@ -132,10 +132,10 @@ def _numbers(ax: Axes, marks: list[tuple[int, float, str]]) -> None:
             ax.text(place + SIDE + 0.07, height, f"{value:.2f}", bbox=box, **look)
 
 
-def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, str]]) -> str:
+def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, str]], diamonds: bool) -> str:
     several = shown["shuffle"].nunique() > 1
     whiskers = ", whiskers are the 95 % interval of the paired difference to the baseline" if several else ""
-    printed = " Diamonds with numbers: the paper." if len(context.printed("Figure 7")) else ""
+    printed = " Diamonds with numbers: the paper." if diamonds else ""
     kinds = {model: (name, place) for name, group in groups.items() for place, model in group.items()}
     means = shown.groupby(["dataset", "train_size", "model"], as_index=False)["value"].mean()
     means["windows"], means["placement"] = (means["model"].map(lambda m, i=i: kinds[m][i]) for i in (0, 1))

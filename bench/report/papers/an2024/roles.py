@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import numpy as np
 import pandas as pd
 
 from bench.models.windows import PLACEMENTS
@@ -59,21 +58,20 @@ def compared(rows: pd.DataFrame, groups: dict[str, dict[str, str]]) -> pd.DataFr
 
 
 def best(context: Context, table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Return the row with the least ``value`` of each group (``windows``), dataset and N.
+    """Return the row with the least ``value`` of each group, dataset and N whose placements may all be ranked.
 
-    Only what may be ranked counts, and where two or more may.
+    ``table`` has the columns ``windows`` (the group), ``dataset``, ``train_size``, ``model``, ``placement``.
     """
     own = table[(table["windows"] != "") & table[value].notna()]
-    ranked = map(context.ranked, own["model"], own["dataset"], own["train_size"])
-    own = own[np.fromiter(ranked, bool, len(own))]
-    cells = own.groupby(["windows", "dataset", "train_size"])[value]
-    return own.loc[cells.idxmin()[cells.count() > 1]]
+    ranked = [*map(context.ranked, own["model"], own["dataset"], own["train_size"])]
+    cells = own.assign(ranked=ranked).groupby(["windows", "dataset", "train_size"])
+    return own.loc[cells[value].idxmin()[cells["ranked"].all() & (cells.size() > 1)]]
 
 
 def in_words(found: pd.DataFrame) -> str:
     """Return how often each placement is the best."""
     if found.empty:
-        return "no two placements of a group can be ranked yet"
+        return "not said where a placement is still learning or not fitted"
     counts = found["placement"].value_counts()
     return f"{', '.join(f'{place} in {n}' for place, n in counts.items())} of {len(found)} cells"
 
