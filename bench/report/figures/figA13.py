@@ -131,13 +131,14 @@ def _controls(ax: Axes, context: Context, table: pd.DataFrame, controls: list[st
 
 
 def _finding(context: Context, tests: pd.DataFrame, networks: list[str]) -> str:
-    """Return how many networks lie above the linear filter, and which is best."""
-    quality = tests.groupby("model")["value"].mean()
+    """Return how many networks lie above the linear filter, and which is best of those that may be ranked."""
+    quality, dataset = tests.groupby("model")["value"].mean(), tests["dataset"].iloc[0]
     quality, own = quality[quality.index.isin(networks)], tests["train_size"].iloc[0]
-    best = f"Best at {size(int(own))}: {context.label(quality.idxmax())}, {quality.max():.2f} dB"
-    linear = context.control(
-        "psnr_mean", "wiener", dataset=tests["dataset"].iloc[0], split="test", train_size=own
-    )
+    ranked = quality[[context.ranked(model, dataset, own) for model in quality.index]]
+    best = f"At {size(int(own))} every network is not fitted or still learning"
+    if len(ranked):
+        best = f"Best at {size(int(own))}: {context.label(ranked.idxmax())}, {ranked.max():.2f} dB"
+    linear = context.control("psnr_mean", "wiener", dataset=dataset, split="test", train_size=own)
     if not len(linear):
         return f"{best}."
     height = linear["value"].mean()
