@@ -329,7 +329,8 @@ class Context:
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty if there are none."""
         metrics = measurements()[measure].rows if measure in measurements() else ()
-        rows = self.tidy[self.tidy["metric"].isin(metrics)]
+        # samples have no row of their own: a run is measured whole
+        rows = self.tidy[self.tidy["metric"].isin(metrics)] if metrics else self.tidy
         found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
         planned = [*self.plan["runs"], *self.plan.get("unmeasured", [])]  # of a baseline stored in part
         wanted = [run for run in planned if run["measure"].get(measure) is not None and self.wanted(run)]

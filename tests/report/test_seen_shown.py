@@ -62,7 +62,9 @@ def test_the_figure_shows_both_optima_in_its_caption(place):
 
 
 def test_networks_that_draw_alike_agree_and_one_that_does_not_is_told_apart(place):
-    table = tabA11.build(Context(SUITE, "tabA11"))
+    context = Context(SUITE, "tabA11")
+    assert context.missing("samples") == ""
+    table = tabA11.build(context)
     rows = table.frame.set_index(["Network", "With"])["Correlation ↑"]
     assert (
         rows["UNet", "DiT"] == "1.00 [1.00, 1.00]"
