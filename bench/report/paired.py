@@ -109,8 +109,11 @@ def paired_table(
     what: str,
     sides: tuple[str, str] = ("first", "second"),
 ) -> Table:
-    """Build a row for each pair: both sides of the first metric, its difference and verdict, differences of the others."""
-    changes = {m: [change(_rows(context, m, pair), pair.models) for pair in pairs] for m in metrics}
+    """Build a row for each pair: both sides of the first metric, its difference and verdict, differences of the others.
+
+    A model without a partner is shown at the shuffles of the pairs at the same dataset and N.
+    """
+    changes = {m: _changes(context, m, pairs) for m in metrics}
     main, priors = metrics[0], context.priors.get(metrics[0], {})
     judged = words(changes[main], main, [priors.get(pair.size) for pair in pairs])
     digits = 4 if main in DISTANCES else 2
@@ -149,6 +152,21 @@ def paired_table(
     return Table(
         pd.DataFrame(cells).fillna(""), pd.DataFrame(numbers), " ".join(caption.split()), bold, groups=1
     )
+
+
+def _changes(context: Context, metric: str, pairs: Sequence[Pair]) -> list[Change]:
+    tables = [_rows(context, metric, pair) for pair in pairs]
+    shared: dict[tuple, set[int]] = {}
+    for pair, table in zip(pairs, tables):
+        if pair.models[1]:
+            both = context.paired(table, pair.models)["shuffle"]
+            shared.setdefault((pair.dataset, pair.size, pair.recipe), set()).update(both)
+    found = []
+    for pair, table in zip(pairs, tables):
+        beside = shared.get((pair.dataset, pair.size, pair.recipe))
+        alone = beside and not pair.models[1]
+        found.append(change(table[table["shuffle"].isin(beside)] if alone else table, pair.models))
+    return found
 
 
 def _rows(context: Context, metric: str, pair: Pair) -> pd.DataFrame:

@@ -149,6 +149,21 @@ def test_table_1_shows_controls_where_networks_were_measured(tmp_path, monkeypat
     assert set(controls["N"]) == {"10", "100", "1,000"}
 
 
+def test_a_network_beneath_pairs_is_shown_at_their_shuffles(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(SUITE, arrays=False)
+    table = read_tidy(paths.tidy_file(SUITE))
+    table = table[(table["shuffle"] == 0) | (table["model"] == "unet-t16")]
+    assert table["shuffle"].nunique() > 1
+    table.to_csv(paths.tidy_file(SUITE), index=False)
+    numbers = import_module(ITEMS["tab1"].module).build(Context(SUITE, "tab1")).numbers
+    [row] = [row for row in numbers.itertuples() if row.first == "unet-t16" and row.train_size == 10]
+    unet = table[
+        (table["model"] == "unet-t16") & (table["train_size"] == 10) & (table["metric"] == "frechet")
+    ]
+    assert row.frechet_first == unet[unet["shuffle"] == 0]["value"].item() != unet["value"].mean()
+
+
 GROUPS = {"Local": {"head": "local", "mix": "mix", "tail": "tail"}}
 
 

@@ -47,7 +47,8 @@ def draw(context: Context) -> tuple[Figure, str]:
                 ROOM,
             )
             if abreast:
-                ax.set_title(letter(place, f"{context.title(shown.dataset)}, {name}"), fontsize=7)
+                title = f"{context.title(shown.dataset)}, {name}"
+                ax.set_title(letter(place, title) if len(every) > 1 else title, fontsize=7)
             elif place == 0:
                 ax.set_title(letter(number, context.title(shown.dataset)))
             found = entries([ax])
