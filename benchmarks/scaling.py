@@ -174,20 +174,19 @@ def slope(sizes: tuple[int, ...], values: list[float]) -> float:
 
 
 def draw(file: Path, found: list[tuple[Law, list[float]]]) -> None:
-    """Draw seconds against size, a panel for each axis; both logarithmic."""
+    """Draw seconds against size, both logarithmic: the image side on the left, all else on the right."""
     import matplotlib.pyplot as plt
 
-    axes = list(dict.fromkeys(law.axis for law, _ in found))
-    figure, panels = plt.subplots(1, len(axes), figsize=(3.2 * len(axes), 3.6), layout="constrained")
-    for axis, panel in zip(axes, panels):
-        for law, seconds in found:
-            if law.axis == axis:
-                label = f"{law.what} ({slope(law.sizes, seconds):.1f})"
-                panel.loglog(law.sizes, seconds, marker="o", ms=3, label=label)
+    figure, panels = plt.subplots(1, 2, figsize=(9, 5.2), layout="constrained", sharey=True)
+    for law, seconds in found:
+        of_side = law.axis == "image side"
+        label = f"{law.what} ({'' if of_side else f'{law.axis}, '}exponent {slope(law.sizes, seconds):.1f})"
+        panels[not of_side].loglog(law.sizes, seconds, marker="o", ms=3, label=label)
+    for panel, axis in zip(panels, ("image side (pixels)", "number: N, K, images, dimensions")):
         panel.set_xlabel(axis)
-        panel.legend(fontsize=6, loc="lower right")
-    panels[0].set_ylabel("seconds")
-    figure.savefig(file, dpi=150)
+        panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    panels[0].set_ylabel("processor time (s)")
+    figure.savefig(file, dpi=120)
 
 
 def main() -> None:
