@@ -214,7 +214,9 @@ def test_a_subset_of_other_data_or_a_damaged_one(tmp_path, source):
     with pytest.raises(BenchError, match="belongs to another version of y"):
         read_subset(tmp_path / "s0.npz", other, 5)
     (tmp_path / "s0.npz").write_bytes((tmp_path / "s0.npz").read_bytes()[:100])
-    with pytest.raises(BenchError, match=r"s0\.npz is missing or damaged.*`bench data subset x --shuffle 0 --out "):
+    with pytest.raises(
+        BenchError, match=r"s0\.npz is missing or damaged.*`bench data subset x --shuffle 0 --out "
+    ):
         read_subset(tmp_path / "s0.npz", dataset, 5)
 
 
