@@ -181,10 +181,13 @@ def draw(file: Path, found: list[tuple[Law, list[float]]]) -> None:
     for law, seconds in found:
         of_side = law.axis == "image side"
         label = f"{law.what} ({'' if of_side else f'{law.axis}, '}exponent {slope(law.sizes, seconds):.1f})"
-        panels[not of_side].loglog(law.sizes, seconds, marker="o", ms=3, label=label)
+        panels[0 if of_side else 1].loglog(law.sizes, seconds, marker="o", ms=3, label=label)
     for panel, axis in zip(panels, ("image side (pixels)", "number: N, K, images, dimensions")):
         panel.set_xlabel(axis)
         panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    sides = sorted({size for law, _ in found if law.axis == "image side" for size in law.sizes})
+    panels[0].set_xticks(sides, [str(side) for side in sides])
+    panels[0].minorticks_off()
     panels[0].set_ylabel("processor time (s)")
     figure.savefig(file, dpi=120)
 
