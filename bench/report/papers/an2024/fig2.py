@@ -7,10 +7,13 @@ identity, which learns nothing, is the noise floor of a gap that is clipped at 0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context, at
@@ -30,18 +33,10 @@ PANELS = (
 )
 LEAST_STEPS = 20  # for an inset
 LEAST_ZOOM = 1.4  # in both directions
-LEFT, WIDE, LEAST, HIGH, CLEAR = (
-    0.5,
-    0.47,
-    0.25,
-    0.4,
-    0.04,
-)  # of the inset in its panel, and its distance to curves
-FRAMES = (
-    (0.12, 0.3),
-    (0.16, 0.26),
-    (0.24, 0.32),
-)  # parts of the steps that are enlarged: the first that is flat enough
+# of the inset in its panel, and its distance to curves
+LEFT, WIDE, LEAST, HIGH, CLEAR = 0.5, 0.47, 0.25, 0.4, 0.04
+# parts of the steps that are enlarged: the first that is flat enough
+FRAMES = (0.12, 0.3), (0.16, 0.26), (0.24, 0.32)
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -53,6 +48,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     figure = new_figure(1.55 * len(rows) + 0.35)
     axes = figure.subplots(len(rows), 3, squeeze=False, sharex=True)
     shown: dict = {}
+    greys: dict = {}
     lines: dict = {}
     for (title, *_), top, bottom in zip(PANELS, axes[0], axes[-1]):
         top.set_title(title)
@@ -64,7 +60,8 @@ def draw(context: Context) -> tuple[Figure, str]:
             grey = controls(context, metric, dataset=dataset, split=split)
             for line in grey:
                 draw_line(ax, line)
-            lines |= {line.label: ax.lines[place] for place, line in enumerate(grey)}
+            greys[ax] = ax.lines[: len(grey)]
+            lines |= {line.label: drawn for line, drawn in zip(grey, greys[ax])}
             _curves(ax, context, shown[ax], sizes)
         row[0].set_ylabel(f"{context.label(model)}\n{context.title(dataset)}")
     for dataset in dict.fromkeys(dataset for dataset, _ in rows):
@@ -72,7 +69,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         share_y(own[:, :2].ravel(), room=_legend_room(len(sizes)))
         share_y(own[:, 2], low=0, room=_legend_room(len(sizes)))
     for ax, curves in shown.items():
-        _zoom(ax, curves, sizes)
+        _zoom(ax, curves, sizes, greys[ax])
     if lines:
         figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=3)
     return figure, _caption(context, table, sizes)
@@ -125,7 +122,7 @@ def _place(ax: Axes, table: pd.DataFrame, lines: int) -> tuple[float, float]:
     return low, min(HIGH, 1 - _legend_room(lines) - low)
 
 
-def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int]) -> None:
+def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int], greys: Sequence[Line2D]) -> None:
     """Draw an inset around the curve of the largest N (of the gap: the one before), where it enlarges in both directions."""
     gap, (low, high) = table["metric"].iloc[0] == "psnr_gap", _place(ax, table, len(sizes))
     n = sizes[max(len(sizes) - 2, 0)] if gap else sizes[-1]
@@ -151,6 +148,10 @@ def _zoom(ax: Axes, table: pd.DataFrame, sizes: list[int]) -> None:
             inset.fill_between(
                 below.index.astype(int), below, above, color=PALETTE[position], alpha=0.3, lw=0
             )
+    for line in greys:
+        inset.plot(
+            *line.get_data(), color=line.get_color(), linestyle=line.get_linestyle(), linewidth=1, zorder=3
+        )
     inset.set(xlim=(left, right), ylim=(lower, upper), xticks=[], yticks=[])
     ax.indicate_inset_zoom(inset, edgecolor="0.2", linewidth=0.6, alpha=0.9)
 
