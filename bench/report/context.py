@@ -334,12 +334,18 @@ class Context:
         found = set(rows[RUN].drop_duplicates().itertuples(index=False, name=None))
         planned = [*self.plan["runs"], *self.plan.get("unmeasured", [])]  # of a baseline stored in part
         wanted = [run for run in planned if run["measure"].get(measure) is not None and self.wanted(run)]
-        sizes: dict[str, set[int]] = {}
         lacking = [run for run in wanted if run_key(run) not in found]
-        for run in lacking:
-            sizes.setdefault(self.label(run["model"]["name"]), set()).add(run["train_size"])
+        cells = {key[:3] for key in found}
+        absent = [run for run in lacking if run_key(run)[:3] not in cells]
+        several = len({run["dataset"] for run in wanted}) > 1
+        sizes: dict[str, set[int]] = {}
+        for run in absent:
+            where = f"{self.title(run['dataset'])}, " if several else ""
+            sizes.setdefault(where + self.label(run["model"]["name"]), set()).add(run["train_size"])
         parts = [f"{label} at N = {', '.join(f'{n:,}' for n in sorted(own))}" for label, own in sizes.items()]
-        parts = [*parts[:4], f"{len(parts) - 4} more models"] if len(parts) > 4 else parts
+        parts = [*parts[:4], f"{len(parts) - 4} more"] if len(parts) > 4 else parts
+        more = len(lacking) - len(absent)
+        parts += [f"{more} of cells that are shown, in other shuffles or recipes"] if more else []
         named = f"{len(lacking)} of {len(wanted)} planned runs ({'; '.join(parts)})"
         return f" Not measured yet: {named}." if lacking else ""
 

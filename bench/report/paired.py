@@ -145,8 +145,13 @@ def paired_table(
         cells.append(row)
         numbers.append(_numbers(pair, own, word))
     shuffles = shuffles_in_words(len(own.first) for own in changes[main] if len(own.first))
+    best = (
+        "Bold: the better mean, where both may be ranked; the verdict says whether more than that is shown. "
+        if bold
+        else ""
+    )
     caption = (
-        f"{what} {shuffles}. {_finding(judged)}Δ: second minus first, paired by shuffle; the verdict is that of "
+        f"{what} {shuffles}. {_finding(judged)}{best}Δ: second minus first, paired by shuffle; the verdict is that of "
         f"{NAMES[main]}. {meaning(judged, main)} {CLIPPED if GAP in metrics else ''}"
     )
     return Table(

@@ -93,7 +93,7 @@ def test_placements_and_windows_are_shown_where_they_were_compared(drawn):
 def test_a_legend_names_what_is_shown_before_what_it_is_held_against(drawn):
     figure, _ = drawn("fig6")
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["global attention", "w/ Local", "identity"]
+    assert names == ["global attention", "w/ Local", "level of the left bar", "identity"]
 
 
 def test_a_suite_in_part_draws_what_it_can_and_says_what_is_missing(half_way, capsys):
@@ -186,8 +186,8 @@ def test_placements_are_compared_at_the_shuffles_that_most_of_them_have():
     ("ranked", "words"),
     [
         ({"local", "mix", "tail"}, "head in 1 of 1 cells"),
-        ({"mix", "tail"}, "not said where a placement is still learning or not fitted"),
-        (set(), "not said where a placement is still learning or not fitted"),
+        ({"mix", "tail"}, "none is named where a placement is still learning or not fitted"),
+        (set(), "none is named where a placement is still learning or not fitted"),
     ],
 )
 def test_the_best_placement_is_named_where_all_may_be_ranked(ranked, words):

@@ -44,7 +44,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     largest = at(rows, train_size=sizes[-1], split=splits[-1])
     ends = "; ".join(_end(context, at(largest, model=m), dataset) for m in context.ordered(largest, "model"))
     return figure, (
-        f"{context.title(dataset)}: PSNR of the averaged networks along training, on the noise levels that `along` takes; "
+        f"{context.title(dataset)}: PSNR of the averaged networks along training, at a few noise levels; "
         f"{context.shuffles(rows)}{band(rows)}. {splits[-1].capitalize()} PSNR at {size(sizes[-1])}: {ends}."
     )
 

@@ -97,5 +97,6 @@ def _caption(context: Context, found: Judged) -> str:
     texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts.values()]
     return (
         f"{len(found)} falsifiable claims. On the numbers that the papers print: {texts[0]}. On those "
-        f"of suite {context.suite}: {texts[1]}."
+        f"of suite {context.suite}: {texts[1]}. The suite's verdicts are corrected over all claims of a paper (Holm), "
+        "its 95 % intervals are not."
     )

@@ -63,7 +63,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax, marks in printed:
         _numbers(ax, marks)
     legend(figure, 5)
-    return figure, _caption(context, shown, groups, any(marks for _, marks in printed))
+    cut = " The gap's axis does not begin at 0." if axes[0, 0].get_ylim()[0] > 0 else ""
+    return figure, _caption(context, shown, groups, any(marks for _, marks in printed)) + cut
 
 
 def _models(context: Context, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:

@@ -71,7 +71,7 @@ def best(context: Context, table: pd.DataFrame, value: str) -> pd.DataFrame:
 def in_words(found: pd.DataFrame) -> str:
     """Return how often each placement is the best."""
     if found.empty:
-        return "not said where a placement is still learning or not fitted"
+        return "none is named where a placement is still learning or not fitted"
     counts = found["placement"].value_counts()
     return f"{', '.join(f'{place} in {n}' for place, n in counts.items())} of {len(found)} cells"
 

@@ -60,7 +60,7 @@ def build(context: Context) -> Table:
     spread = " ± one standard deviation over shuffles" if shown["shuffle"].nunique() > 1 else ""
     caption = (
         f"{distance_in_words(rows)} with local attention in early layers (head), every second layer (mix) or late "
-        f"layers (tail), the best placement of a group in bold; mean"
+        f"layers (tail){', the best placement of a group in bold' * bool(bold)}; mean"
         f"{spread}, {context.shuffles(shown)}. "
         f"Best: {in_words(leading)}.{context.windows_of(model for *_, model in lines)}"
     )

@@ -46,8 +46,11 @@ def draw(context: Context) -> tuple[Figure, str]:
     below[0].set_ylabel("training steps")
     legend(figure)
     return figure, (
-        f"Above: {context.label(model)} on {context.title(datasets[0])}; {context.shuffles(copies)}. Below: the step at "
-        f"which samples are best (hollow) and at which copies begin (filled). {_finding(context, datasets[0], model)}"
+        f"{context.label(model)} on {context.title(datasets[0])}: share of copies by step (a) and by steps for each "
+        "training image (b), distance of samples from the data (c), a colour for each N; "
+        f"{context.shuffles(copies)}. Below, a colour for each network: the step at which samples are best (hollow) and at "
+        "which copies begin (filled) with 95 % intervals; an arrow: later than its foot. "
+        f"{_finding(context, datasets[0], model)}"
     )
 
 

@@ -47,7 +47,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     shares = [f"{context.title(d)}, {size(n)}: {_above(arrays, step)}" for (d, _, n, _), arrays in found]
     return figure, (
         f"Clean and noisy test image and eigenvectors of the denoiser's Jacobian, {noise(context, step)}; eigenvalues above "
-        f"them. Eigenvalues above one half, which is the effective number of directions that are kept: {'; '.join(shares)}."
+        f"them. Eigenvalues above one half, about the number of directions that are kept: {'; '.join(shares)}."
     )
 
 

@@ -61,8 +61,17 @@ def draw(context: Context) -> tuple[Figure, str]:
             ax.remove()
     legend(figure)
     return figure, (
-        f"What a pixel of the x0 estimate depends on; {context.shuffles(side)}{band(side)}. {_finding(context)}"
+        f"What a pixel of the x0 estimate depends on: {_panels(len(datasets), bool(len(planted)), bool(len(distance)))}; "
+        f"{context.shuffles(side)}{band(side)}. {_finding(context)}"
     )
+
+
+def _panels(datasets: int, pattern: bool, attention: bool) -> str:
+    """Return what the panels show."""
+    parts = [f"the side of the square that holds half of its sensitivity ({'a, b' if datasets > 1 else 'a'})"]
+    parts += ["the share of it on the far part of the planted pattern (c)"] if pattern else []
+    parts += ["the mean attention distance of each layer with attention (d)"] if attention else []
+    return ", ".join(parts)
 
 
 def _by_step(ax: Axes, context: Context, rows: pd.DataFrame, name: str) -> None:

@@ -57,10 +57,11 @@ def build(context: Context) -> Table:
     if not rows:
         raise context.needs("samples of two models, one a network, at one dataset and N", "samples")
     counts = [row["count"] for row in numbers]
+    interval = " with a 95 % interval" if max(counts) > 1 else ""
     best = max(numbers, key=lambda row: row["mean"])
     return Table(pd.DataFrame(rows), pd.DataFrame(numbers), (
-        "Agreement of samples from the same noise: median over samples of the correlation of pixels, mean over shuffles "
-        f"with a 95 % interval; {shuffles_in_words(counts)}. Highest: {context.label(best['first'])} with "
+        "Agreement of samples from the same noise: median over samples of the correlation of pixels, mean over shuffles"
+        f"{interval}; {shuffles_in_words(counts)}; each pair once. Highest: {context.label(best['first'])} with "
         f"{context.label(best['second'])}, {best['mean']:.2f}."
     ), groups=2)  # fmt: skip
 
