@@ -63,7 +63,8 @@ def drawn(tmp_path_factory):
     for name in ("docs", "config", "bench", "examples", "snakemake_executor_plugin_submitit"):
         if (ROOT / name).exists():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy2(ROOT / "mkdocs.yml", folder)
+    for name in ("README.md", "mkdocs.yml"):
+        shutil.copy2(ROOT / name, folder)
     return folder
 
 
