@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from timing import Table, Work, medians, parser
+from timing import Table, Work, built, medians, parser
 
 from bench.diffusion.schedule import make_schedule
 from bench.metrics.numerics.denoising import psnr_by_step
@@ -26,9 +26,6 @@ from bench.metrics.numerics.spectra import dense_jacobian, leading_spectra, spec
 from bench.models.costs import macs
 from bench.models.local_score import PatchScore
 from bench.models.machine_costs import machine_macs
-from bench.models.registry import build
-from bench.models.spec import ModelSpec
-from bench.suite.config import load_models
 from bench.training.loop import Loop
 from bench.training.options import TrainingOptions
 
@@ -47,9 +44,7 @@ class Law(NamedTuple):
 
 
 def network(name: str, side: int) -> torch.nn.Module:
-    """Return a preset's family at another image side."""
-    row = load_models()[name]
-    return build(ModelSpec(name, row.family, row.options, row.file), side, CHANNELS)
+    return built(name, side, CHANNELS)
 
 
 def images(count: int, side: int = SIDE) -> np.ndarray:
@@ -140,6 +135,12 @@ def laws() -> list[Law]:
                 (8, 16, 32),
                 lambda side, name=name: machine(name, 30, side),
                 lambda side, name=name: machine_macs(name, side, CHANNELS, PATCH, 30),
+            ),
+            (
+                "patch",
+                (3, 5, 9, 15),
+                lambda patch, name=name: machine(name, 100, SIDE, patch),
+                lambda patch, name=name: machine_macs(name, SIDE, CHANNELS, patch, 100),
             ),
         )
     ]

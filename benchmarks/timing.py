@@ -45,8 +45,17 @@ def medians(works: Sequence[Work], device: str = "cpu", rounds: int = 7, calls: 
 def preset(name: str, device: str) -> tuple[torch.nn.Module, tuple[int, int, int]]:
     """Return a preset's network with its own image size, and the shape (C, H, W) of its images."""
     row = load_models()[name]
-    model = build(ModelSpec(name, row.family, row.options, row.file), row.image_size, row.channels)
-    return model.to(device), (row.channels, row.image_size, row.image_size)
+    return built(name, row.image_size, row.channels).to(device), (
+        row.channels,
+        row.image_size,
+        row.image_size,
+    )
+
+
+def built(name: str, side: int, channels: int) -> torch.nn.Module:
+    """Return a preset's network for images of any side and channels."""
+    row = load_models()[name]
+    return build(ModelSpec(name, row.family, row.options, row.file), side, channels)
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:

@@ -1,7 +1,8 @@
 """What closed-form denoisers cost, in multiply-adds of a network that take as long; ``bench plan`` counts them. Torch-free.
 
-The factors are rounded from ``benchmarks/scaling.py`` on one CPU thread with ten noisy images at 16x16, within a factor of
-two: gathering a patch waits for memory, and a pair of places costs an exponential and two sums whatever the patch.
+The factors are fitted to processor times of the machines in ``benchmarks/scaling.py`` at 16x16, N = 100, ten noisy images,
+patches of 3 to 15, and rounded; they hold within a factor of two to three.  Gathering a patch waits for memory, and a pair
+of places costs an exponential and two sums whatever the patch.
 """
 
 from __future__ import annotations

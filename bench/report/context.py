@@ -19,6 +19,7 @@ from bench.models import windows
 from bench.models.families import CONTROLS
 from bench.report import literature
 from bench.report.items import ITEMS
+from bench.report.wording import absent_in_words, shuffles_in_words
 from bench.results import words
 from bench.results.measures import fit_priors
 from bench.results.statistics import Prior
@@ -67,12 +68,6 @@ def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
 def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
     """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN if it has none."""
     return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
-
-
-def shuffles_in_words(counts: Iterable[int]) -> str:
-    """Return "3 shuffles" or "1 to 3 shuffles"."""
-    low, high = min(counts := [int(count) for count in counts]), max(counts)
-    return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"
 
 
 def run_key(run: dict) -> tuple:
@@ -335,19 +330,16 @@ class Context:
         planned = [*self.plan["runs"], *self.plan.get("unmeasured", [])]  # of a baseline stored in part
         wanted = [run for run in planned if run["measure"].get(measure) is not None and self.wanted(run)]
         lacking = [run for run in wanted if run_key(run) not in found]
-        cells = {key[:3] for key in found}
-        absent = [run for run in lacking if run_key(run)[:3] not in cells]
-        several = len({run["dataset"] for run in wanted}) > 1
+        if not lacking:
+            return ""
+        shown, several = {key[:3] for key in found}, len({run["dataset"] for run in wanted}) > 1
         sizes: dict[str, set[int]] = {}
-        for run in absent:
-            where = f"{self.title(run['dataset'])}, " if several else ""
-            sizes.setdefault(where + self.label(run["model"]["name"]), set()).add(run["train_size"])
-        parts = [f"{label} at N = {', '.join(f'{n:,}' for n in sorted(own))}" for label, own in sizes.items()]
-        parts = [*parts[:4], f"{len(parts) - 4} more"] if len(parts) > 4 else parts
-        more = len(lacking) - len(absent)
-        parts += [f"{more} of cells that are shown, in other shuffles or recipes"] if more else []
-        named = f"{len(lacking)} of {len(wanted)} planned runs ({'; '.join(parts)})"
-        return f" Not measured yet: {named}." if lacking else ""
+        for dataset, model, n, *_ in map(run_key, lacking):
+            if (dataset, model, n) not in shown:
+                where = f"{self.title(dataset)}, " if several else ""
+                sizes.setdefault(where + self.label(model), set()).add(n)
+        more = sum(run_key(run)[:3] in shown for run in lacking)
+        return f" Not measured yet: {len(lacking)} of {len(wanted)} planned runs ({absent_in_words(sizes, more)})."
 
     def wanted(self, run: dict) -> bool:
         """Whether the item shows this run of the plan."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, at, shuffles_in_words
+from bench.report.context import Context, at
 from bench.report.table import Table
+from bench.report.wording import shuffles_in_words
 from bench.results.measures import Measure
 from bench.results.statistics import (
     EQUAL,
@@ -27,6 +28,7 @@ from bench.results.tidy import METRICS
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
 CLIPPED = "The PSNR gap is clipped at 0 per step."
+BOLD = "Bold: the better mean, where both may be ranked; the verdict says whether more than that is shown. "
 TEST, GAP, DISTANCES = "psnr_mean", "psnr_gap_mean", ("fid", "frechet")
 NAMES = {TEST: "Test PSNR (dB)", GAP: "PSNR gap (dB)", "fid": "FID", "frechet": "Fréchet"}
 SPLITS = {TEST: "test", GAP: "train-test"}
@@ -145,11 +147,7 @@ def paired_table(
         cells.append(row)
         numbers.append(_numbers(pair, own, word))
     shuffles = shuffles_in_words(len(own.first) for own in changes[main] if len(own.first))
-    best = (
-        "Bold: the better mean, where both may be ranked; the verdict says whether more than that is shown. "
-        if bold
-        else ""
-    )
+    best = BOLD if bold else ""
     caption = (
         f"{what} {shuffles}. {_finding(judged)}{best}Δ: second minus first, paired by shuffle; the verdict is that of "
         f"{NAMES[main]}. {meaning(judged, main)} {CLIPPED if GAP in metrics else ''}"
@@ -160,6 +158,7 @@ def paired_table(
 
 
 def _changes(context: Context, metric: str, pairs: Sequence[Pair]) -> list[Change]:
+    """Return both sides of each pair in one metric, a model alone at the shuffles of its neighbours."""
     tables = [_rows(context, metric, pair) for pair in pairs]
     shared: dict[tuple, set[int]] = {}
     for pair, table in zip(pairs, tables):

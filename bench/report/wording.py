@@ -1,6 +1,8 @@
-"""The protocol of samples and distances (``key=value;...`` of a row) in words, for captions."""
+"""Protocols (``key=value;...`` of a row), shuffles and missing runs in words, for captions."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -46,3 +48,18 @@ def distance_in_words(rows: pd.DataFrame) -> str:
     """Return what a table of distances holds: its name, and how the samples of the first row were drawn."""
     name = "FID" if rows["metric"].iloc[0] == "fid" else "Fréchet distance, not a FID"
     return f"{name} ({protocol_in_words(rows['protocol'].iloc[0])})"
+
+
+def absent_in_words(sizes: dict[str, set[int]], more: int) -> str:
+    """Return which networks lack which N, the first four; ``more`` runs are of cells that are shown all the same."""
+    parts = [f"{label} at N = {', '.join(f'{n:,}' for n in sorted(own))}" for label, own in sizes.items()]
+    parts = [*parts[:4], f"{len(parts) - 4} more"] if len(parts) > 4 else parts
+    return "; ".join(
+        [*parts, *([f"{more} of cells that are shown, in other shuffles or recipes"] if more else [])]
+    )
+
+
+def shuffles_in_words(counts: Iterable[int]) -> str:
+    """Return "3 shuffles" or "1 to 3 shuffles"."""
+    low, high = min(counts := [int(count) for count in counts]), max(counts)
+    return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"

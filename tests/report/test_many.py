@@ -111,6 +111,18 @@ def test_a_suite_in_part_draws_what_it_can_and_says_what_is_missing(half_way, ca
     assert "N = 1,000: not measured" in [text.get_text() for part in figure.subfigs for text in part.texts]
 
 
+def test_further_shuffles_of_what_is_shown_are_counted_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make(SUITE, arrays=False)
+    table = read_tidy(paths.tidy_file(SUITE))
+    unet = (table["model"] == "unet-t16") & (table["train_size"] == 10)
+    table[~(unet & (table["shuffle"] > 0))].to_csv(paths.tidy_file(SUITE), index=False)
+    said = Context(SUITE, "fig2").missing("psnr")
+    assert "of cells that are shown, in other shuffles or recipes)" in said and "UNet at" not in said
+    table[~unet].to_csv(paths.tidy_file(SUITE), index=False)
+    assert "UNet at N = 10" in Context(SUITE, "fig2").missing("psnr")
+
+
 def test_suites_are_drawn_side_by_side_and_an_unknown_one_is_one_sentence(half_way, capfd):
     assert main(["items", "--suite", SUITE, "--suite", "absent"]) == 1
     said = capfd.readouterr().err

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, shuffles_in_words
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.table import Table
+from bench.report.wording import shuffles_in_words
 from bench.support.errors import BenchError
 
 ITEM = Item("Table A3", measures=("psnr",))

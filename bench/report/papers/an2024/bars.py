@@ -103,10 +103,8 @@ def panel(
     _diamonds(ax, shown, labelled=names is not None)
     for place, n in enumerate(shown.gaps):
         for side, height in ((0, first[place]), (1, max(second[place], first[place], highest[place]))):
-            value, mark = (
-                f"{(first, second)[side][place]:.2f}",
-                context.mark(shown.models[side], shown.dataset, n),
-            )
+            value = f"{(first, second)[side][place]:.2f}"
+            mark = context.mark(shown.models[side], shown.dataset, n)
             text = value + mark if crowded or not mark else f"{mark.strip()}\n{value}"
             style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
             box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
@@ -170,10 +168,7 @@ def finding(context: Context, panels: list[Bars]) -> str:
     smaller = [(g, t) for g, t in cells if g.second.mean() < g.first.mean()]
     kept = sum(test.second.mean() >= test.first.mean() - 0.1 for _, test in smaller)
     tested = [gap.interval for gap, _ in cells if gap.interval.count > 1]
-    shown = (
-        f" (by more than its interval in {sum(one.high < 0 for one in tested)} of {len(tested)})"
-        if tested
-        else ""
-    )
+    by_more = sum(one.high < 0 for one in tested)
+    shown = f" (by more than its interval in {by_more} of {len(tested)})" if tested else ""
     price = f"; in {kept} of these test PSNR is kept within 0.1 dB" if smaller else ""
     return f"The mean gap is smaller in {len(smaller)} of {len(cells)} cells{shown}{price}."

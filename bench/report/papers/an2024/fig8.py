@@ -9,11 +9,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, shuffles_in_words
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.bars import WHISKERS, bars, finding, panel, under
 from bench.report.papers.an2024.roles import comparisons
 from bench.report.style import SMALL, entries, letter, new_figure
+from bench.report.wording import shuffles_in_words
 
 ITEM = Item(
     "Figure 8",

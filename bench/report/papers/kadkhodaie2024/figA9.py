@@ -70,13 +70,9 @@ def _by_size(ax: Axes, table: pd.DataFrame, sizes: list[int], label: str, number
     values = table.groupby("train_size")["value"]
     mean, spread = (v.reindex(sizes).to_numpy() for v in (values.mean(), values.std()))
     error = None if np.isnan(spread).all() else spread
-    look = {
-        "color": PALETTE[6 + number],
-        "marker": MARKERS[4 + number],
-        "label": label,
-        "capsize": 2,
-    }  # of no N
-    ax.errorbar(np.arange(len(sizes)) + positions(2, number, 0.04), mean, error, **look)
+    places = np.arange(len(sizes)) + positions(2, number, 0.04)
+    look = {"color": PALETTE[6 + number], "marker": MARKERS[4 + number]}  # which no N has
+    ax.errorbar(places, mean, error, label=label, capsize=2, **look)
     ax.set_xticks(range(len(sizes)), [size(n) for n in sizes])
     ax.margins(x=0.15)
 

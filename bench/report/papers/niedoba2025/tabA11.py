@@ -12,9 +12,10 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, shuffles_in_words
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.table import Table
+from bench.report.wording import shuffles_in_words
 from bench.results.statistics import Interval, paired_interval
 
 ITEM = Item(
