@@ -290,8 +290,7 @@ def test_a_lost_node_costs_no_more_than_a_checkpoint(workflow, slow):
     wait_for(lambda: len(flow.journal(0)) > 15)
     tell("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
     wait_for(lambda: not flow.processes())
-    resume = ["scontrol", "update", f"NodeName={NODE}", "State=RESUME"]
-    subprocess.run(resume, capture_output=True)  # it may have come back by itself
+    tell("scontrol", "update", f"NodeName={NODE}", "State=RESUME")
     check_one_restart(flow, outer)
 
 
