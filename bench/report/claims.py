@@ -164,7 +164,7 @@ class Verdict:
 
     def shown(self, difference: float) -> str:
         """Return a pooled difference as text, one of logarithms in percent."""
-        plain = f"{'+' if difference > 0 else ''}{short(difference)} {self.unit}".rstrip()
+        plain = f"{'+' if difference > 0 else ''}{short(difference, 3)} {self.unit}".rstrip()
         return self.ratio.text(difference) if self.ratio else plain.replace("-", "−")
 
     def interval(self) -> str:
@@ -209,12 +209,12 @@ def _is_of(key: str, value: Any) -> bool:
     return all(type(one) is kind for one in listed(value))
 
 
-def short(value: float) -> str:
-    """Return a number with four digits, in millions or billions where it is large."""
+def short(value: float, digits: int = 4) -> str:
+    """Return a number with so many significant digits, in millions or billions where it is large."""
     for unit, word in ((1e9, " G"), (1e6, " M")):
         if abs(value) >= unit:
-            return f"{value / unit:.4g}{word}"
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+            return f"{value / unit:.{digits}g}{word}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.{digits}g}"
 
 
 def load() -> dict[str, Claim]:

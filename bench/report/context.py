@@ -254,6 +254,12 @@ class Context:
         self.marked |= {word} & {*MARKS}
         return MARKS.get(word, "")
 
+    def marks(self, model: str, dataset: str, sizes: Iterable[int]) -> str:
+        """Return the signs of a model's cells on a line of their own, "\\nN = 10 ↘, N = 100 ✗"; empty if there are none."""
+        signs = {int(n): self.mark(model, dataset, int(n)) for n in sizes}
+        found = ", ".join(f"N = {n:,}{sign}" for n, sign in signs.items() if sign)
+        return f"\n{found}" if found else ""
+
     def is_control(self, model: str) -> bool:
         """Whether a model is a closed form that is not trained."""
         return self.plan["models"][model]["family"] in CONTROLS

@@ -119,12 +119,23 @@ def controls(context: Context, metric: str, **where: object) -> list[Line]:
     return found
 
 
+def places(context: Context, models: Sequence[str]) -> dict[str, int]:
+    """Return the place of each network in the style's lists: in the whole suite's order, the same in all its figures.
+
+    Where two of ``models`` would look alike, in the order of ``models``.
+    """
+    every = [model for model in context.plan["models"] if not context.is_control(model)]
+    own = [model for model in models if model in every]
+    found = {model: every.index(model) for model in own}
+    alike = len({place % len(PALETTE) for place in found.values()}) < len(own)
+    return {model: place for place, model in enumerate(own)} if alike else found
+
+
 def looks(context: Context, models: Sequence[str]) -> dict[str, dict]:
-    """Return colour and marker of each model: hues by its place among ``models``, grey for controls; variants are hollow."""
-    networks = [model for model in models if not context.is_control(model)]
-    found = {}
+    """Return colour and marker of each model: hues by its place, grey for controls; variants are hollow."""
+    own, found = places(context, models), {}
     for model in models:
-        place = networks.index(model) if model in networks else [*models].index(model)
+        place = own.get(model, [*models].index(model))
         shade = GREY if context.is_control(model) else colour(place)
         face = "white" if context.plan["models"][model]["baseline"] else shade
         mark = MARKERS[place % len(MARKERS)]

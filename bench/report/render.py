@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.report.context import MARKS, Context
 from bench.report.items import ITEMS, Item
 from bench.report.markup import restructured
+from bench.results.words import MEANINGS
 from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
@@ -58,7 +59,9 @@ def _figure(context: Context, item: Item, stem: Path) -> str:
 
 def _complete(context: Context, item: Item, caption: str) -> str:
     """Return a caption with what every item says of its runs: budget, source, what is missing, what is out of date."""
-    marks = "".join(f" {sign.strip()} {word}." for word, sign in MARKS.items() if word in context.marked)
+    marks = "".join(
+        f" {sign.strip()} {word}: {MEANINGS[word]}." for word, sign in MARKS.items() if word in context.marked
+    )
     rest = (
         f" {context.scope}{context.missing(item.measures[0])}{context.stale(item.measures)}"
         if item.measures

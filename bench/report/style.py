@@ -112,9 +112,9 @@ def letter(place: int, text: str = "") -> str:
     return f"({'abcdefghijklmnopqrstuvwxyz'[place % 26]}) {text}".strip()
 
 
-def legend(figure: Figure, columns: int = 4) -> None:
-    """Put one legend beneath all panels, each label once, so that it lies on no data."""
-    if found := entries(figure.axes):
+def legend(figure: Figure, columns: int = 4, axes: Iterable[Axes] | None = None) -> None:
+    """Put one legend of these panels, else of all, beneath the figure, each label once, so that it lies on no data."""
+    if found := entries(figure.axes if axes is None else axes):
         options = {"loc": "outside lower center", "ncols": min(columns, len(found)), "handlelength": 2.6}
         figure.legend(found.values(), found.keys(), **options)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 from bench.results.baselines import stored
 from bench.suite import config, plan
@@ -29,14 +29,23 @@ def status(suite: Plan, local_data: bool = True) -> Status:
     ``local_data=False`` leaves out whether the datasets built in this folder are of another version.
     """
     record = stored(suite.suite)
+    why = _judge(suite, record, local_data)
+    return {
+        (run, metric): why(run, metric) for run, made in record["runs"].items() for metric in made["metrics"]
+    }
+
+
+def _judge(suite: Plan, record: dict, local_data: bool = True) -> Callable[[str, str], str]:
+    """Return the function that says of a stored run and metric why it is out of date, once for each."""
     accepted = record.get("accepted", {})
-    found = {}
-    for run, made in record["runs"].items():
-        known = run in suite.runs
-        for metric in made["metrics"]:
-            why = _reasons(suite, run, metric, made, accepted, local_data) if known else ["not in the suite"]
-            found[run, metric] = ", ".join(why)
-    return found
+
+    @functools.cache
+    def why(run: str, metric: str) -> str:
+        if run not in suite.runs:
+            return "not in the suite"
+        return ", ".join(_reasons(suite, run, metric, record["runs"][run], accepted, local_data))
+
+    return why
 
 
 def _reasons(
@@ -86,9 +95,10 @@ def first_reason(status: Status, runs: Iterable[str], metric: str) -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _status(suite: str, inputs: tuple) -> Status:
-    """Return :func:`status`, once for all items that a process draws; ``inputs`` are the files that it depends on."""
-    return status(plan.load(suite))
+def _stored(suite: str, inputs: tuple) -> tuple[dict[str, dict], Callable[[str, str], str]]:
+    """Return the stored runs and :func:`_judge`, once for all items of a process; ``inputs`` are the files they need."""
+    record = stored(suite)
+    return record["runs"], _judge(plan.load(suite), record)
 
 
 def _inputs(suite: str) -> tuple:
@@ -107,15 +117,13 @@ def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
     The measurement ``training`` is the run itself.
     """
     try:
-        known = _status(suite, _inputs(suite))
+        every, why = _stored(suite, _inputs(suite))
+        made = {run: one["metrics"] for run, one in every.items() if run in runs and one["metrics"]}
+        shown = {(run, m): why(run, m) for run, metrics in made.items() for m in metrics if m in measures}
+        if "training" in measures:
+            shown |= {(run, "training"): _of_training(why(run, m) for m in made[run]) for run in made}
     except BenchError as error:
         return f" Whether the stored rows are out of date is unknown: {error}"
-    found = {(run, metric): why for (run, metric), why in known.items() if run in runs}
-    if "training" in measures:
-        for (run, _), why in list(found.items()):
-            own = ", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING))
-            found[run, "training"] = found.get((run, "training")) or own
-    shown = {key: why for key, why in found.items() if key[1] in measures}
     stale = {key: why for key, why in shown.items() if why}
     if not stale:
         return ""
@@ -124,3 +132,9 @@ def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
         f" STALE: {len(stale)} of {len(shown)} stored measurements behind it are out of date with the current code, "
         f"options or data, the first: {metric} of {run} ({why})."
     )
+
+
+def _of_training(reasons: Iterable[str]) -> str:
+    """Return what concerns the training itself in the reasons of a run's measurements; empty if nothing does."""
+    own = (", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING)) for why in reasons)
+    return next(filter(None, own), "")

@@ -124,7 +124,7 @@ def test_a_measured_claim_is_one_pooled_test_over_paired_shuffles():
     assert found.word == "holds" and found.pooled.count == 3 and len(found.cells) == 2
     assert (
         found.text()
-        == "left minus right −1.01 dB [−1.035 dB, −0.9852 dB] over 3 dataset-shuffle pairs; 2 of 2 cells as claimed"
+        == "left minus right −1.01 dB [−1.03 dB, −0.985 dB] over 3 dataset-shuffle pairs; 2 of 2 cells as claimed"
     )
     noisy = {("", 10, s): 0.0 for s in range(3)} | {("x", 10, s): v for s, v in enumerate((-1, 1, -0.5))}
     assert measured(case, frame(noisy, metric="psnr_mean")).word == "no difference shown"

@@ -11,10 +11,11 @@ import pytest
 from synthetic import make
 
 from bench.cli import main
-from bench.report import site, style
+from bench.report import curves, render, site, style
 from bench.report.context import Context
-from bench.report.items import ITEMS
+from bench.report.items import ITEMS, Item
 from bench.report.papers.an2024 import roles
+from bench.results import words
 from bench.results.tidy import read_tidy
 from bench.support import paths
 
@@ -212,3 +213,24 @@ def test_the_best_placement_is_named_where_all_may_be_ranked(ranked, words):
     )
     context = SimpleNamespace(ranked=lambda model, dataset, size: model in ranked)
     assert roles.in_words(roles.best(context, table, "value")) == words
+
+
+def test_a_network_looks_the_same_in_all_figures_of_a_suite():
+    models = {f"m{k}": {} for k in range(12)} | {"wiener": {}}
+    context = SimpleNamespace(plan={"models": models}, is_control=lambda model: model == "wiener")
+    assert curves.places(context, ["m2", "wiener", "m0"]) == {"m2": 2, "m0": 0}
+    alike = ["m0", f"m{len(style.PALETTE)}"]  # the same colour of the palette: told apart by their order
+    assert curves.places(context, alike) == {alike[0]: 0, alike[1]: 1}
+
+
+def test_signs_of_cells_are_written_with_their_n_and_defined_in_the_caption():
+    signs = SimpleNamespace(mark=lambda model, dataset, n: {10: " ↘", 1000: " ✗"}.get(n, ""))
+    assert Context.marks(signs, "unet", "disks", [10, 100, 1000]) == "\nN = 10 ↘, N = 1,000 ✗"
+    assert Context.marks(signs, "unet", "disks", [100]) == ""
+    context = SimpleNamespace(marked={words.NOT_FITTED})
+    caption = render._complete(context, Item("Figure", measures=()), "Drawn.")
+    assert caption == "Drawn. ✗ not fitted: train PSNR below that of the pool's linear filter."
+
+
+def test_the_caption_names_the_windows_that_were_compared():
+    assert roles.changes_in_words(["smaller", "larger"]) == "smaller windows or larger windows"

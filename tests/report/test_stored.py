@@ -84,7 +84,8 @@ def test_the_notice_is_of_what_an_item_draws(stored, monkeypatch):
 
     def note(item, **stale):
         now = status | {(run, m): why for m, why in stale.items()}
-        monkeypatch.setattr(staleness, "_status", lambda suite, inputs: now)
+        known = {run: {"metrics": EVERY}}, lambda run, metric: now[run, metric]
+        monkeypatch.setattr(staleness, "_stored", lambda suite, inputs: known)
         return Context(SUITE, item).stale(ITEMS[item].measures)
 
     frechet, jacobian = ({m: f"code of {m} changed"} for m in ("frechet", "jacobian"))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.report.context import Context, at
-from bench.report.curves import Line, Panel, grid
+from bench.report.curves import Line, Panel, grid, places
 from bench.report.items import Item
 from bench.report.style import size
 
@@ -24,7 +24,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     ends: dict[tuple, float] = {}
     for dataset, n, here in context.groups(rows, "dataset", "train_size"):
         panel = Panel(f"{context.title(dataset)}, {size(n)}", "training loss ↓")
-        for number, model in enumerate(models):
+        for model, number in places(context, models).items():
             own = at(here, model=model).groupby("index", as_index=False)["value"].mean().assign(shuffle=0)
             panel.lines.append(Line(own, context.label(model), number, number // 4, number))
             ends |= {(dataset, n, model): own["value"].iloc[-1]} if len(own) else {}

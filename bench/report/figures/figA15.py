@@ -28,7 +28,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     models, sizes = context.ordered(rows, "model"), context.ordered(rows, "train_size")
     splits, panels = [split for split in SPLITS if split in set(rows["split"])], []
     for model in models:
-        panel = Panel(context.label(model) + context.mark(model, dataset, sizes[-1]), "PSNR (dB) ↑")
+        panel = Panel(context.label(model) + context.marks(model, dataset, sizes), "PSNR (dB) ↑")
         for number, n in enumerate(sizes):
             for dash, split in enumerate(splits):
                 own = at(rows, model=model, train_size=n, split=split)

@@ -36,6 +36,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         panels.append(panel)
     figure, _ = grid(panels, 2, 1.9, STEP_AXIS, legend_columns=3)
     return figure, (
-        f"Gap on noisy images and on the sampling trajectory; {context.shuffles(own)}{band(own)}. Means of both: "
+        "PSNR gap, train minus test, of one-step estimates of noisy images (dashed), and of those along the network's own "
+        "sampling, by the nearest train and the nearest test image (solid); "
+        f"{context.shuffles(own)}{band(own)}. Means of both: "
         f"{'; '.join(words)}."
     )

@@ -7,18 +7,22 @@ memoriser is the optimal denoiser of the N images, Wiener their best linear filt
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from bench.report.context import Context, at, protocol_field
-from bench.report.curves import Line, Panel, band, grid
+from bench.report.curves import Line, Panel, band, colour, grid, places
 from bench.report.items import Item
-from bench.report.style import GREY, size
+from bench.report.style import GREY, SMALL, size
 
 ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
 BOUNDS = ("memoriser", "wiener")
 POOL = "wiener-pool"
+CLOSE = 0.3  # of the logarithms of two gaps whose signs would lie on each other
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -37,7 +41,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         for name, table in tables.items():
             here = at(table, dataset=dataset)
             panel = Panel("" if len(panels) >= len(tables) else name, context.title(dataset))
-            panel.lines = [Line(at(here, model=m), context.label(m), i, i, i) for i, m in enumerate(models)]
+            own = places(context, models).items()
+            panel.lines = [Line(at(here, model=m), context.label(m), k, k, k) for m, k in own]
             panel.lines += _bounds(context, here)
             panels.append(panel)
     figure, axes = grid(panels, len(tables), 1.7, "training images N", "train_size", share=False)
@@ -50,12 +55,29 @@ def draw(context: Context) -> tuple[Figure, str]:
             ax.set_yscale("log")
             ax.yaxis.set_major_formatter("{x:g}")
             ax.yaxis.set_minor_locator(NullLocator())
+            dataset = datasets[place // len(tables)]
+            _signs(ax, context, at(first, dataset=dataset), dataset, models)
         if place % len(tables) == 2:
             ax.axhline(0, color=GREY, linewidth=0.6)
     return figure, (
-        f"PSNR gap, share of samples that are copies, and headroom, test PSNR above the linear filter of the whole pool, "
-        f"against N; {context.shuffles(first)}{band(first)}. {_found(context, tables, models, datasets[0])}"
+        "Mean PSNR gap; share of samples that are copies (whose nearest training image is closer than "
+        f"{_ratio(context)} of the distance to the second nearest); headroom, the test PSNR above that of the linear filter "
+        f"of the whole pool; against N, {context.shuffles(first)}{band(first)}. "
+        f"{_found(context, tables, models, datasets[0])}"
     )
+
+
+def _signs(ax: Axes, context: Context, gaps: pd.DataFrame, dataset: str, models: list[str]) -> None:
+    """Write the sign of each cell's word above its gap; signs of gaps that lie on each other stand side by side."""
+    for n, here in gaps.groupby("train_size"):
+        written: list[float] = []
+        for model, place in places(context, models).items():
+            mean = at(here, model=model)["value"].mean()
+            if sign := context.mark(model, dataset, int(n)).strip():  # type: ignore[call-overload]
+                aside = 6 * sum(abs(math.log(mean / other)) < CLOSE for other in written)
+                look = {"textcoords": "offset points", "color": colour(place), "fontsize": SMALL}
+                ax.annotate(sign, (n, mean), (aside, 2), **look)  # type: ignore[arg-type]
+                written.append(mean)
 
 
 def _rows(context: Context, metric: str, **where: str) -> pd.DataFrame:
@@ -76,6 +98,10 @@ def _copies(context: Context) -> pd.DataFrame:
     rows = _rows(context, "memorized_share", split="")
     rows = rows[protocol_field(rows, "space") == "pixels"]
     return rows.assign(value=100 * rows["value"])
+
+
+def _ratio(context: Context) -> str:
+    return f"{float(protocol_field(context.rows('memorized_share'), 'ratio').iloc[0]):.2g}"
 
 
 def _headroom(context: Context) -> pd.DataFrame:

@@ -48,13 +48,18 @@ def build(context: Context) -> Table:
         {
             "Claim": claim.sentence,
             "Source": f"{papers[claim.paper].cite}, {claim.source}{_VERSIONS[claim.version]}",
-            "Printed numbers": verdicts["printed"].summary(),
-            "Our numbers": verdicts["measured"].summary(),
+            "Printed numbers": _said("printed", verdicts["printed"].summary()),
+            "Our numbers": _said("measured", verdicts["measured"].summary()),
             "Why": _because(verdicts),
         }
         for claim, verdicts in found.values()
     ]
     return Table(pd.DataFrame(cells), numbers(found), _caption(context, found))
+
+
+def _said(side: str, word: str) -> str:
+    """Return a verdict's word; where there is none, that nothing is printed or measured."""
+    return f"none {side}" if word == claims.NOT_RUN else word
 
 
 def _because(verdicts: dict[str, claims.Verdict]) -> str:
@@ -94,7 +99,10 @@ def _caption(context: Context, found: Judged) -> str:
         side: Counter(verdicts[side].word for _, verdicts in found.values())
         for side in ("printed", "measured")
     }
-    texts = [", ".join(f"{count[w]} {w}" for w in claims.VERDICTS if count[w]) for count in counts.values()]
+    texts = [
+        ", ".join(f"{count[word]} {_said(side, word)}" for word in claims.VERDICTS if count[word])
+        for side, count in counts.items()
+    ]
     return (
         f"{len(found)} falsifiable claims. On the numbers that the papers print: {texts[0]}. On those "
         f"of suite {context.suite}: {texts[1]}. The suite's verdicts are corrected over all claims of a paper (Holm), "

@@ -73,4 +73,7 @@ def _caption(context: Context, found: list[Finding]) -> str:
     cite = literature.papers()
     papers = " and ".join(cite[paper].cite for paper in dict.fromkeys(one.paper for one in found))
     questions = f"{len(found)} question{'s' * (len(found) > 1)} of {papers}"
-    return f"{questions}, answered by suite {context.suite}: {words}."
+    return (
+        f"{questions}, answered by suite {context.suite}: {words}. Could be shown: the smallest difference that this test "
+        "alone would have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
+    )

@@ -75,6 +75,12 @@ def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], opera
     return f" Negative eigenvalues ({'; '.join(found)}): {why}."
 
 
+def key(channels: int) -> str:
+    """Return what frames and ranks mean, for captions; ``channels`` is the most that a picture has."""
+    frames = "; frames: red, green and blue channel" if channels == 3 else ""
+    return f"λₖ is the eigenvalue of rank k, the largest has k = 0{frames}"
+
+
 def withheld_values(context: Context, name: str, arrays: Arrays, operator: str, count: int) -> str:
     """Return the eigenvalues of a run whose pictures may not be shown, in words."""
     values = values_of(arrays, operator)

@@ -22,6 +22,7 @@ from bench.report.papers.an2024.eigenvectors import (
     draw_images,
     draw_vectors,
     eigenvalue,
+    key,
     negative,
     noise_step,
     ranks_of,
@@ -137,10 +138,11 @@ def _caption(context: Context, runs: pd.DataFrame, blocks: list, operator: str) 
         )
     where = "; ".join(f"{', '.join(names)} on {title}" for title, names in places.items())
     step = noise(context, noise_step(blocks[0][1]))
+    channels = [context.plan["datasets"][run.dataset]["channels"] for run, _ in blocks]
     leading = [f"{letter(p)} {values_of(arrays, operator)[0]:.3g}" for p, (_, arrays) in enumerate(blocks)]
     return (
         f"{where}, {step}: clean and noisy test image and {SHOWN} eigenvectors of the symmetric part of the "
-        f"Jacobian of the {WORDS[operator]}. Leading eigenvalues: "
+        f"Jacobian of the {WORDS[operator]}; {key(max(channels))}. Leading eigenvalues: "
         f"{', '.join(leading)}.{negative(context, named, operator)}{_passed_over(context, runs, operator)}"
     )
 
@@ -153,7 +155,7 @@ def _passed_over(context: Context, runs: pd.DataFrame, operator: str) -> str:
         own = at(runs, dataset=dataset).sort_values("train_size").drop_duplicates("model", keep="last")
         for run in own.itertuples():
             arrays = context.arrays("jacobian", dataset, run.model, int(run.train_size), int(run.shuffle))
-            name = f"{context.label(run.model)} on {context.title(dataset)}"
+            name = f"{context.label(run.model)} on {context.title(dataset)}, {size(int(run.train_size))},"
             parts += (
                 [withheld_values(context, name, arrays, operator, SHOWN)]
                 if len(values_of(arrays, operator))

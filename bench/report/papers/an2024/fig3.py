@@ -21,7 +21,7 @@ from bench.report.papers.an2024.eigenvectors import (
     Arrays,
     draw_images,
     draw_vectors,
-    eigenvalue,
+    key,
     negative,
     noise_step,
     ranks_of,
@@ -171,7 +171,7 @@ def _caption(
     return (
         f"{models} on {context.title(dataset)}, one test image, {noise(context, noise_step(arrays))}: eigenvectors "
         f"of the symmetric part of the Jacobian of the {WORDS[operator]}, and {values} of the "
-        f"{' and the '.join(operators)}. Leading eigenvalue {eigenvalue(0, 0).split(' =')[0]}: "
+        f"{' and the '.join(operators)}; {key(context.plan['datasets'][dataset]['channels'])}. Leading eigenvalue λ₀: "
         f"{leading}.{_asymmetry(context, operator)}{negative(context, named, operator)}"
         f"{_withheld(context, every, passed, operator)}"
     )

@@ -71,7 +71,7 @@ def _models(context: Context, group: dict[str, str]) -> list[tuple[str, str, str
     """Return (model, label, colour, marker, dash) of the baseline and of each placement."""
     baseline = context.plan["models"][next(iter(group.values()))]["baseline"]
     lines = (
-        [(baseline, context.label(baseline), BASELINE, "X", "--")]
+        [(baseline, context.label(baseline), BASELINE, "p", "--")]
         if baseline in context.plan["models"]
         else []
     )

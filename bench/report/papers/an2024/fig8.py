@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.bars import WHISKERS, bars, finding, panel, under
-from bench.report.papers.an2024.roles import comparisons
+from bench.report.papers.an2024.roles import changes_in_words, comparisons
 from bench.report.style import SMALL, entries, letter, new_figure
 from bench.report.wording import shuffles_in_words
 
@@ -60,7 +60,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     counts = [own.interval.count for shown in every for own in shown.gaps.values()]
     whiskers = f", {WHISKERS}" if max(counts, default=0) > 1 else ""
     return figure, (
-        "Average PSNR gap when the mean window is kept, made smaller, or made larger; the reference is hatched, "
+        f"Average PSNR gap with the reference's windows (hatched) and with {changes_in_words(pairs)}, "
         f"{'all panels' if abreast else 'each row'} on one scale; {shuffles_in_words(counts)}{whiskers}. "
         f"{finding(context, every)}{context.windows_of(model for pair in pairs.values() for model in pair)}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pandas as pd
 
@@ -14,6 +15,12 @@ COMPARISONS = {
     "same size": ("local-equal", "local-growing"),
     "smaller": ("local", "local-smaller"),
     "larger": ("local-star", "local-star-larger"),
+}
+
+CHANGES = {
+    "same size": "windows that grow at the same mean size",
+    "smaller": "smaller windows",
+    "larger": "larger windows",
 }
 
 
@@ -95,6 +102,11 @@ def comparisons(context: Context, present: set[str]) -> dict[str, tuple[str, str
         what = "two window sizes of one kind (models whose `role` is like local and local-smaller)"
         raise context.needs(what, instead="add such models under `runs`")
     return found
+
+
+def changes_in_words(names: Iterable[str]) -> str:
+    """Return what the compared networks have in place of the reference's windows, of the comparisons that are shown."""
+    return " or ".join(CHANGES[name] for name in names)
 
 
 def others(context: Context, rows: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.context import Context, at
 from bench.report.items import Item
 from bench.report.paired import Pair, paired_table
-from bench.report.papers.an2024.roles import comparisons, others
+from bench.report.papers.an2024.roles import changes_in_words, comparisons, others
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
 
@@ -41,7 +41,7 @@ def build(context: Context) -> Table:
                 numbers["printed"] = tuple(context.print_of(printed, m, dataset, size) for m in models)
             pairs.append(Pair(dataset, size, models, head, more={"Windows": name}, **numbers))
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
-    what = f"{distance_in_words(rows)} when the mean window is kept, made smaller, or made larger;"
+    what = f"{distance_in_words(rows)} of the reference and with {changes_in_words(known)};"
     table = paired_table(context, pairs, [metric], what)
     table.caption += context.windows_of(model for models in known.values() for model in models)
     return table

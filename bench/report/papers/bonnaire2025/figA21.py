@@ -20,7 +20,7 @@ from bench.report.context import Context, at
 from bench.report.curves import Line, colour, draw_line, looks
 from bench.report.items import Item
 from bench.report.papers.bonnaire2025.clock import NAMES, Reading, readings
-from bench.report.style import MARKERS, legend, letter, new_figure, size
+from bench.report.style import legend, letter, new_figure, size
 
 ITEM = Item(
     "Figure A21",
@@ -40,11 +40,13 @@ def draw(context: Context) -> tuple[Figure, str]:
     above = grid[0].subgridspec(1, 3).subplots()
     below = np.atleast_1d(grid[1].subgridspec(1, len(datasets)).subplots())
     _curves(above, context, *(at(table, dataset=datasets[0], model=model) for table in (copies, distance)))
+    shades = looks(context, context.ordered(copies[copies["dataset"].isin(datasets)], "model"))
     for place, (ax, dataset) in enumerate(zip(below, datasets)):
-        _clocks(ax, context, dataset)
+        _clocks(ax, context, dataset, shades)
         ax.set_title(letter(3 + place, context.title(dataset)))
     below[0].set_ylabel("training steps")
-    legend(figure)
+    above[0].legend(loc="upper left", borderpad=0.3)
+    legend(figure, axes=below)
     return figure, (
         f"{context.label(model)} on {context.title(datasets[0])}: share of copies by step (a) and by steps for each "
         "training image (b), distance of samples from the data (c), a colour for each N; "
@@ -79,15 +81,14 @@ def _plain(axis: Axis, marks: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _clocks(ax: Axes, context: Context, dataset: str) -> None:
+def _clocks(ax: Axes, context: Context, dataset: str, shades: dict[str, dict]) -> None:
     """Draw both clocks against N, a colour for each network."""
     for name in NAMES:
         found = {cell: one for cell, one in readings(context, name).items() if cell[0] == dataset}
         models = context.ordered(pd.DataFrame(list(found), columns=["dataset", "model", "n"]), "model")
-        shades = looks(context, models)
         for place, model in enumerate(models):
             own = {cell[2]: one for cell, one in sorted(found.items()) if cell[1] == model}
-            _series(ax, own, place, len(models), name, shades[model]["line"], context.label(model))
+            _series(ax, own, place, len(models), name, shades[model], context.label(model))
     sizes = sorted({cell[2] for name in NAMES for cell in readings(context, name) if cell[0] == dataset})
     ax.set(xscale="log", yscale="log", xlabel="N", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
     ax.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
@@ -96,11 +97,11 @@ def _clocks(ax: Axes, context: Context, dataset: str) -> None:
 
 
 def _series(
-    ax: Axes, own: dict[int, Reading], place: int, count: int, name: str, shade: str, label: str
+    ax: Axes, own: dict[int, Reading], place: int, count: int, name: str, look: dict, label: str
 ) -> None:
-    hollow = name == "generalization"
+    hollow, shade = name == "generalization", look["line"]
     face = "white" if hollow else shade
-    mark = {"marker": MARKERS[place], "markersize": 4, "markerfacecolor": face, "markeredgecolor": shade}
+    mark = {"marker": look["marker"], "markersize": 4, "markerfacecolor": face, "markeredgecolor": shade}
     known = {n: one for n, one in own.items() if one.step is not None}
     x = np.array([*known], dtype=float) * 1.06 ** (place - (count - 1) / 2)
     ax.plot(x, [one.step for one in known.values()], color=colour(shade), linestyle=":" if hollow else "-", **mark,

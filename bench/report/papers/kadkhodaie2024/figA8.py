@@ -34,7 +34,9 @@ def draw(context: Context) -> tuple[Figure, str]:
     for place, (dataset, model) in enumerate(shown):
         here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
-        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}", "PSNR of the estimate (dB) ↑")
+        signs = context.marks(model, dataset, context.ordered(here, "train_size"))
+        title = f"{context.label(model)}, {context.title(dataset)}{signs}"
+        panel = Panel(title, "PSNR of the estimate\n(dB) ↑")
         for n in context.ordered(here, "train_size"):
             number = sizes.index(n)
             for rows, dash, split in ((here, 0, "test"), (seen, 2, "train")):

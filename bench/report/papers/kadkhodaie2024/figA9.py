@@ -43,6 +43,8 @@ def draw(context: Context) -> tuple[Figure, str]:
             draw_line(left, Line(at(linear, train_size=n), name, GREY, 1 + number), x="common")
         for number, (metric, label) in enumerate(KINDS.items()):
             _by_size(right, at(samples[metric], dataset=dataset, model=model), sizes, label, number)
+        right.set_xticks(range(len(sizes)), [f"{n:,}{context.mark(model, dataset, n)}" for n in sizes])
+        right.set_xlabel("training images N")
         for ax in (left, right):
             ax.set_ylim(min(0.0, ax.get_ylim()[0]), 1.03)
         left.set_title(f"{context.title(dataset)}, {context.label(model)}")
@@ -53,7 +55,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         right.set_ylabel("mean cosine")
     legend(figure, 3)
     return figure, (
-        "Two networks, each trained on N images that the other never saw. Left: the cosine of their image "
+        "Two networks, a and b, each trained on N images that the other never saw. Left: the cosine of their image "
         "estimates on the same noisy test images. Right: samples from the same noise; the cosine between the two "
         "networks' samples, and between a sample and the most similar training image; "
         f"{context.shuffles(steps)}{band(steps)}. {_finding(context, samples, shown)}"
@@ -73,7 +75,6 @@ def _by_size(ax: Axes, table: pd.DataFrame, sizes: list[int], label: str, number
     places = np.arange(len(sizes)) + positions(2, number, 0.04)
     look = {"color": PALETTE[6 + number], "marker": MARKERS[4 + number]}  # which no N has
     ax.errorbar(places, mean, error, label=label, capsize=2, **look)
-    ax.set_xticks(range(len(sizes)), [size(n) for n in sizes])
     ax.margins(x=0.15)
 
 

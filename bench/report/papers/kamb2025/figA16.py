@@ -10,7 +10,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context, at
-from bench.report.curves import Line, Panel, band, grid
+from bench.report.curves import STEP_AXIS, Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, ordered
 from bench.report.style import size
@@ -33,11 +33,11 @@ def draw(context: Context) -> tuple[Figure, str]:
             for k, name in enumerate(ordered(own["split"])):
                 panel.lines.append(Line(at(own, split=name), MACHINES[name], k, k % 4, k))
             panels.append(panel)
-    figure, _ = grid(panels, len(sizes), 1.35, "step index", share="all", legend_columns=5)
+    figure, _ = grid(panels, len(sizes), 1.35, STEP_AXIS, share="all", legend_columns=5)
     worst = table.groupby(["split", "index"])["value"].mean().groupby("split").min()
     lowest = ", ".join(f"{MACHINES[m]} {worst[m]:.2f}" for m in ordered(worst.index))
     return figure, (
-        f"{context.title(dataset)}: correlation of the network's estimate of x0 with that of each machine, fitted to the "
-        f"same N images, on the network's DDIM trajectory, median over noises; {context.shuffles(table)}{band(table)}. "
-        f"Lowest mean over networks and N: {lowest}."
+        f"{context.title(dataset)}: correlation of the network's x0 estimate with that of each machine, built from the same "
+        "N images, at the noisy images of the network's DDIM trajectory; median over starting noises, "
+        f"{context.shuffles(table)}{band(table)}. Lowest point of each, averaged over networks and N: {lowest}."
     )

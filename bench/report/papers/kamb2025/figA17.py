@@ -24,7 +24,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     for dataset, model, own in context.groups(table, "dataset", "model"):
         if context.is_control(model) or own["train_size"].nunique() < 2:
             continue
-        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}", "correlation of samples")
+        signs = context.marks(model, dataset, context.ordered(own, "train_size"))
+        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}{signs}", "correlation of samples")
         for k, name in enumerate(ordered(own["split"])):
             panel.lines.append(Line(at(own, split=name), MACHINES[name], k, k % 4, k))
         panels.append(panel)
@@ -33,14 +34,15 @@ def draw(context: Context) -> tuple[Figure, str]:
         raise context.needs(
             "agreement at two training sizes of a network", instead="add another N under `runs`"
         )
-    figure, axes = grid(panels, 3, 1.5, "N", x="train_size", share="all", legend_columns=5)
+    figure, axes = grid(panels, 3, 1.6, "training images N", x="train_size", share="all", legend_columns=5)
     for ax in axes:
         ax.set_xscale("log")
         ax.set_xticks(sizes := context.ordered(table, "train_size"), [f"{n:,}" for n in sizes])
         ax.minorticks_off()
     return figure, (
-        "Correlation of a network's sample with that of each machine, fitted to the same N images, from the same noise, "
-        f"median over noises; {context.shuffles(table)}{band(table)}. Nearest machine at each N: {'; '.join(parts)}."
+        "Correlation of a network's sample with that of each machine, built from the same N images, from the same noise, "
+        f"median over starting noises; {context.shuffles(table)}{band(table)}. "
+        f"Nearest machine at each N: {'; '.join(parts)}."
     )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.report.context import Context, at
-from bench.report.curves import Line, Panel, band, grid
+from bench.report.curves import STEP_AXIS, Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, own
 from bench.report.style import size
@@ -30,19 +30,21 @@ def draw(context: Context) -> tuple[Figure, str]:
     table, sizes = table[table["model"].isin(context.networks(table))], context.ordered(table, "train_size")
     for dataset, model, rows in context.groups(table, "dataset", "model"):
         name = own(context, model)
-        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}", "patch (pixels)")
+        signs = context.marks(model, dataset, context.ordered(rows, "train_size"))
+        panel = Panel(f"{context.label(model)}\n{context.title(dataset)}{signs}", "patch (pixels)")
         rows = at(rows, split=name)
         for n in context.ordered(rows, "train_size"):
             k = sizes.index(n)
             panel.lines.append(Line(at(rows, train_size=n), size(n), k, k % 4, k))
         panels.append(panel)
-    figure, axes = grid(panels, 3, 1.5, "step index", share="all")
+    figure, axes = grid(panels, 2 if len(panels) == 4 else 3, 1.6, STEP_AXIS, share="all")
     axes[0].set_yticks(range(int(table["value"].min()), int(table["value"].max()) + 1, 2))
-    names = " and ".join(dict.fromkeys(MACHINES[own(context, m)] for m in context.ordered(table, "model")))
+    names = " or ".join(dict.fromkeys(MACHINES[own(context, m)] for m in context.ordered(table, "model")))
     ends = [_ends(context, table, model) for model in context.ordered(table, "model")]
     return figure, (
-        f"Patch size of the {names} machine, fitted to the network's N images, whose score has the highest cosine with "
-        f"the network's, median over noises, on its DDIM trajectory; {context.shuffles(table)}{band(table)}. From the "
+        f"Side of the patch at which the score of the {names} machine, built from the network's N images, has the highest "
+        f"cosine with the network's score on its DDIM trajectory; median over starting noises; "
+        f"{context.shuffles(table)}{band(table)}. From the "
         f"least to the most noisy step, mean: {'; '.join(ends)}. {_printed(context)}"
     )
 

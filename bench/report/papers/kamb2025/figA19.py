@@ -46,9 +46,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         )
         _block(part, arrays, machines)
     return figure, (
-        f"{context.title(dataset)}: samples by DDIM from the same noise in each column, of the network (top) and of the "
-        f"machines that were fitted to its N images: {', '.join(MACHINES[m] for m in machines)}. "
-        f"{'Images withheld by licence.' if not arrays else f'{NOISES} of the noises that are measured.'}"
+        f"{context.title(dataset)}: DDIM samples of the network (top row) and of the machines built from its N images, "
+        "from the same starting noise in each column. "
+        f"{'Images withheld by licence.' if not arrays else f'The first {NOISES} of the starting noises, unselected.'}"
     )
 
 

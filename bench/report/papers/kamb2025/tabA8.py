@@ -36,7 +36,7 @@ def build(context: Context) -> Table:
         test = at(context.tidy, metric="psnr_mean", split="test", recipe="", **where)["value"].mean()
         name = context.label(model) + context.mark(model, dataset, size)
         bold.add((len(cells), 3 + max(range(len(machines)), key=lambda k: means[machines[k]])))
-        shown = [f"{means[m]:.2f} ({squares[m]:.2f})" for m in machines]
+        shown = [f"{means[m]:.2f} ({squares[m]:.2f})".replace("-", "−") for m in machines]
         more = [f"{share[own(context, model)]:.2f}", f"{test:.2f}"]
         cells.append([context.title(dataset), name, f"{size:,}", *shown, *more])
         numbers.append([*where.values(), *(v for m in machines for v in (means[m], squares[m])), *more])
@@ -56,9 +56,10 @@ def build(context: Context) -> Table:
 def _caption(context: Context, found: pd.DataFrame) -> str:
     noises, steps = (found["protocol"].iloc[0].split(";")[k].partition("=")[2] for k in (0, 1))
     return (
-        f"Correlation (R2) of a network's sample with that of each machine, fitted to the same N images, from the same "
-        f"noise, median over {noises} noises, DDIM with {steps} steps; {context.shuffles(found)}. > ideal: share of the "
-        "noises whose sample is nearer to the machine of the network's padding than to the ideal denoiser's. "
+        f"Correlation (in brackets R², which can be negative) of a network's sample with that of each machine, built from "
+        f"the same N images, from the same noise, median over {noises} starting noises, DDIM with {steps} steps; "
+        f"{context.shuffles(found)}. > ideal: share of the noises whose sample is nearer to that of the machine of the "
+        "network's padding (boundary-broken for zeros, equivariant for circular) than to the ideal denoiser's. "
         f"{_finding(context, found)} {_printed(context)}"
     )
 
@@ -88,4 +89,7 @@ def _printed(context: Context) -> str:
         f"{model} on {dataset} {local[model, dataset]:.2f} / {one['local']:.2f} / {one['ideal']:.2f}"
         for (model, dataset), one in wide.iterrows()
     ]
-    return f"The paper prints, at 32x32 and the whole training sets (ELS / LS / ideal): {'; '.join(parts)}."
+    return (
+        "The paper prints, at 32x32 and the whole training sets, for the machine of the padding / the local one / the "
+        f"ideal one (its ELS / LS / IS): {'; '.join(parts)}."
+    )
