@@ -34,7 +34,7 @@ class ClocksOptions:
 
     __pydantic_config__ = STRICT
 
-    count: int = option(512, "samples of each checkpoint (ddim)", "assumed", least=8)
+    count: int = option(512, "samples of each checkpoint (ddim)", "assumed", least=8, most=10_000_000)
     steps: int = option(50, "sampling steps", "assumed", least=1)
     ratio: float = option(
         1 / 3,

@@ -27,7 +27,9 @@ class GuidanceOptions:
     __pydantic_config__ = STRICT
 
     scales: list[float] = option([0.0, 1.0, 2.0, 4.0], "guidance scales w")
-    count: int = option(1000, "samples of each scale; sample k has class k modulo their number", least=2)
+    count: int = option(
+        1000, "samples of each scale; sample k has class k modulo their number", least=2, most=10_000_000
+    )
     sampler: Literal["ddpm", "ddim"] = option("ddim", "sampler")
     steps: int = option(50, "sampling steps", least=1)
     features: Literal["random-conv", "pixels", "inception"] = option("inception", "feature space")

@@ -32,7 +32,7 @@ class HalvesOptions:
 
     images: int = option(100, "test images on which the outputs are compared", least=1)
     steps: int = option(10, "respaced step indices at which the outputs are compared", least=1)
-    samples: int = option(128, "pairs of samples from the same noise", least=2)
+    samples: int = option(128, "pairs of samples from the same noise", least=2, most=10_000_000)
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler; its noise is shared too")
     sampling_steps: int = option(250, "sampling steps", least=1)
 

@@ -20,7 +20,7 @@ class SamplesOptions:
 
     __pydantic_config__ = STRICT
 
-    count: int = option(10_000, "generated images", "assumed", least=2)
+    count: int = option(10_000, "generated images", "assumed", least=2, most=10_000_000)
     sampler: Literal["ddpm", "ddim"] = option("ddpm", "sampler", "assumed")
     eta: float = option(0.0, "noise of ddim: none at 0, as much as ddpm's at 1")
     variance: Literal["small", "large"] = option(

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from bench.metrics.agreement import ALL as MACHINES
 from bench.report import literature
 from bench.report.context import Context
 from bench.report.items import ITEMS
@@ -42,6 +43,8 @@ MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
 SIDE = ("metric", "split", "family", "label", "role", "train_size", "index", "permuted", "times")
+# Of rows: pools of images, train minus test, machines that a network is compared with
+SPLITS = ("", "train", "validation", "test", "train-test", *MACHINES)
 # What a claim answers on the board (bench/report/board.py).
 QUESTIONS = {
     "locality": "Does locality come from the architecture?",
@@ -102,6 +105,8 @@ class Claim:
             check("metric" in side, f"{name}: the key 'metric' is missing")
             for metric in listed(side["metric"]) or [""]:
                 check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
+            for split in listed(side.get("split", "")):
+                check(split in SPLITS, f"{name}: there is no split {split!r}{nearest(str(split), SPLITS)}")
             for key, value in side.items():
                 check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
         asked = not self.question or self.question in QUESTIONS

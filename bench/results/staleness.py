@@ -136,5 +136,7 @@ def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
 
 def _of_training(reasons: Iterable[str]) -> str:
     """Return what concerns the training itself in the reasons of a run's measurements; empty if nothing does."""
-    own = (", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING)) for why in reasons)
+    own = (
+        ", ".join(reason for reason in why.split(", ") if reason.endswith(_OF_TRAINING)) for why in reasons
+    )
     return next(filter(None, own), "")

@@ -21,9 +21,11 @@ from bench.support.errors import BenchError
 STRICT = {"extra": "forbid"}  # read by pydantic; harmless elsewhere
 
 
-def option(default: Any, help: str, status: str = "ours", least: float | None = None) -> Any:
-    """Declare a field with its meaning, the source of its default, and its least value (see :func:`check_least`)."""
-    metadata = {"description": help, "status": status, "least": least}
+def option(
+    default: Any, help: str, status: str = "ours", least: float | None = None, most: float | None = None
+) -> Any:
+    """Declare a field with its meaning, the source of its default, and its range (see :func:`check_least`)."""
+    metadata = {"description": help, "status": status, "least": least, "most": most}
     if isinstance(default, (list, dict)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -41,11 +43,13 @@ def check(condition: bool, message: str) -> None:
 
 
 def check_least(options: Any) -> None:
-    """Refuse a number below the least that its field declares."""
+    """Refuse a number below the least, or above the most, that its field declares."""
     for one in dataclasses.fields(options):
-        least, value = one.metadata.get("least"), getattr(options, one.name)
+        least, most, value = one.metadata.get("least"), one.metadata.get("most"), getattr(options, one.name)
         if least is not None and isinstance(value, (int, float)):
             check(value >= least, f"{one.name} must be at least {least}, not {value}")
+        if most is not None and isinstance(value, (int, float)):
+            check(value <= most, f"{one.name} must be at most {most:,}, not {value:,}")
 
 
 def to_dict(value: Any) -> Any:

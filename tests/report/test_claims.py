@@ -220,6 +220,7 @@ def test_the_protocol_that_was_measured_is_taken_and_named():
         ({"relation": "="}, "relation"),
         ({"left": {"metric": "psnr_gap_men"}}, "left: .*did you mean 'psnr_gap_mean'"),
         ({"left": SIDE | {"rloe": "x"}}, "left: unknown key 'rloe'"),
+        ({"left": SIDE | {"split": "tset"}}, "left: there is no split 'tset' .did you mean 'test'"),
         ({"tolerance": "5 per cent"}, "tolerance"),
         ({"right": SIDE}, "left and right are the same"),
         ({"version": "v3"}, "version"),

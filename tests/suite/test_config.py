@@ -38,6 +38,7 @@ def edit(path: Path, old: str, new: str) -> None:
         ("steps: 30", "steps: many", ["smoke.yaml", "steps", "'many'"]),
         ("steps: 30", "steps: 0", ["at least 1"]),
         ("ema: 0.9", "ema: 1.5", ["ema", "1.5"]),
+        ("samples: {count: 16", "samples: {count: 1000000000000", ["samples: count", "at most 10,000,000"]),
         ("psnr: {images: 8", "psnr: {imagez: 8", ["psnr.imagez", "did you mean 'images'?"]),
         ("psnr:", "psrn:", ["'psrn'", "did you mean 'psnr'?"]),
         ("[disks-8]", "[disk-8]", ["'disk-8'", "did you mean 'disks-8'?"]),
