@@ -67,6 +67,11 @@ class Executor(RemoteExecutor):
         if settings.cluster not in ("slurm", "local", "debug"):
             raise WorkflowError(f"submitit-cluster: {settings.cluster!r} is none of slurm, local, debug.")
         self.folder = Path(settings.folder).resolve()
+        if settings.cluster == "slurm" and "%" in str(self.folder):
+            raise WorkflowError(
+                f"submitit-folder: Slurm reads the % of {self.folder} as a pattern in the names of logs; choose a folder "
+                "without it (--submitit-folder)."
+            )
         self.settings = replace(settings, folder=str(self.folder))
         with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)

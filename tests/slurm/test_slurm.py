@@ -119,6 +119,17 @@ def test_refused_submission_is_said_before_anything_runs(workflow, arguments, te
     assert not (flow.folder / "first.txt").exists()
 
 
+def test_a_percent_sign_in_the_folder_of_jobs_is_refused_and_one_in_the_projects_is_not(workflow, tmp_path):
+    """Slurm takes it for a pattern in the names of logs."""
+    flow = workflow()
+    flow.folder = tmp_path / "100%j"
+    flow.folder.mkdir()
+    flow.write(3, 0.05)
+    assert flow.run(jobs=1) == 1
+    assert "as a pattern in the names of logs; choose a folder without it" in flow.log
+    assert flow.run("--submitit-folder", str(tmp_path / "jobs"), jobs=1) == 0, flow.log
+
+
 def test_a_node_that_restarts_is_waited_for(workflow):
     """Slurm would refuse, and says the same of a request that no node can ever meet."""
     tell("scontrol", "update", f"NodeName={NODE}", "State=DOWN", "Reason=test")
