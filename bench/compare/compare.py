@@ -24,6 +24,7 @@ from bench.results.statistics import (
     NOT_JUDGED,
     WORSE,
     Interval,
+    balanced,
     detectable,
     nested_interval,
     paired_interval,
@@ -144,7 +145,7 @@ def _cells(evidence: Evidence, pairs: pd.DataFrame) -> Iterator[dict]:
 def _pooled(pairs: pd.DataFrame) -> Iterator[dict]:
     """Yield the pooled answers; their words are the first, if any, that keeps a side from being called better."""
     for key, part in pairs.groupby(["metric", "baseline"], sort=False):
-        judged = part[part["judged"]] if part["judged"].any() else part
+        judged = balanced(part[part["judged"]] if part["judged"].any() else part, ["train_size"])
         words = {
             name: next((word for word in judged[name] if not is_ranked(word)), "")
             for name in ("word", "baseline_word")

@@ -18,9 +18,8 @@ from bench.results.statistics import (
     BETTER,
     TOO_FEW,
     WORSE,
-    Interval,
+    difference,
     paired_interval,
-    replicates,
     stack,
     verdicts,
 )
@@ -199,14 +198,14 @@ def _ranks(
     pairs = list(itertools.combinations(models, 2))
     if not pairs or not measure.row.better:
         return {}, models
-    found = stack([_difference(wide, *pair) for pair in pairs])
+    found = stack([difference(wide, *pair) for pair in pairs])
     judged = verdicts(found, measure.row.better)
     if (judged == TOO_FEW).all():
         return {}, models
     below, above = dict.fromkeys(models, 0), dict.fromkeys(models, 0)
     for pair, word in zip(pairs, judged):
         winner, loser = pair if word == BETTER else pair[::-1]
-        held = tests is None or test_holds(_difference(tests.reindex(wide.index), winner, loser).low)
+        held = tests is None or test_holds(difference(tests.reindex(wide.index), winner, loser).low)
         if word in (BETTER, WORSE) and held:
             above[loser] += 1
             below[winner] += 1
@@ -216,7 +215,3 @@ def _ranks(
 
 def _wide(values: pd.DataFrame) -> pd.DataFrame:
     return values.pivot_table(index=["dataset", "train_size", "shuffle"], columns="model", values="value")
-
-
-def _difference(wide: pd.DataFrame, one: str, two: str) -> Interval:
-    return paired_interval(replicates((wide[one] - wide[two]).dropna().rename("value").reset_index()))

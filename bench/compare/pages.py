@@ -175,6 +175,7 @@ def _caption(found: Comparison) -> str:
         "of at most two shuffles. Verdicts are at 5 % after Holm's correction within a measure, separately for networks "
         f"and controls. 'Equal': shown to differ by less than a margin ({margins}); 'no difference shown' is not 'equal'. "
         f"'{UNPROVEN.capitalize()}': a smaller gap is no improvement if the network may simply fit less. The interval "
-        "over images (test PSNR) is for these particular networks and says nothing about other seeds; gaps, those at equal "
-        "train PSNR among them, have the interval over shuffles alone, which contains the spread over their images."
+        "over images (test PSNR) is for these particular networks, says nothing about other seeds, and takes the images of "
+        "different shuffles as independent, although some recur; gaps, those at equal train PSNR among them, have the "
+        "interval over shuffles alone, which contains the spread over their images."
     )

@@ -22,9 +22,10 @@ def draw(found: Comparison) -> Figure:
     and the figure says so; † marks baselines that are out of date.
     """
     evidence = found.evidence
-    table = found.cells[~found.cells["verdict"].str.startswith(NOT_RANKED)]
     measures = evidence.measures[:PANELS]
-    datasets, baselines = (list(dict.fromkeys(found.cells[key])) for key in ("dataset", "baseline"))
+    cells = found.cells[found.cells["metric"].isin([measure.key for measure in measures])]
+    table = cells[~cells["verdict"].str.startswith(NOT_RANKED)]
+    datasets, baselines = (list(dict.fromkeys(cells[key])) for key in ("dataset", "baseline"))
     figure = new_figure((0.55 + 0.22 * len(baselines)) * len(datasets) + 0.7)
     axes = figure.subplots(len(datasets), len(measures), squeeze=False, sharey=True)
     for row, dataset in zip(axes, datasets):
@@ -41,15 +42,15 @@ def draw(found: Comparison) -> Figure:
     figure.suptitle(
         f"{evidence.candidate} minus each baseline, 95 % moderated t interval over shuffles", fontsize=8
     )
-    figure.supxlabel("; ".join(_remarks(found, len(found.cells) - len(table))), fontsize=6)
+    figure.supxlabel("; ".join(_remarks(table, len(cells) - len(table))), fontsize=6)
     return figure
 
 
-def _remarks(found: Comparison, left_out: int) -> list[str]:
+def _remarks(table: pd.DataFrame, left_out: int) -> list[str]:
     remarks = ["filled: decided after correction"]
     if left_out:
         remarks.append(f"{left_out} cells left out: the better side is not fitted or still learning")
-    if (found.cells["stale"] != "").any():
+    if (table["stale"] != "").any():
         remarks.append("† out of date with the current code, options or data")
     return remarks
 

@@ -25,6 +25,7 @@ from bench.results.statistics import (
     NO_DIFFERENCE,
     TOO_FEW,
     Interval,
+    balanced,
     judge_claims,
     paired_interval,
     replicates,
@@ -43,6 +44,8 @@ MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
 SIDE = ("metric", "split", "family", "label", "role", "train_size", "index", "permuted", "times")
+# What tells the comparisons of a claim on one dataset apart
+CELL = ["recipe", "label", "label_right", "train_size", "train_size_right", "protocol"]
 # Of rows: pools of images, train minus test, machines that a network is compared with
 SPLITS = ("", "train", "validation", "test", "train-test", *MACHINES)
 # What a claim answers on the board (bench/report/board.py).
@@ -219,7 +222,7 @@ def short(value: float, digits: int = 4) -> str:
     for unit, word in ((1e9, " G"), (1e6, " M")):
         if abs(value) >= unit:
             return f"{value / unit:.{digits}g}{word}"
-    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def load() -> dict[str, Claim]:
@@ -275,8 +278,10 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
     for paper in dict.fromkeys(claim.paper for claim in claims.values()):
         own = [key for key, claim in claims.items() if claim.paper == paper and len(both[key])]
         tested = [key for key in own if not {*listed(claims[key].left["metric"])} <= {*EXACT}]
-        pooled = [_pooled(claims[key], both[key], table) for key in tested]
-        slack = [claims[key].slack(both[key]["right"].mean()) for key in tested]
+        shared = {key: balanced(both[key], CELL) for key in tested}
+        pooled = [_pooled(claims[key], shared[key], table) for key in tested]
+        rights = [replicates(one.assign(value=one["right"])).mean() for one in shared.values()]
+        slack = [claims[key].slack(right) for key, right in zip(tested, rights)]
         relations = [claims[key].relation for key in tested]
         words = judge_claims(stack(pooled), relations, slack) if tested else []
         for key, word, interval in zip(tested, words, pooled):
@@ -307,17 +312,7 @@ def _pooled(claim: Claim, both: pd.DataFrame, table: pd.DataFrame) -> Interval:
 
 
 def _cells(claim: Claim, both: pd.DataFrame) -> list[Cell]:
-    keys = [
-        "paper",
-        "dataset",
-        "recipe",
-        "label",
-        "label_right",
-        "train_size",
-        "train_size_right",
-        "protocol",
-    ]
-    cells = []
+    keys, cells = ["paper", "dataset", *CELL], []
     for key, group in both.groupby(keys, sort=False):
         left, right = float(group["left"].mean()), float(group["right"].mean())
         word = HOLDS if _as_claimed(claim, left - right, claim.slack(right)) else FAILS

@@ -244,13 +244,19 @@ class Context:
         """Return the word of a run of the plan with its reason; None for a control, or where it was not measured."""
         return self._stored.runs.get(run_key(run))
 
-    def ranked(self, model: str, dataset: str, size: int) -> bool:
-        """Whether a network takes part in rankings: one that is not fitted or still learning does not."""
-        return words.is_ranked(self.words.get((dataset, model, int(size)), ""))
+    def _word(self, model: str, dataset: str, size: int, recipe: str) -> str:
+        if not recipe:
+            return self.words.get((dataset, model, int(size)), "")
+        found = words.by_cell(self._stored.runs, recipe).get((dataset, model, int(size)))
+        return found.word if found else ""
 
-    def mark(self, model: str, dataset: str, size: int) -> str:
+    def ranked(self, model: str, dataset: str, size: int, recipe: str = "") -> bool:
+        """Whether a network takes part in rankings: one that is not fitted or still learning does not."""
+        return words.is_ranked(self._word(model, dataset, size, recipe))
+
+    def mark(self, model: str, dataset: str, size: int, recipe: str = "") -> str:
         """Return the sign of the word of a cell's runs; empty if they are settled or have none."""
-        word = self.words.get((dataset, model, int(size)), "")
+        word = self._word(model, dataset, size, recipe)
         self.marked |= {word} & {*MARKS}
         return MARKS.get(word, "")
 

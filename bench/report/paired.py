@@ -125,13 +125,14 @@ def paired_table(
         means = [side.mean() if len(side) else math.nan for side in (own[main].first, own[main].second)]
         models = [model for model in pair.models if model]
         if (
-            all(context.ranked(m, pair.dataset, pair.size) for m in models)
+            all(context.ranked(m, pair.dataset, pair.size, pair.recipe) for m in models)
             and means[0] != means[1] == means[1]
         ):
             better = (means[1] > means[0]) == (METRICS[main].better == "higher")
             bold.add((i, 3 + len(pair.more) + better))
         shown = [
-            f"{mean:.{digits}f}{context.mark(m, pair.dataset, pair.size)}" for mean, m in zip(means, models)
+            f"{mean:.{digits}f}{context.mark(m, pair.dataset, pair.size, pair.recipe)}"
+            for mean, m in zip(means, models)
         ]
         row = {
             "Dataset": context.title(pair.dataset),

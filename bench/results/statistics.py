@@ -137,12 +137,35 @@ def stack(intervals: Sequence[Interval]) -> Interval:
     return Interval(*(np.array([getattr(i, name) for i in intervals], dtype=float) for name in fields))
 
 
+def balanced(table: pd.DataFrame, cell: Sequence[str]) -> pd.DataFrame:
+    """Return, of each dataset, the rows of the most shuffles that have cells in common, and of these cells.
+
+    ``cell`` names the columns that tell cells apart.  Where a suite is stored in part, some shuffles lack cells that others
+    have; averaged over unequal cells, a difference between two cells would pass for one between two shuffles.
+    """
+    table = table.assign(cell=[str(key) for key in zip(*(table[column] for column in cell))])
+    kept = [table[:0]]
+    for _, here in table.groupby("dataset", sort=False):
+        held = here.groupby("cell")["shuffle"].agg(frozenset)
+        sets = sorted(set(held), key=sorted)  # of equals the first
+        shared = max(sets, key=lambda own: (len(own), sum(own <= other for other in held)))
+        cells = held.index[[shared <= own for own in held]]
+        kept.append(here[here["shuffle"].isin(shared) & here["cell"].isin(cells)])
+    return pd.concat(kept).drop(columns="cell")
+
+
 def replicates(table: pd.DataFrame) -> np.ndarray:
-    """Return one value for each (dataset, shuffle) of ``table``: its ``value``, averaged over N and pairs of models.
+    """Return one value for each (dataset, shuffle) of a :func:`balanced` table: its ``value``, averaged over cells.
 
     Subsets are nested in N and baselines are shared, so only datasets and shuffles are replicates.
     """
     return table.groupby(["dataset", "shuffle"], sort=True)["value"].mean().to_numpy()
+
+
+def difference(wide: pd.DataFrame, one: str, two: str) -> Interval:
+    """Return the interval of column ``one`` minus ``two`` over replicates; the index is dataset, train_size, shuffle."""
+    found = (wide[one] - wide[two]).dropna().rename("value").reset_index()
+    return paired_interval(replicates(balanced(found, ["train_size"])))
 
 
 def nested_interval(parts: Sequence[np.ndarray]) -> Interval:

@@ -68,12 +68,12 @@ def words(table: pd.DataFrame) -> dict[tuple, Word]:
     return found
 
 
-def by_cell(runs: dict[tuple, Word]) -> dict[tuple[str, str, int], Word]:
-    """Return the worst word of the plain ones of :func:`words` for each (dataset, model, train_size), over shuffles."""
+def by_cell(runs: dict[tuple, Word], recipe: str = "") -> dict[tuple[str, str, int], Word]:
+    """Return the worst of :func:`words` of a recipe, the plain one by default, by (dataset, model, train_size)."""
     worst = (NOT_FITTED, STILL_LEARNING, "", OVERFITTED, SETTLED)
     found: dict[tuple, Word] = {}
-    for (dataset, model, size, _, recipe), word in runs.items():
-        if not recipe:
+    for (dataset, model, size, _, own), word in runs.items():
+        if own == recipe:
             place = (dataset, model, size)
             found[place] = min(found.get(place, word), word, key=lambda one: worst.index(one.word))
     return found

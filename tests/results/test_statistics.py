@@ -15,6 +15,7 @@ from bench.results import statistics
 from bench.results.statistics import (
     Interval,
     Prior,
+    balanced,
     detectable,
     fit_prior,
     holm,
@@ -189,3 +190,13 @@ def test_an_uneven_spread_fools_no_claim(monkeypatch):
     spread = np.array([0.03, 0.1, 0.3])[:, None, None]
     found = simulation.claims(spread, 0.0, 3, number=10, tables=10_000)
     assert found.pooled_tables <= 0.05, found
+
+
+def test_replicates_are_averaged_over_the_same_cells():
+    """Shuffle 0 has a cell more, of another size: without it the shuffles hardly differ."""
+    rows = [("a", 0, 10, 1.0), ("a", 1, 10, 1.1), ("a", 2, 10, 0.9), ("a", 0, 1000, 50.0), ("b", 0, 10, 2.0)]
+    table = pd.DataFrame(rows, columns=["dataset", "shuffle", "train_size", "value"])
+    assert replicates(balanced(table, ["train_size"])).tolist() == [1.0, 1.1, 0.9, 2.0]
+    apart = pd.DataFrame([("a", 0, 10, 1.0), ("a", 1, 100, 2.0)], columns=table.columns)  # nothing is shared
+    assert replicates(balanced(apart, ["train_size"])).tolist() == [1.0]
+    assert balanced(table[:0], ["train_size"]).empty

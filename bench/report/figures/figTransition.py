@@ -18,6 +18,7 @@ from bench.report.context import Context, at, protocol_field
 from bench.report.curves import Line, Panel, band, colour, grid, places
 from bench.report.items import Item
 from bench.report.style import GREY, SMALL, size
+from bench.results.measures import SMALLEST
 
 ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
 BOUNDS = ("memoriser", "wiener")
@@ -72,7 +73,7 @@ def _signs(ax: Axes, context: Context, gaps: pd.DataFrame, dataset: str, models:
     for n, here in gaps.groupby("train_size"):
         written: list[float] = []
         for model, place in places(context, models).items():
-            mean = at(here, model=model)["value"].mean()
+            mean = max(at(here, model=model)["value"].mean(), SMALLEST)
             if sign := context.mark(model, dataset, int(n)).strip():  # type: ignore[call-overload]
                 aside = 6 * sum(abs(math.log(mean / other)) < CLOSE for other in written)
                 look = {"textcoords": "offset points", "color": colour(place), "fontsize": SMALL}

@@ -77,7 +77,7 @@ def _row(context: Context, row: Any, values: dict, shuffles: int) -> tuple[list[
     """Return the cells of a row as readers see them, and as numbers."""
     kind = "control" if context.is_control(row.model) else "trained"
     label = context.named(row.model) + (f" ({row.recipe})" if row.recipe else "")
-    label += context.mark(row.model, row.dataset, row.train_size)
+    label += context.mark(row.model, row.dataset, row.train_size, row.recipe)
     cells, numbers = [context.title(row.dataset), f"{row.train_size:,}", label], [*row, kind, shuffles]
     for name, table in values.items():
         found = table.get(tuple(row))

@@ -17,7 +17,7 @@ from bench.report.context import Context, at
 from bench.report.items import Item
 from bench.report.paired import GAP, TEST, change, head, meaning, signed
 from bench.report.table import Table
-from bench.results.statistics import Interval, paired_interval, stack, verdicts
+from bench.results.statistics import Interval, difference, stack, verdicts
 from bench.results.tidy import METRICS
 
 ITEM = Item("Table A4", measures=("psnr", "cost"))
@@ -82,10 +82,9 @@ def _equal_in(ratios: dict[str, float]) -> str:
 
 def _pooled(table: pd.DataFrame, pair: tuple[str, str]) -> Interval:
     """Return the interval of second minus first over (dataset, shuffle), averaged over N inside each."""
-    keys = ["dataset", "shuffle", "train_size"]
+    keys = ["dataset", "train_size", "shuffle"]
     wide = table[table["model"].isin(pair)].pivot_table(index=keys, columns="model", values="value")
-    differences = (wide[pair[1]] - wide[pair[0]]).dropna()
-    return paired_interval(differences.groupby(["dataset", "shuffle"]).mean().to_numpy())
+    return difference(wide, pair[1], pair[0])
 
 
 def _cells(context: Context, row: tuple, word: str, test: Interval, gap: Interval) -> dict[str, str]:
