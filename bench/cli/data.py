@@ -104,7 +104,9 @@ def build(dataset: Dataset, out: Out = None, sources: Sources = None, workers: W
 
 @app.command("import")
 def import_images(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new dataset.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new dataset; no other dataset may have it.")
+    ],
     source: Annotated[str, Option(help="Folder, zip, tar, .npy, .npz or LMDB.")],
     resolution: Annotated[int, Option(help="Side in pixels.")],
     validation_source: Annotated[str | None, Option(help="The same for the validation pool.")] = None,
@@ -166,7 +168,24 @@ def import_images(
             given[key] = value if as_typed else str(Path(value).resolve())
     given = {key: value for key, value in given.items() if value is not None}
     options = validate(DatasetOptions, given, f"bench data import {name}")
+    _check_new(name, options, out)
     _make(name, options, out, sources, workers)
+
+
+def _check_new(name: str, options: DatasetOptions, out: Path | None) -> None:
+    """Raise BenchError where the import would take the place of another dataset."""
+    from bench.data.record import is_current
+    from bench.suite.config import load_datasets
+
+    if name in load_datasets():
+        raise BenchError(
+            f"{name} is a dataset of config/datasets.yaml; choose another name, or `bench data build {name}`."
+        )
+    folder = out or paths.dataset_folder(name)
+    if (folder / "manifest.json").exists() and not is_current(folder, options):
+        raise BenchError(
+            f"{folder} was made from other images or options; choose another name, or delete the folder first."
+        )
 
 
 def _box(text: str) -> list[int]:

@@ -83,7 +83,9 @@ def plan(
         return
     for name, run in loaded.runs.items():
         print(f"{name}\t{run.training.steps} steps\t{', '.join(loaded.metrics(name))}")
-    say(f"{suite}: {len(loaded.runs)} runs on {len(loaded.datasets)} datasets")
+    say(
+        f"{suite}: {len(loaded.runs)} runs on {len(loaded.datasets)} dataset{'s' * (len(loaded.datasets) != 1)}"
+    )
     print()
     _print_forecast(forecast)
 

@@ -101,7 +101,10 @@ def gather(suite: Plan) -> Evidence:
 def candidate_runs(suite: Plan) -> list[str]:
     """Return the runs of the candidate; raises BenchError if none is named."""
     if suite.candidate is None:
-        raise BenchError("No model to compare: give `--config model=my_model.py:name`.")
+        raise BenchError(
+            "No model to compare: `snakemake --cores 2 compare --config model=my_model.py:name "
+            f"suite={suite.suite}` trains, measures and compares it."
+        )
     return [name for name, run in suite.runs.items() if run.model.name == suite.candidate]
 
 

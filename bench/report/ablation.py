@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.paired import GAP, TEST, Pair, paired_table
 from bench.report.table import Table
+from bench.results.tidy import at
 
 
 def ablation_table(

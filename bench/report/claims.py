@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from bench.metrics.agreement import ALL as MACHINES
+from bench.models.families import FAMILIES
 from bench.report import literature
 from bench.report.context import Context
 from bench.report.items import ITEMS
@@ -39,15 +39,13 @@ from bench.support.options import STRICT, check, option, required
 # Metrics that no shuffle changes: one value is enough.
 EXACT = ("parameters", "macs", "macs_without_attention")
 # Known beside the metrics of the tidy table: printed by papers, or derived from rows.
-MORE = (EQUAL, "sfid", "inception_score", "precision", "recall")
+MORE = (EQUAL, *literature.ELSEWHERE)
 MIXED, NOT_RUN = "mixed", "not run"
 VERDICTS = (HOLDS, FAILS, MIXED, NO_DIFFERENCE, TOO_FEW, NOT_RUN)
 # What a side of a claim may name: columns of the tables, permuted pixels, a factor; what is not named is averaged over.
 SIDE = ("metric", "split", "family", "label", "role", "train_size", "index", "permuted", "times")
 # What tells the comparisons of a claim on one dataset apart
 CELL = ["recipe", "label", "label_right", "train_size", "train_size_right", "protocol"]
-# Of rows: pools of images, train minus test, machines that a network is compared with
-SPLITS = ("", "train", "validation", "test", "train-test", *MACHINES)
 # What a claim answers on the board (bench/report/board.py).
 QUESTIONS = {
     "locality": "Does locality come from the architecture?",
@@ -98,7 +96,7 @@ class Claim:
     paper: str = option("", "folder of the paper; taken from where the claim is written")
 
     def __post_init__(self) -> None:
-        check(len(self.sentence.split()) > 3, "sentence must be a sentence")
+        check(len(self.sentence.split()) > 3, f"sentence must have four words or more, not {self.sentence!r}")
         known = [*dict.fromkeys([*METRICS, *MORE])]
         for name, side in (("left", self.left), ("right", self.right)):
             if not isinstance(side, dict):
@@ -109,7 +107,13 @@ class Claim:
             for metric in listed(side["metric"]) or [""]:
                 check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
             for split in listed(side.get("split", "")):
-                check(split in SPLITS, f"{name}: there is no split {split!r}{nearest(str(split), SPLITS)}")
+                known_ = literature.SPLITS
+                check(split in known_, f"{name}: there is no split {split!r}{nearest(str(split), known_)}")
+            for family in listed(side.get("family", [])):
+                check(
+                    family in FAMILIES,
+                    f"{name}: there is no family {family!r}{nearest(str(family), FAMILIES)}",
+                )
             for key, value in side.items():
                 check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
         asked = not self.question or self.question in QUESTIONS

@@ -23,7 +23,7 @@ from bench.report.wording import absent_in_words, shuffles_in_words
 from bench.results import words
 from bench.results.measures import fit_priors
 from bench.results.statistics import Prior
-from bench.results.tidy import read_tidy
+from bench.results.tidy import at, read_tidy
 from bench.results.words import Word
 from bench.suite.options import HALF_BUDGET
 from bench.support import paths, root
@@ -56,18 +56,6 @@ def _read_table(path: Path, changed: int) -> _Stored:
     runs = words.words(table)
     cells = {cell: word.word for cell, word in words.by_cell(runs).items()}
     return _Stored(table[~table["recipe"].str.endswith(HALF_BUDGET)], cells, runs)
-
-
-def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
-    """Return the rows whose columns have these values."""
-    for column, value in where.items():
-        table = table[table[column] == value]
-    return table
-
-
-def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
-    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN if it has none."""
-    return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
 
 
 def run_key(run: dict) -> tuple:
@@ -118,7 +106,12 @@ class Context:
     @cached_property
     def _stored(self) -> _Stored:
         path = self._read(paths.stored_table(self.suite))
-        return _read_table(path.resolve(), path.stat().st_mtime_ns if path.exists() else 0)
+        if not path.exists():
+            raise BenchError(
+                f"{path} does not exist: the suite is not measured; `snakemake --cores 2 {path} --config "
+                f"suite={self.suite}` makes it."
+            )
+        return _read_table(path.resolve(), path.stat().st_mtime_ns)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -331,7 +324,9 @@ class Context:
             with np.load(self._read(path), allow_pickle=False) as file:
                 return dict(file)
         except OSError as error:
-            raise BenchError(f"{path} is missing; make it with `snakemake --cores 2 {path}`.") from error
+            raise BenchError(
+                f"{path} is missing; make it with `snakemake --cores 2 {path} --config suite={self.suite}`."
+            ) from error
 
     def missing(self, measure: str) -> str:
         """Return a sentence on the planned runs of the item that were not measured; empty if there are none."""

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.style import DASHES, GREY, MARKERS, PALETTE, legend, new_figure
+from bench.results.tidy import at, protocol_field
 
 MOST = 4  # models side by side
 SHOWN_STEP = 7  # of 50, a noise of half the scale of the image

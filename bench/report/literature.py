@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.metrics.agreement import ALL as MACHINES
+from bench.models.families import FAMILIES
+from bench.results.tidy import METRICS
 from bench.suite import config
-from bench.support.errors import BenchError
+from bench.support.errors import BenchError, nearest
 from bench.support.options import STRICT, required
 
+# Metrics that papers print and nothing here measures
+ELSEWHERE = ("sfid", "inception_score", "precision", "recall", "sscd_cosine")
+# Of rows: pools of images, train minus test, machines that a network is compared with
+SPLITS = ("", "train", "validation", "test", "train-test", *MACHINES)
+VERSIONS, TAGS = ("v1", "neurips2025"), ("V", "D", "R", "S")  # tags: docs/extend.md
 # The shape of printed and of measured numbers, so that a claim reads both alike.
 COLUMNS = [
     "paper", "dataset", "label", "family", "role", "root", "train_size", "recipe", "shuffle", "split", "metric",
@@ -66,10 +74,40 @@ def printed(paper: str) -> pd.DataFrame:
     )
     if value.isna().any():
         raise BenchError(f"{path} has a row without a value; every row is one printed number.")
+    _check(table, path)
     # a train size of 0 is the whole dataset
     return table.assign(
         train_size=size.fillna(0).astype(int), index=index.astype("Int64"), value=value.astype(float)
     )
+
+
+def _check(table: pd.DataFrame, path: Path) -> None:
+    """Raise BenchError that names the line of a word that no row can have, and of two values of one number."""
+    known = {
+        "metric": (*METRICS, *ELSEWHERE),
+        "split": SPLITS,
+        "family": ("", *FAMILIES),
+        "version": ("", *VERSIONS),
+        "tag": TAGS,
+    }
+    for column, words in known.items():
+        for line, word in enumerate(table[column], start=2):
+            if word not in words:
+                raise BenchError(f"{path}: line {line}: there is no {column} {word!r}{nearest(word, words)}.")
+    units = table["metric"].map({name: row.unit for name, row in METRICS.items()})
+    for line, (unit, own) in enumerate(zip(table["unit"], units), start=2):
+        if isinstance(own, str) and unit != own:
+            raise BenchError(f"{path}: line {line}: the unit is {own!r}, not {unit!r}.")
+    for line, size in enumerate(table["train_size"], start=2):
+        if size.startswith("-"):
+            raise BenchError(
+                f"{path}: line {line}: train_size cannot be {size}; leave it empty for all images."
+            )
+    place = [column for column in PRINTED if column not in ("value", "tag")]
+    twice = table.duplicated(place, keep=False) & ~table.duplicated([*place, "value"], keep=False)
+    if twice.any():
+        lines = " and ".join(str(line + 2) for line in table.index[twice][:2])
+        raise BenchError(f"{path}: lines {lines} give one number two values; keep the one that is printed.")
 
 
 def _numbers(column: pd.Series, where: str) -> pd.Series:
@@ -90,7 +128,7 @@ def file_of(paper: str) -> Path:
 
 
 def numbers() -> pd.DataFrame:
-    """Return every printed number, ``COLUMNS``; of a number that is printed twice, the first."""
+    """Return every printed number, ``COLUMNS``; of one that two tables of a paper print, the first."""
     tables = [printed(folder.name).assign(paper=folder.name) for folder in folders()]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["paper", *PRINTED])
     table = table.assign(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.table import Table
 from bench.report.wording import shuffles_in_words
 from bench.results.measures import Measure
@@ -24,7 +24,7 @@ from bench.results.statistics import (
     stack,
     verdicts,
 )
-from bench.results.tidy import METRICS
+from bench.results.tidy import METRICS, at
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
 CLIPPED = "The PSNR gap is clipped at 0 per step."

@@ -25,6 +25,8 @@ def render(name: str, suite: str, kind: str) -> Path:
     not at its end.
     """
     known = [item for item in ITEMS if ITEMS[item].kind == kind]
+    if name in ITEMS and name not in known:
+        raise BenchError(f"{name} is a {ITEMS[name].kind}; `bench {ITEMS[name].kind} {name}` makes it.")
     if name not in known:
         raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
     item, context = ITEMS[name], Context(suite, name)

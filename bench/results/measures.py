@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.metrics.declare import Margin, Row, measurements, metrics
 from bench.results.statistics import Prior, fit_prior
+from bench.results.tidy import protocol_field
 
 SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
@@ -86,17 +87,12 @@ class Measure:
     def rows(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return its rows of a tidy table, plain recipes only: others have no counterpart."""
         same = (table["metric"] == self.metric) & (table["split"] == self.split) & (table["recipe"] == "")
-        return table[same & (space_of(table["protocol"]) == self.space)]
+        return table[same & (protocol_field(table, "space").fillna("") == self.space)]
 
     def values(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return one ``value`` for each (dataset, train_size, model, shuffle), averaged over layers if there are some."""
         keys = ["dataset", "train_size", "model", "shuffle"]
         return self.rows(table).groupby(keys, sort=False, as_index=False)["value"].mean()
-
-
-def space_of(protocol: pd.Series) -> pd.Series:
-    """Return the ``space`` that protocols name, '' if they name none."""
-    return protocol.str.extract(r"(?:^|;)space=([^;]*)", expand=False).fillna("")
 
 
 def measures(table: pd.DataFrame) -> list[Measure]:
@@ -107,9 +103,9 @@ def measures(table: pd.DataFrame) -> list[Measure]:
             part = table[(table["metric"] == metric) & (table["recipe"] == "")] if row.margin else table[:0]
             split = next((split for split in SPLITS if (part["split"] == split).any()), "")
             part = part[part["split"] == split]
-            spaces = space_of(part["protocol"]).unique()
+            spaces = protocol_field(part, "space").fillna("").unique()
             if one.name == "along" and len(part):  # their plain means differ from those of `psnr` by dBs
-                levels = part["protocol"].str.extract(r"(?:^|;)steps=(\d+)", expand=False).iloc[0]
+                levels = protocol_field(part, "steps").iloc[0]
                 row = row._replace(name=f"{row.name}, {levels} noise levels")
             found += [Measure(metric, split, space, one.name, row) for space in spaces]
     return found

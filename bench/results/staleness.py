@@ -124,13 +124,13 @@ def note(suite: str, runs: Container[str], measures: Sequence[str]) -> str:
             shown |= {(run, "training"): _of_training(why(run, m) for m in made[run]) for run in made}
     except BenchError as error:
         return f" Whether the stored rows are out of date is unknown: {error}"
-    stale = {key: why for key, why in shown.items() if why}
+    stale = {key: reason for key, reason in shown.items() if reason}
     if not stale:
         return ""
-    (run, metric), why = next(iter(stale.items()))
+    (run, metric), reason = next(iter(stale.items()))
     return (
         f" STALE: {len(stale)} of {len(shown)} stored measurements behind it are out of date with the current code, "
-        f"options or data, the first: {metric} of {run} ({why})."
+        f"options or data, the first: {metric} of {run} ({reason})."
     )
 
 

@@ -61,12 +61,24 @@ def read_tidy(path: str | Path) -> pd.DataFrame:
             na_values={"index": [""], "value": ["", "nan"]},
         )
     except FileNotFoundError:
-        raise BenchError(f"{path} does not exist; make it with `snakemake --cores 2 {path}`.") from None
+        raise BenchError(f"{path} does not exist; make it with `bench tidy --suite SUITE`.") from None
     except (ValueError, pd.errors.ParserError) as error:
         raise BenchError(
             f"{path} is not a tidy table ({error}); make it again with `bench tidy --suite SUITE`."
         ) from error
     return check(table, path).astype(dict.fromkeys(texts, str))
+
+
+def at(table: pd.DataFrame, **where: object) -> pd.DataFrame:
+    """Return the rows whose columns have these values."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
+    """Return ``VALUE`` of ``key=VALUE`` in each row's protocol, NaN if it has none."""
+    return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
 
 
 def combine(files: Iterable[Path], out: Path) -> None:

@@ -97,7 +97,10 @@ def _runs(rows: pd.DataFrame) -> list[_Run]:
     curve = rows[(rows["metric"] == "along_psnr_mean") & (rows["index_name"] == "training_step")]
     steps = curve[[*RUN, "index"]].drop_duplicates()
     checkpoints = Counter(zip(*(steps[column] for column in RUN)))
-    return [_Run(*key, own, checkpoints[key]) for key, own in numbers.items()]
+    return [
+        _Run(dataset, model, size, shuffle, recipe, own, checkpoints[dataset, model, size, shuffle, recipe])
+        for (dataset, model, size, shuffle, recipe), own in numbers.items()
+    ]
 
 
 def _word(run: _Run, half: _Run | None, beside: _Run | None) -> Word:

@@ -82,7 +82,8 @@ def parse(text: str, where: str) -> Any:
     try:
         return copy.deepcopy(_parsed(text))
     except yaml.YAMLError as error:
-        raise BenchError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from error
+        why = " ".join(str(error).split()).replace(' in "<unicode string>",', " in")
+        raise BenchError(f"{where} is not valid YAML: {why}.") from error
 
 
 @functools.lru_cache(maxsize=64)

@@ -41,6 +41,16 @@ def test_from_images_to_a_subset(place, capsys):
         assert sorted(file["train"]) == list(range(25)) and file["train"].dtype == np.int64
 
 
+def test_an_import_does_not_take_the_place_of_another_dataset(place, capsys):
+    assert main(words()) == main(words()) == 0
+    before = read_json("results/datasets/mine/manifest.json")
+    assert main(words("--crop", "0,0,4,4")) == 1
+    assert "mine was made from other images or options; choose another name" in capsys.readouterr().err
+    assert read_json("results/datasets/mine/manifest.json") == before
+    other = [*words()[:2], "disks-8", *words()[3:]]
+    assert main(other) == 1 and "disks-8 is a dataset of config/datasets.yaml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

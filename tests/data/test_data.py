@@ -152,7 +152,7 @@ def test_the_command_line_reports_and_exits(tmp_path, folder, monkeypatch, capsy
     assert main(["data", "verify", "mine"]) == 0
     assert main(["data", "show", "mine"]) == 0
     assert (tmp_path / "results/datasets/mine/train.png").exists()
-    assert main(["data", "import", "mine", "--source", "nowhere", "--resolution", "8", "--test", "3"]) == 1
+    assert main(["data", "import", "other", "--source", "nowhere", "--resolution", "8", "--test", "3"]) == 1
     assert "nowhere does not exist" in capsys.readouterr().err
 
 

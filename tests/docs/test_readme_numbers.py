@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bench.report import findings
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.papers.niedoba2025 import tabA11
-from bench.results.tidy import read_tidy
+from bench.results.tidy import at, read_tidy
 
 ROOT = Path(__file__).resolve().parents[2]
 

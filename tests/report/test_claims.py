@@ -12,8 +12,8 @@ import pytest
 from synthetic import make
 
 from bench.cli import main
-from bench.report import claims
-from bench.report.literature import COLUMNS, numbers
+from bench.report import claims, literature
+from bench.report.literature import COLUMNS, PRINTED, numbers
 from bench.results.statistics import WEIGHT
 from bench.suite import config
 from bench.support import paths
@@ -220,6 +220,8 @@ def test_the_protocol_that_was_measured_is_taken_and_named():
         ({"relation": "="}, "relation"),
         ({"left": {"metric": "psnr_gap_men"}}, "left: .*did you mean 'psnr_gap_mean'"),
         ({"left": SIDE | {"rloe": "x"}}, "left: unknown key 'rloe'"),
+        ({"left": SIDE | {"family": "ditt"}}, "left: there is no family 'ditt' .did you mean 'dit'"),
+        ({"sentence": "Gap shrinks."}, "sentence must have four words or more, not 'Gap shrinks.'"),
         ({"left": SIDE | {"split": "tset"}}, "left: there is no split 'tset' .did you mean 'test'"),
         ({"tolerance": "5 per cent"}, "tolerance"),
         ({"right": SIDE}, "left and right are the same"),
@@ -231,6 +233,38 @@ def test_a_bad_claim_is_one_sentence(change, words):
     with pytest.raises(BenchError, match=words) as caught:
         claim(**change)
     assert "claims.yaml: c" in str(caught.value)
+
+
+ROW = dict.fromkeys(PRINTED, "") | {
+    "table": "Table 1",
+    "model": "DiT",
+    "family": "dit",
+    "dataset": "CelebA",
+    "tag": "V",
+}
+ROW |= {"train_size": "1000", "split": "train-test", "metric": "psnr_gap_mean", "value": "5", "unit": "dB"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([ROW | {"metric": "psnr_gap_maen"}], "line 2: there is no metric 'psnr_gap_maen' .did you mean"),
+        ([ROW, ROW | {"split": "trian-test"}], "line 3: there is no split 'trian-test'"),
+        ([ROW | {"family": "ditt"}], "there is no family 'ditt'"),
+        ([ROW | {"version": "v99"}], "there is no version 'v99'"),
+        ([ROW | {"tag": "Q"}], "there is no tag 'Q'"),
+        ([ROW | {"unit": "percent"}], "line 2: the unit is 'dB', not 'percent'"),
+        ([ROW | {"train_size": "-5"}], "train_size cannot be -5"),
+        ([ROW, ROW | {"value": "6"}], "lines 2 and 3 give one number two values"),
+    ],
+)
+def test_a_printed_number_that_none_can_be_is_one_sentence(rows, words, tmp_path, monkeypatch):
+    folder = tmp_path / "papers" / "me2026"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path))
+    pd.DataFrame(rows).to_csv(folder / "published.csv", index=False)
+    with pytest.raises(BenchError, match=words):
+        literature.printed("me2026")
 
 
 def test_a_missing_key_is_named():

@@ -9,12 +9,13 @@ from synthetic import make
 
 from bench.report import findings, site, style
 from bench.report.claims import in_measurements
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.figures import figTransition
 from bench.report.literature import COLUMNS
 from bench.report.render import render
 from bench.report.tables import tabFindings
 from bench.results.curves import Curve, gaps_at_equal_train_psnr
+from bench.results.tidy import at
 from bench.suite import config
 from bench.support.errors import BenchError
 

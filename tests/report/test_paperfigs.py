@@ -12,12 +12,12 @@ import pytest
 from synthetic import make
 
 from bench.report import style
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import ITEMS
 from bench.report.papers.an2024.fig4 import shown_layers
 from bench.results import words
 from bench.results.baselines import PICTURES
-from bench.results.tidy import read_tidy
+from bench.results.tidy import at, read_tidy
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import read_json, write_json

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import OPERATORS, Line, Panel, band, grid, jacobian, level
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A1", measures=("jacobian",))
 

@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.curves import colour, positions
 from bench.report.items import Item
 from bench.report.style import MARKERS, legend, new_figure, size
+from bench.results.tidy import at, protocol_field
 
 ITEM = Item("Figure A10", measures=("memorization",))
 Z = 1.96  # of a 95 % interval

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.style import SMALL, new_figure, picture, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A11", arrays=("samples", "memorization"), measures=("memorization", "frechet"))
 SHOWN, ABREAST = 8, 2  # samples of a block, blocks in a line

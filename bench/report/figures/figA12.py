@@ -9,10 +9,11 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import Line, Panel, grid, places
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A12", measures=("training",))
 

@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import looks
 from bench.report.items import Item
 from bench.report.style import DASHES, GREY, legend, letter, new_figure, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A13", measures=("psnr", "cost"))
 COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))

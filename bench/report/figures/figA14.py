@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import MOST, OPERATORS, Line, Panel, band, grid, jacobian, level, size_of
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A14", measures=("jacobian",))
 METRICS = (

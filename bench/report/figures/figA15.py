@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import MOST, Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A15", measures=("along",))
 SPLITS = ("train", "validation", "test")

@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import MOST, OPERATORS, Line, Panel, grid, jacobian, of_operator, size_of
 from bench.report.items import Item
 from bench.report.style import DASHES, legend, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A2", measures=("jacobian",))
 

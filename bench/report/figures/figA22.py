@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import MOST, STEP_AXIS, Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A22", measures=("trajectory", "psnr"))
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.style import size
+from bench.results.tidy import at, protocol_field
 
 ITEM = Item("Figure A5", measures=("along",))
 MOST = 3  # models side by side

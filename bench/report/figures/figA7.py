@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.paired import Change, change
 from bench.report.style import HATCH, PALETTE, legend, letter, panels, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A7", measures=("psnr",))
 BAR = 0.38

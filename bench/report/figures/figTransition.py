@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.curves import Line, Panel, band, colour, grid, places
 from bench.report.items import Item
 from bench.report.style import GREY, SMALL, size
 from bench.results.measures import SMALLEST
+from bench.results.tidy import at, protocol_field
 
 ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
 BOUNDS = ("memoriser", "wiener")
@@ -74,10 +75,10 @@ def _signs(ax: Axes, context: Context, gaps: pd.DataFrame, dataset: str, models:
         written: list[float] = []
         for model, place in places(context, models).items():
             mean = max(at(here, model=model)["value"].mean(), SMALLEST)
-            if sign := context.mark(model, dataset, int(n)).strip():  # type: ignore[call-overload]
+            if sign := context.mark(model, dataset, int(n)).strip():
                 aside = 6 * sum(abs(math.log(mean / other)) < CLOSE for other in written)
                 look = {"textcoords": "offset points", "color": colour(place), "fontsize": SMALL}
-                ax.annotate(sign, (n, mean), (aside, 2), **look)  # type: ignore[arg-type]
+                ax.annotate(sign, (n, mean), (aside, 2), **look)
                 written.append(mean)
 
 

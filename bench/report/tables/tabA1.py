@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.paired import CLIPPED
 from bench.report.table import Table
-from bench.results.tidy import METRICS
+from bench.results.tidy import METRICS, at, protocol_field
 from bench.results.words import NOT_FITTED
 
 ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))

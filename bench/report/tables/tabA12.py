@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.table import Table
+from bench.results.tidy import at
 
 ITEM = Item("Table A12", measures=("psnr",))
 KEYS = ["dataset", "train_size", "model"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.context import Context, protocol_field
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.table import Table
 from bench.report.wording import protocol_in_words
+from bench.results.tidy import protocol_field
 
 ITEM = Item("Table A2", measures=("frechet", "memorization"))
 NAMES = {

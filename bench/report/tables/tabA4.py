@@ -13,12 +13,12 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.paired import GAP, TEST, change, head, meaning, signed
 from bench.report.table import Table
 from bench.results.statistics import Interval, difference, stack, verdicts
-from bench.results.tidy import METRICS
+from bench.results.tidy import METRICS, at
 
 ITEM = Item("Table A4", measures=("psnr", "cost"))
 SLACK = 1.25  # costs count as equal within this factor

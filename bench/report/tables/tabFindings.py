@@ -72,8 +72,17 @@ def _caption(context: Context, found: list[Finding]) -> str:
     words = ", ".join(f"{count} {answer}" for answer, count in counts.items())
     cite = literature.papers()
     papers = " and ".join(cite[paper].cite for paper in dict.fromkeys(one.paper for one in found))
-    questions = f"{len(found)} question{'s' * (len(found) > 1)} of {papers}"
+    answered, files = {one.key for one in found}, findings.load()
+    left = [
+        one.question
+        for paper in dict.fromkeys(one.paper for one in found)
+        for key, one in files[paper].questions.items()
+        if key not in answered
+    ]
+    count = f"{len(found)} of {len(found) + len(left)}" if left else f"{len(found)}"
+    questions = f"{count} question{'s' * (len(found) + len(left) > 1)} of {papers}"
+    lacking = f" Not measured: {' '.join(left)}" if left else ""
     return (
-        f"{questions}, answered by suite {context.suite}: {words}. Could be shown: the smallest difference that this test "
-        "alone would have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
+        f"{questions}, answered by suite {context.suite}: {words}.{lacking} Could be shown: the smallest difference that "
+        "this test alone would have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
     )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.paired import Change, change
 from bench.report.style import HATCH, PALETTE, turned
+from bench.results.tidy import at
 
 BAR = 0.38
 ROOMY = 6  # bar pairs abreast; of more the numbers stand upright

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import noise
 from bench.report.items import Item
 from bench.report.papers.an2024.eigenvectors import (
@@ -30,6 +30,7 @@ from bench.report.papers.an2024.eigenvectors import (
     withheld_values,
 )  # fmt: skip
 from bench.report.style import CHANNELS, SMALL, letter, new_figure, size
+from bench.results.tidy import at
 from bench.support.errors import BenchError
 
 ITEM = Item(

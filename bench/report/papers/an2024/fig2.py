@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import STEP_AXIS, Line, band, controls, draw_line, means
 from bench.report.items import Item
 from bench.report.style import MARKERS, PALETTE, new_figure, share_y, size
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure 2",

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import LOOKS, noise, size_of
 from bench.report.items import Item
 from bench.report.papers.an2024.eigenvectors import (
@@ -29,6 +29,7 @@ from bench.report.papers.an2024.eigenvectors import (
     withheld_values,
 )  # fmt: skip
 from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, size, turned
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure 3",

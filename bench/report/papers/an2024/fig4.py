@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 
-from bench.report.context import Context, at, protocol_field
+from bench.report.context import Context
 from bench.report.curves import noise
 from bench.report.items import Item
 from bench.report.style import SMALL, WIDTH, new_figure, picture, sequential, size, turned
+from bench.results.tidy import at, protocol_field
 
 ITEM = Item(
     "Figure 4",

@@ -13,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.models.windows import PLACEMENTS
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import positions
 from bench.report.items import Item
 from bench.report.paired import change
 from bench.report.papers.an2024.roles import best, compared, in_words, placements
 from bench.report.style import MARKERS, PALETTE, legend, letter, new_figure, share_y
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure 7",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.fig4 import PAPER_TOKENS, colour_top, normalised
 from bench.report.style import SMALL, new_figure, picture, sequential, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A6", arrays=("attention",), measures=("attention",))
 TOPS = (0.05, 0.1, 0.2, 0.5, 1.0)  # the paper shows 0.1

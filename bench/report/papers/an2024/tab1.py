@@ -6,11 +6,12 @@ stand beside it. Rows with a dagger have other seeds and splits and a doubled ba
 
 from __future__ import annotations
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.paired import GAP, TEST, Pair, paired_table
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
+from bench.results.tidy import at
 
 ITEM = Item(
     "Table 1",

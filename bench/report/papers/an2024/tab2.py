@@ -9,11 +9,12 @@ import math
 
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.roles import best, compared, in_words, others, placements
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
+from bench.results.tidy import at
 
 ITEM = Item(
     "Table 2", measures=("frechet",), counterpart="DiT-XS/1 on CelebA and ImageNet, N = 10,000 and 100,000"

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
+from bench.results.tidy import at
 
 NAMES = {"generalization": "samples are best", "memorization": "copies begin"}
 CELL = ["dataset", "model", "train_size"]

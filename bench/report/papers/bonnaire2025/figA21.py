@@ -16,11 +16,12 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import Line, colour, draw_line, looks
 from bench.report.items import Item
 from bench.report.papers.bonnaire2025.clock import NAMES, Reading, readings
 from bench.report.style import legend, letter, new_figure, size
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure A21",

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import noise
 from bench.report.items import Item
 from bench.report.style import SMALL, new_figure, picture, size, subscript
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure A20",

@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.style import GREY, legend, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A8", arrays=("psnr",), measures=("psnr",))
 MOST = 4  # panels

@@ -12,10 +12,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import STEP_AXIS, Line, band, draw_line, positions
 from bench.report.items import Item
 from bench.report.style import GREY, MARKERS, PALETTE, legend, panels, size
+from bench.results.tidy import at
 
 ITEM = Item("Figure A9", measures=("halves",))
 GRID = 50  # step indices of the common axis

@@ -10,10 +10,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, METRIC, ordered
+from bench.results.tidy import at
 
 ITEM = Item("Figure A17", measures=("agreement",))
 

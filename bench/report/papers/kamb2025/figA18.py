@@ -10,11 +10,12 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import STEP_AXIS, Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, own
 from bench.report.style import size
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure A18",

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, METRIC, ordered
 from bench.report.style import SMALL, new_figure, picture, size
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure A19",

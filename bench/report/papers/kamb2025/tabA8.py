@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, METRIC, ordered, own
 from bench.report.table import Table
+from bench.results.tidy import at
 
 ITEM = Item(
     "Table A8",

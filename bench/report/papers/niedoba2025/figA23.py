@@ -13,10 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.report.context import Context, at
+from bench.report.context import Context
 from bench.report.curves import STEP_AXIS, Line, band, draw_line
 from bench.report.items import Item
 from bench.report.style import GREY, legend, letter, new_figure
+from bench.results.tidy import at
 
 ITEM = Item(
     "Figure A23",
