@@ -254,10 +254,17 @@ class Context:
         return MARKS.get(word, "")
 
     def marks(self, model: str, dataset: str, sizes: Iterable[int]) -> str:
-        """Return the signs of a model's cells on a line of their own, "\\nN = 10 ↘, N = 100 ✗"; empty if there are none."""
-        signs = {int(n): self.mark(model, dataset, int(n)) for n in sizes}
-        found = ", ".join(f"N = {n:,}{sign}" for n, sign in signs.items() if sign)
-        return f"\n{found}" if found else ""
+        """Return the signs of a model's cells on a line of their own, "\\n↘ N = 10; ✗ N = 100, 1,000"; empty without."""
+        cells: dict[str, list[str]] = {}
+        for n in (sizes := [int(n) for n in sizes]):
+            cells.setdefault(self.mark(model, dataset, n).strip(), []).append(f"{n:,}")
+        several = len(cells) == 1 < len(sizes)
+        found = [
+            f"{sign} every N" if several else f"{sign} N = {', '.join(own)}"
+            for sign, own in cells.items()
+            if sign
+        ]
+        return f"\n{'; '.join(found)}" if found else ""
 
     def is_control(self, model: str) -> bool:
         """Whether a model is a closed form that is not trained."""

@@ -7,6 +7,8 @@ not.
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,6 +22,7 @@ from bench.results.tidy import at
 
 ITEM = Item("Figure A8", arrays=("psnr",), measures=("psnr",))
 MOST = 4  # panels
+NARROW = 20  # letters of a title line
 TOP = 48.0  # dB that are drawn: a memoriser reaches the rounding of uint8 on its own images
 RANGE = (5.0, 30.0)  # dB of input PSNR that the slope is fitted to
 
@@ -36,7 +39,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
         signs = context.marks(model, dataset, context.ordered(here, "train_size"))
-        title = f"{context.label(model)}, {context.title(dataset)}{signs}"
+        title = f"{context.label(model)}\n{textwrap.fill(context.title(dataset), NARROW)}{signs}"
         panel = Panel(title, "PSNR of the estimate\n(dB) ↑")
         for n in context.ordered(here, "train_size"):
             number = sizes.index(n)
