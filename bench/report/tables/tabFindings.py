@@ -18,6 +18,7 @@ from bench.report.items import ITEMS, Item
 from bench.report.table import Table
 from bench.support.errors import BenchError
 
+NAMED = 3  # questions that were not measured
 ITEM = Item("Findings", measures=("every",), papers="*", group="Findings")
 
 
@@ -81,7 +82,8 @@ def _caption(context: Context, found: list[Finding]) -> str:
     ]
     count = f"{len(found)} of {len(found) + len(left)}" if left else f"{len(found)}"
     questions = f"{count} question{'s' * (len(found) + len(left) > 1)} of {papers}"
-    lacking = f" Not measured: {' '.join(left)}" if left else ""
+    more = f" And {len(left) - NAMED} more." if len(left) > NAMED else ""
+    lacking = f" Not measured: {' '.join(left[:NAMED])}{more}" if left else ""
     return (
         f"{questions}, answered by suite {context.suite}: {words}.{lacking} Could be shown: the smallest difference that "
         "this test alone would have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
