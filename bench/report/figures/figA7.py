@@ -85,4 +85,4 @@ def _bars(
 
 def _in_words(found: dict[int, list[Change]]) -> str:
     parts = [(n, *(own.interval.mean for own in sides)) for n, sides in found.items()]
-    return ", ".join(f"{a:+.2f} against {b:+.2f} dB at {size(n)}".replace("-", "−") for n, a, b in parts)
+    return ", ".join(f"{a:+.3f} against {b:+.3f} dB at {size(n)}".replace("-", "−") for n, a, b in parts)
