@@ -254,7 +254,7 @@ class Context:
         return MARKS.get(word, "")
 
     def marks(self, model: str, dataset: str, sizes: Iterable[int]) -> str:
-        """Return the signs of a model's cells on a line of their own, "\\n↘ N = 10; ✗ N = 100, 1,000"; empty without."""
+        """Return the signs of a model's cells on a line of their own, "\\n↘ N = 10\\n✗ N = 100, 1,000"; empty without."""
         cells: dict[str, list[str]] = {}
         for n in (sizes := [int(n) for n in sizes]):
             cells.setdefault(self.mark(model, dataset, n).strip(), []).append(f"{n:,}")
@@ -264,7 +264,7 @@ class Context:
             for sign, own in cells.items()
             if sign
         ]
-        return f"\n{'; '.join(found)}" if found else ""
+        return "".join(f"\n{line}" for line in found)
 
     def is_control(self, model: str) -> bool:
         """Whether a model is a closed form that is not trained."""

@@ -64,6 +64,7 @@ def draw_line(ax: Axes, line: Line, x: str = "index", every: int | None = None) 
     look = {"color": shade, "linestyle": DASHES[line.dash % len(DASHES)], "label": line.label}
     ax.plot(places, mean, marker=mark, markevery=every, markeredgewidth=0, **look)
     if spread.notna().any():
+        spread = spread.fillna(0)  # no width where there is one shuffle
         ax.fill_between(places, mean - spread, mean + spread, color=shade, alpha=0.25, lw=0)
 
 

@@ -225,7 +225,7 @@ def test_a_network_looks_the_same_in_all_figures_of_a_suite():
 
 def test_signs_of_cells_are_written_with_their_n_and_defined_in_the_caption():
     signs = SimpleNamespace(mark=lambda model, dataset, n: {10: " ↘", 1000: " ✗"}.get(n, ""))
-    assert Context.marks(signs, "unet", "disks", [10, 100, 1000]) == "\n↘ N = 10; ✗ N = 1,000"
+    assert Context.marks(signs, "unet", "disks", [10, 100, 1000]) == "\n↘ N = 10\n✗ N = 1,000"
     assert Context.marks(SimpleNamespace(mark=lambda *cell: " ✗"), "unet", "disks", [1, 10]) == "\n✗ every N"
     assert Context.marks(signs, "unet", "disks", [100]) == ""
     context = SimpleNamespace(marked={words.NOT_FITTED})

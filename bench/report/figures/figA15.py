@@ -44,9 +44,10 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.set_xlim(0.9 * steps[0], 1.1 * steps[-1])
     largest = at(rows, train_size=sizes[-1], split=splits[-1])
     ends = "; ".join(_end(context, at(largest, model=m), dataset) for m in context.ordered(largest, "model"))
+    where = f"{splits[-1].capitalize()} PSNR at {size(sizes[-1])}"
     return figure, (
-        f"{context.title(dataset)}: PSNR of the averaged networks along training, at a few noise levels; "
-        f"{context.shuffles(rows)}{band(rows)}. {splits[-1].capitalize()} PSNR at {size(sizes[-1])}: {ends}."
+        f"{context.title(dataset)}: PSNR of the averaged networks along training, the mean over a few noise levels, "
+        f"other than in other figures; {context.shuffles(rows)}{band(rows)}. {where}: {ends}."
     )
 
 

@@ -24,7 +24,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     tests = context.rows("psnr_mean", split="test")
     panels, words = [], []
     for dataset, model, rows in list(context.groups(own, "dataset", "model"))[:MOST]:
-        panel = Panel(f"{context.title(dataset)}, {context.label(model)}", "train minus test (dB)")
+        panel = Panel(f"{context.title(dataset)}, {context.label(model)}", "PSNR gap (dB)")
         for number, n in enumerate(context.ordered(rows, "train_size")):
             where = {"dataset": dataset, "model": model, "train_size": n}
             noisy = at(forward, **where)
@@ -38,7 +38,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     figure, _ = grid(panels, 2, 1.9, STEP_AXIS, legend_columns=3)
     return figure, (
         "PSNR gap, train minus test, of one-step estimates of noisy images (dashed), and of those along the network's own "
-        "sampling, by the nearest train and the nearest test image (solid); "
+        "sampling trajectory, by the nearest train and the nearest test image (solid); "
         f"{context.shuffles(own)}{band(own)}. Means of both: "
         f"{'; '.join(words)}."
     )

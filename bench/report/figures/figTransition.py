@@ -51,6 +51,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     sizes = sorted(first["train_size"].unique())
     for place, ax in enumerate(axes):
         ax.set_xscale("log")
+        ax.margins(x=0.12)
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.xaxis.set_minor_locator(NullLocator())
         if place % len(tables) == 0:
@@ -62,9 +63,10 @@ def draw(context: Context) -> tuple[Figure, str]:
         if place % len(tables) == 2:
             ax.axhline(0, color=GREY, linewidth=0.6)
     return figure, (
-        "Mean PSNR gap; share of samples that are copies (whose nearest training image is closer than "
-        f"{_ratio(context)} of the distance to the second nearest); headroom, the test PSNR above that of the linear filter "
-        f"of the whole pool; against N, {context.shuffles(first)}{band(first)}. "
+        "Against N: mean PSNR gap; share of samples that are copies, whose distance to the nearest training image is less "
+        f"than {_ratio(context)} times that to the second nearest; headroom, the test PSNR above that of the linear filter "
+        "of the whole pool. Grey: the optimal denoiser of the N images (Memoriser) and their best linear filter (Wiener). "
+        f"{context.shuffles(first).capitalize()}{band(first)}. "
         f"{_found(context, tables, models, datasets[0])}"
     )
 

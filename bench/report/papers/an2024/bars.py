@@ -20,7 +20,8 @@ HEADROOM = 1.35  # of the highest bar, for numbers and marks
 INNER, OUTER = 0.04, 0.13  # of a number and of a diamond from the middle of their bar, to keep them apart
 PAD = 0.03  # distance of a number to what is beneath, of the highest bar
 LINE = "#C00000"
-WHISKERS = "whiskers are the 95 % interval of the paired difference, so that one that crosses the dashed line shows none"
+SMALL_GAPS = 0.5  # dB; panels that reach no higher have a third decimal
+WHISKERS = "whiskers are the 95 % interval of the paired difference; one that crosses the dashed line shows no difference"
 
 
 @dataclass
@@ -104,7 +105,7 @@ def panel(
     _diamonds(ax, shown, labelled=names is not None)
     for place, n in enumerate(shown.gaps):
         for side, height in ((0, first[place]), (1, max(second[place], first[place], highest[place]))):
-            value = f"{(first, second)[side][place]:.2f}"
+            value = f"{(first, second)[side][place]:.{3 if shown.top < SMALL_GAPS else 2}f}"
             mark = context.mark(shown.models[side], shown.dataset, n)
             text = value + mark if crowded or not mark else f"{mark.strip()}\n{value}"
             style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
@@ -170,6 +171,7 @@ def finding(context: Context, panels: list[Bars]) -> str:
     kept = sum(test.second.mean() >= test.first.mean() - 0.1 for _, test in smaller)
     tested = [gap.interval for gap, _ in cells if gap.interval.count > 1]
     by_more = sum(one.high < 0 for one in tested)
-    shown = f" (by more than its interval in {by_more} of {len(tested)})" if tested else ""
+    of = "the one cell" if len(tested) == 1 else f"the {len(tested)} cells"
+    shown = f" (beyond its interval in {by_more} of {of} with several shuffles)" if tested else ""
     price = f"; in {kept} of these test PSNR is kept within 0.1 dB" if smaller else ""
     return f"The mean gap is smaller in {len(smaller)} of {len(cells)} cells{shown}{price}."

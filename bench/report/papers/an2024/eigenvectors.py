@@ -69,7 +69,7 @@ def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], opera
     if not found:
         return ""
     why = (
-        "an optimal estimate has none: its Jacobian is a covariance" if operator == "x0" else
+        "an optimal estimate has none, since its Jacobian is proportional to a posterior covariance" if operator == "x0" else
         "there the image estimate grows faster than the noisy image"
     )  # fmt: skip
     return f" Negative eigenvalues ({'; '.join(found)}): {why}."
@@ -77,8 +77,9 @@ def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], opera
 
 def key(channels: int) -> str:
     """Return what frames and ranks mean, for captions; ``channels`` is the most that a picture has."""
-    frames = "; frames: red, green and blue channel" if channels == 3 else ""
-    return f"λₖ is the eigenvalue of rank k, the largest has k = 0{frames}"
+    frames = "; frames of three colours: red, green and blue channel" if channels == 3 else ""
+    inside = "inside, red is positive and blue negative, each vector scaled to its largest entry"
+    return f"λₖ is the eigenvalue of rank k, the largest has k = 0{frames}; {inside}"
 
 
 def withheld_values(context: Context, name: str, arrays: Arrays, operator: str, count: int) -> str:

@@ -164,7 +164,8 @@ def _caption(context: Context, table: pd.DataFrame, sizes: list[int]) -> str:
     return (
         f"Train and test PSNR of the one-step x0 estimate on {images} images each{again} (a) and the gap "
         f"between them, clipped at 0 per step (b); {context.shuffles(table)}{band(table)}; Avg is the mean over "
-        f"steps. {_finding(context, sizes)}{_printed(context, table)}"
+        "steps, which clipping makes larger than the difference of the two means. Grey: linear filter of the whole pool "
+        f"(dashed), noisy image itself (dotted). {_finding(context, sizes)}{_printed(context, table)}"
     )
 
 

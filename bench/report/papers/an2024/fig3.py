@@ -141,7 +141,8 @@ def _asymmetry(context: Context, operator: str) -> str:
     table = context.rows("jacobian_asymmetry")
     values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
     return (
-        f" The Jacobians are not symmetric: |J − Jᵀ| / |J| is {values.min():.2f} to {values.max():.2f}."
+        " The Jacobians are not symmetric: |J − Jᵀ| / |J|, of Frobenius norms, is "
+        f"{values.min():.2f} to {values.max():.2f} over all runs."
         if len(values)
         else ""
     )
@@ -171,9 +172,9 @@ def _caption(
     )
     return (
         f"{models} on {context.title(dataset)}, one test image, {noise(context, noise_step(arrays))}: eigenvectors "
-        f"of the symmetric part of the Jacobian of the {WORDS[operator]}, and {values} of the "
-        f"{' and the '.join(operators)}; {key(context.plan['datasets'][dataset]['channels'])}. Leading eigenvalue λ₀: "
-        f"{leading}.{_asymmetry(context, operator)}{negative(context, named, operator)}"
+        f"of the symmetric part of the Jacobian of the {WORDS[operator]}, and {values} of that of the "
+        f"{' and that of the '.join(operators)}; {key(context.plan['datasets'][dataset]['channels'])}. "
+        f"Leading eigenvalue λ₀: {leading}.{_asymmetry(context, operator)}{negative(context, named, operator)}"
         f"{_withheld(context, every, passed, operator)}"
     )
 

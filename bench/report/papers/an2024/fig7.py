@@ -64,8 +64,15 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax, marks in printed:
         _numbers(ax, marks)
     legend(figure, 5)
-    cut = " The gap's axis does not begin at 0." if axes[0, 0].get_ylim()[0] > 0 else ""
-    return figure, _caption(context, shown, groups, any(marks for _, marks in printed)) + cut
+    cut = (
+        " No axis begins at 0."
+        if axes[0, 0].get_ylim()[0] > 0
+        else " The axis of test PSNR does not begin at 0."
+    )
+    every = at(context.rows("psnr_gap_mean"), train_size=sizes[0])["shuffle"].nunique()
+    fewer = " Shuffles that a placement lacks are left out, so numbers differ from those of other figures."
+    left_out = fewer if every > shown["shuffle"].nunique() else ""
+    return figure, _caption(context, shown, groups, any(marks for _, marks in printed)) + left_out + cut
 
 
 def _models(context: Context, group: dict[str, str]) -> list[tuple[str, str, str, str, object]]:
@@ -97,14 +104,15 @@ def _lines(ax: Axes, context: Context, table: pd.DataFrame, lines: list, sizes: 
         half = np.array([own.interval.half() if own.interval.count > 1 else np.nan for own in found])
         error = None if np.isnan(half).all() else half
         places = np.arange(len(sizes)) + positions(len(lines), number, 0.06 if len(sizes) > 1 else 0.2)
-        ax.errorbar(places, means, error, color=colour, marker=marker, linestyle=dash, label=label, capsize=2)
+        line = dash if len(sizes) > 1 else "none"
+        ax.errorbar(places, means, error, color=colour, marker=marker, linestyle=line, label=label, capsize=2)
         for place, mean, n in zip(places, means, sizes):
             if mark := context.mark(model, table["dataset"].iloc[0], n):
                 ax.annotate(
                     mark.strip(), (place, mean), (0, 3), textcoords="offset points", ha="center", color=colour
                 )
     ax.set_xticks(range(len(sizes)), [f"N = {n:,}" if len(sizes) < 4 else f"{n:,}" for n in sizes])
-    ax.margins(x=0.15, y=0.2)
+    ax.margins(x=0.15, y=0.35)
 
 
 def _diamonds(

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.bars import WHISKERS, bars, finding, panel, under
-from bench.report.papers.an2024.roles import changes_in_words, comparisons
+from bench.report.papers.an2024.roles import CHANGES, changes_in_words, comparisons
 from bench.report.style import SMALL, entries, letter, new_figure
 from bench.report.wording import shuffles_in_words
 
@@ -48,19 +48,22 @@ def draw(context: Context) -> tuple[Figure, str]:
                 ROOM,
             )
             if abreast:
-                title = f"{context.title(shown.dataset)}, {name}"
+                title = f"{context.title(shown.dataset)}, {CHANGES[name]}"
                 ax.set_title(letter(place, title) if len(every) > 1 else title, fontsize=7)
             elif place == 0:
                 ax.set_title(letter(number, context.title(shown.dataset)))
             found = entries([ax])
             ax.legend(found.values(), found.keys(), loc="upper right", borderpad=0.3)
         if not (abreast and place):
-            line[0].set_ylabel("PSNR gap (dB) ↓" if abreast else f"{name.capitalize()}\nPSNR gap (dB) ↓")
+            line[0].set_ylabel(
+                "Average PSNR gap (dB) ↓" if abreast else f"{name.capitalize()}\nPSNR gap (dB) ↓"
+            )
     figure.supxlabel(under(every), fontsize=SMALL)
     counts = [own.interval.count for shown in every for own in shown.gaps.values()]
+    scale = f"; {'all panels' if abreast else 'each row'} on one scale" if len(every) > 1 else ""
     whiskers = f", {WHISKERS}" if max(counts, default=0) > 1 else ""
     return figure, (
         f"Average PSNR gap with the reference's windows (hatched) and with {changes_in_words(pairs)}, "
-        f"{'all panels' if abreast else 'each row'} on one scale; {shuffles_in_words(counts)}{whiskers}. "
+        f"{shuffles_in_words(counts)}{scale}{whiskers}. Dotted: the noisy image itself. "
         f"{finding(context, every)}{context.windows_of(model for pair in pairs.values() for model in pair)}"
     )

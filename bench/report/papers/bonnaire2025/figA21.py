@@ -21,7 +21,7 @@ from bench.report.curves import Line, colour, draw_line, looks
 from bench.report.items import Item
 from bench.report.papers.bonnaire2025.clock import NAMES, Reading, readings
 from bench.report.style import legend, letter, new_figure, size
-from bench.results.tidy import at
+from bench.results.tidy import at, protocol_field
 
 ITEM = Item(
     "Figure A21",
@@ -48,12 +48,14 @@ def draw(context: Context) -> tuple[Figure, str]:
     below[0].set_ylabel("training steps")
     above[0].legend(loc="upper left", borderpad=0.3)
     legend(figure, axes=below)
+    begun = context.tidy[context.tidy["metric"].str.startswith("memorization_step")]
+    onset = float(protocol_field(begun, "onset").iloc[0])
     return figure, (
-        f"{context.label(model)} on {context.title(datasets[0])}: share of copies by step (a) and by steps for each "
+        f"{context.label(model)} on {context.title(datasets[0])}: share of copies by step (a) and by steps per "
         "training image (b), distance of samples from the data (c), a colour for each N; "
         f"{context.shuffles(copies)}. Below, a colour for each network: the step at which samples are best (hollow) and at "
-        "which copies begin (filled) with 95 % intervals; an arrow: later than its foot. "
-        f"{_finding(context, datasets[0], model)}"
+        f"which copies begin (filled: {100 * onset:g} % more than among test images) with 95 % intervals; an arrow marks a "
+        f"lower bound. {_finding(context, datasets[0], model)}"
     )
 
 
@@ -122,5 +124,5 @@ def _finding(context: Context, dataset: str, model: str) -> str:
     texts = []
     for name, words in NAMES.items():
         own = {cell[2]: one for cell, one in readings(context, name).items() if cell[:2] == (dataset, model)}
-        texts.append(f"{words}: " + ", ".join(f"{own[n].text()} at {size(n)}" for n in sorted(own)))
-    return f"{context.label(model)}, {'; '.join(texts)}."
+        texts.append(f"{words} at step " + ", ".join(f"{own[n].text()} at {size(n)}" for n in sorted(own)))
+    return f"{context.label(model)}: {'; '.join(texts)}."

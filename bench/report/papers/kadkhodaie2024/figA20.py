@@ -47,8 +47,10 @@ def draw(context: Context) -> tuple[Figure, str]:
         axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL)
     shares = [f"{context.title(d)}, {size(n)}: {_above(arrays, step)}" for (d, _, n, _), arrays in found]
     return figure, (
-        f"Clean and noisy test image and eigenvectors of the denoiser's Jacobian, {noise(context, step)}; eigenvalues above "
-        f"them. Eigenvalues above one half, about the number of directions that are kept: {'; '.join(shares)}."
+        "Clean and noisy test image, and eigenvectors of the symmetric part of the denoiser's Jacobian, "
+        f"{noise(context, step)}; above them their eigenvalues, the largest has rank 0; red is positive and blue negative, "
+        "each vector scaled to its largest entry. The number of eigenvalues above one half is roughly that of the "
+        f"directions kept: {'; '.join(shares)}."
     )
 
 

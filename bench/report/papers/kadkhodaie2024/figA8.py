@@ -39,7 +39,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         here, seen = (at(table, dataset=dataset, model=model) for table in (tests, trains))
         noise = _input_psnr(context, here)
         signs = context.marks(model, dataset, context.ordered(here, "train_size"))
-        title = f"{context.label(model)}\n{textwrap.fill(context.title(dataset), NARROW)}{signs}"
+        name = f"{context.label(model)}\n" if len({m for _, m in shown}) > 1 else ""
+        title = f"{name}{textwrap.fill(context.title(dataset), NARROW)}{signs}"
         panel = Panel(title, "PSNR of the estimate\n(dB) ↑")
         for n in context.ordered(here, "train_size"):
             number = sizes.index(n)
@@ -60,7 +61,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         slopes.append(_slope(context, dataset, model, here, noise, optimal, place))
         panels.append(panel)
     figure, axes = grid(
-        panels, 3 if len(panels) == 3 else 2, 1.85, "PSNR of the noisy image (dB)", x="input", share="all"
+        panels, 3 if len(panels) == 3 else 2, 2.3, "PSNR of the noisy image (dB)", x="input", share="all"
     )
     for place, ax in enumerate(axes):
         _frame(ax, float(noise.max()), optimal.get(place))

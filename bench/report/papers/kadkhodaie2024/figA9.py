@@ -33,10 +33,12 @@ def draw(context: Context) -> tuple[Figure, str]:
     networks = context.networks(steps)
     shown = [(d, m) for d, m, _ in context.groups(steps, "dataset", "model") if m in networks]
     figure, axes = panels(2 * len(shown), 2, 1.6)
+    every = context.ordered(steps, "train_size")
     for (dataset, model), left, right in zip(shown, axes[::2], axes[1::2]):
         here = at(steps, dataset=dataset, model=model)
         sizes = context.ordered(here, "train_size")
-        for number, n in enumerate(sizes):
+        for n in sizes:
+            number = every.index(n)  # an N looks the same in all rows
             draw_line(left, Line(at(here, train_size=n), size(n), number, number, number), x="common")
         linear = _common(context.control("halves_x0_cosine", "wiener", dataset=dataset, recipe="half-b"))
         for number, n in enumerate(sizes):
@@ -59,7 +61,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         "Two networks, a and b, each trained on N images that the other never saw. Left: the cosine of their image "
         "estimates on the same noisy test images. Right: samples from the same noise; the cosine between the two "
         "networks' samples, and between a sample and the most similar training image; "
-        f"{context.shuffles(steps)}{band(steps)}. {_finding(context, samples, shown)}"
+        f"{context.shuffles(steps)}{band(steps).replace('bands', 'bands and whiskers')}. {_finding(context, samples, shown)}"
     )
 
 
@@ -86,7 +88,6 @@ def _finding(context: Context, samples: dict[str, pd.DataFrame], shown: list[tup
         own = at(samples["halves_sample_cosine"], dataset=dataset, model=model)
         largest = at(own, train_size=own["train_size"].max())
         if len(largest):
-            parts.append(
-                f"{context.label(model)} {largest['value'].mean():.2f} at {size(int(largest['train_size'].iloc[0]))}"
-            )
+            n, name = int(largest["train_size"].iloc[0]), f"{context.title(dataset)}, {context.label(model)}"
+            parts.append(f"{name} {largest['value'].mean():.2f} at {size(n)}")
     return f"Cosine between the samples of a and b: {', '.join(parts)}."

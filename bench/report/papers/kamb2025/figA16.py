@@ -10,7 +10,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import STEP_AXIS, Line, Panel, band, grid
+from bench.report.curves import Line, Panel, band, grid
 from bench.report.items import Item
 from bench.report.papers.kamb2025.machines import MACHINES, ordered
 from bench.report.style import size
@@ -29,16 +29,17 @@ def draw(context: Context) -> tuple[Figure, str]:
     for model in context.ordered(table, "model"):
         for n in sizes:
             own = at(table, model=model, train_size=n)
-            title = f"{context.label(model)}{context.mark(model, dataset, n)}, {size(n)}"
-            panel = Panel(title, "correlation of\nx0 estimates")
+            panel = Panel(
+                f"{size(n)}{context.mark(model, dataset, n)}", f"{context.label(model)}\ncorrelation"
+            )
             for k, name in enumerate(ordered(own["split"])):
                 panel.lines.append(Line(at(own, split=name), MACHINES[name], k, k % 4, k))
             panels.append(panel)
-    figure, _ = grid(panels, len(sizes), 1.35, STEP_AXIS, share="all", legend_columns=5)
+    figure, _ = grid(panels, len(sizes), 1.35, "step index", share="all", legend_columns=5)
     worst = table.groupby(["split", "index"])["value"].mean().groupby("split").min()
     lowest = ", ".join(f"{MACHINES[m]} {worst[m]:.2f}" for m in ordered(worst.index))
     return figure, (
         f"{context.title(dataset)}: correlation of the network's x0 estimate with that of each machine, built from the same "
-        "N images, at the noisy images of the network's DDIM trajectory; median over starting noises, "
-        f"{context.shuffles(table)}{band(table)}. Lowest point of each, averaged over networks and N: {lowest}."
+        "N images, at the noisy images of the network's DDIM trajectory (step 0: least noise); median over starting noises, "
+        f"{context.shuffles(table)}{band(table)}. Lowest value of the mean over networks and N: {lowest}."
     )

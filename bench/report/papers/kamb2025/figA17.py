@@ -50,4 +50,6 @@ def draw(context: Context) -> tuple[Figure, str]:
 def _leaders(context: Context, own: pd.DataFrame) -> str:
     """Return the machine of the highest correlation at each N."""
     means = own.groupby(["train_size", "split"])["value"].mean().unstack()
-    return ", ".join(f"{n:,} {MACHINES[row.idxmax()]} ({row.max():.2f})" for n, row in means.iterrows())
+    return ", ".join(
+        f"at N = {n:,} {MACHINES[row.idxmax()]} ({row.max():.2f})" for n, row in means.iterrows()
+    )

@@ -47,8 +47,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         )
         _block(part, arrays, machines)
     return figure, (
-        f"{context.title(dataset)}: DDIM samples of the network (top row) and of the machines built from its N images, "
-        "from the same starting noise in each column. "
+        f"{context.title(dataset)}: DDIM samples of the network (top row of each block) and of the machines built from its "
+        "N images, from the same starting noise in each column. "
         f"{'Images withheld by licence.' if not arrays else f'The first {NOISES} of the starting noises, unselected.'}"
     )
 

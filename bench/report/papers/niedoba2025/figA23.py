@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
-from bench.report.curves import STEP_AXIS, Line, band, draw_line
+from bench.report.curves import STEP_AXIS, Line, band, draw_line, places
 from bench.report.items import Item
-from bench.report.style import GREY, legend, letter, new_figure
+from bench.report.style import GREY, legend, letter, new_figure, size
 from bench.results.tidy import at
 
 ITEM = Item(
@@ -40,7 +40,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     figure = new_figure(3.6)
     axes = figure.subplots(2, 2).ravel().tolist()
     for place, dataset in enumerate(datasets):
-        _by_step(axes[place], context, at(side, dataset=dataset), "side with 50 % (pixels)")
+        _by_step(axes[place], context, at(side, dataset=dataset), "side holding 50 % (pixels)")
         axes[place].set_title(letter(place, context.title(dataset)))
     known = [*axes[: len(datasets)]]
     if len(planted):
@@ -49,8 +49,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         known.append(axes[2])
     distance = at(context.tidy, metric="attention_distance", dataset=datasets[0], recipe="")
     if len(distance):
+        own_places = places(context, context.networks(side))
         for number, (model, own) in enumerate(context.groups(distance, "model")):
-            place = context.networks(side).index(model) if model in context.networks(side) else number
+            place = own_places.get(model, number)
             draw_line(axes[3], Line(own, context.label(model), place, place, place))
         axes[3].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[3].set(
@@ -61,27 +62,28 @@ def draw(context: Context) -> tuple[Figure, str]:
         if ax not in known:
             ax.remove()
     legend(figure)
+    trained = " and ".join(map(size, context.ordered(side, "train_size")))
     return figure, (
         f"What a pixel of the x0 estimate depends on: {_panels(len(datasets), bool(len(planted)), bool(len(distance)))}; "
-        f"{context.shuffles(side)}{band(side)}. {_finding(context)}"
+        f"{trained}, {context.shuffles(side)}{band(side)}. {_finding(context)}"
     )
 
 
 def _panels(datasets: int, pattern: bool, attention: bool) -> str:
     """Return what the panels show."""
     parts = [f"the side of the square that holds half of its sensitivity ({'a, b' if datasets > 1 else 'a'})"]
-    parts += ["the share of it on the far part of the planted pattern (c)"] if pattern else []
+    parts += ["the share of that sensitivity on the far part of the planted pattern (c)"] if pattern else []
     parts += ["the mean attention distance of each layer with attention (d)"] if attention else []
     return ", ".join(parts)
 
 
 def _by_step(ax: Axes, context: Context, rows: pd.DataFrame, name: str) -> None:
     """Draw a metric by noise level, a colour for each network, and the optimum in grey where it is known."""
-    networks = context.networks(context.rows("sensitivity_side_50"))
+    own_places = places(context, context.networks(context.rows("sensitivity_side_50")))
     metric, dataset = rows["metric"].iloc[0], rows["dataset"].iloc[0]
     draw_line(ax, Line(at(context.tidy, metric=OPTIMUM[metric], dataset=dataset), "optimum", GREY, 1))
     for model, own in context.groups(rows, "model"):
-        place = networks.index(model)
+        place = own_places[model]
         draw_line(ax, Line(own, context.label(model), place, place, place))
     ax.set(xlabel=STEP_AXIS, ylabel=name)
 
@@ -97,6 +99,6 @@ def _finding(context: Context) -> str:
         f"{context.label(m)} {values[0][m]:.2f} and {values[1][m]:.2f}" for m in context.ordered(own, "model")
     )
     return (
-        "At pixels of the pattern, cosine of the maps with those of the optimum, and with those of the optimum without the "
-        f"pattern: {', '.join(words)}."
+        "At pixels of the pattern, cosine of the sensitivity maps with those of the optimum, and with those of the optimum "
+        f"without the pattern: {', '.join(words)}."
     )
