@@ -110,7 +110,7 @@ def _draw(key: str, source: Source, options: DatasetOptions) -> dict[str, np.nda
         count = getattr(options, pool) or len(order)
         if count > len(order):
             raise BenchError(
-                f"{source.path} has {len(source.names)} images, of which {len(order)} are left for {pool}, fewer than "
+                f"{source.path} has {len(order)} of its {len(source.names)} images left for {pool}, fewer than "
                 f"{pool} = {count}; ask for fewer."
             )
         if len(order) == 0:

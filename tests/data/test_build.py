@@ -65,7 +65,7 @@ def test_a_part_of_the_test_source(tmp_path, source):
     manifest, dataset = build(tmp_path, test_source="b.npy", test=5)
     assert (manifest["train"], manifest["test"]) == (40, 5)
     assert {i.tobytes() for i in dataset.test} <= {i.tobytes() for i in images(20, seed=1)}
-    with pytest.raises(BenchError, match="20 images for test, fewer than test = 21"):
+    with pytest.raises(BenchError, match="20 of its 20 images left for test, fewer than test = 21"):
         build(tmp_path, test_source="b.npy", test=21)
 
 
@@ -85,7 +85,7 @@ def test_the_decoded_source_is_hashed(tmp_path, source):
         ({"files": [SourceFile("a.npy", sha256="0" * 64)]}, "a.npy has the sha256 .* fetch it again"),
         ({"sha256": "0" * 64}, "content hash"),
         ({"test": 40}, "no images left for train"),
-        ({"train": 31}, "has 30 images for train, fewer than train = 31"),
+        ({"train": 31}, "has 30 of its 40 images left for train, fewer than train = 31"),
     ],
 )
 def test_what_does_not_fit(tmp_path, source, more, words):
