@@ -20,7 +20,7 @@ HEADROOM = 1.35  # of the highest bar, for numbers and marks
 INNER, OUTER = 0.04, 0.13  # of a number and of a diamond from the middle of their bar, to keep them apart
 PAD = 0.03  # distance of a number to what is beneath, of the highest bar
 LINE = "#C00000"
-SMALL_GAPS = 0.5  # dB; panels that reach no higher have a third decimal
+SMALL_GAPS = 0.5  # dB; smaller ones have a third decimal
 WHISKERS = "whiskers are the 95 % interval of the paired difference; one that crosses the dashed line shows no difference"
 
 
@@ -105,7 +105,8 @@ def panel(
     _diamonds(ax, shown, labelled=names is not None)
     for place, n in enumerate(shown.gaps):
         for side, height in ((0, first[place]), (1, max(second[place], first[place], highest[place]))):
-            value = f"{(first, second)[side][place]:.{3 if shown.top < SMALL_GAPS else 2}f}"
+            gap = (first, second)[side][place]
+            value = f"{gap:.{3 if gap < SMALL_GAPS else 2}f}"
             mark = context.mark(shown.models[side], shown.dataset, n)
             text = value + mark if crowded or not mark else f"{mark.strip()}\n{value}"
             style = {"ha": "center", "va": "bottom", "fontsize": 6, "rotation": 90 * crowded}
