@@ -35,7 +35,9 @@ def draw(context: Context) -> tuple[Figure, str]:
                 context.label(model) + context.mark(model, dataset, n), size(n), *means
             ))  # fmt: skip
         panels.append(panel)
-    figure, _ = grid(panels, 2, 1.9, STEP_AXIS, legend_columns=3)
+    figure, axes = grid(panels, 2, 1.9, STEP_AXIS, legend_columns=3)
+    for ax in axes:
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     return figure, (
         "PSNR gap, train minus test, of one-step estimates of noisy images (dashed), and of those along the network's own "
         "sampling trajectory, by the nearest train and the nearest test image (solid); "

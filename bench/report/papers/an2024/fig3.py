@@ -28,7 +28,7 @@ from bench.report.papers.an2024.eigenvectors import (
     values_of,
     withheld_values,
 )  # fmt: skip
-from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, size, turned
+from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, share_y, size, turned
 from bench.results.tidy import at
 
 ITEM = Item(
@@ -63,6 +63,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         len(sizes), len(models), squeeze=False, height_ratios=heights, wspace=0.02, hspace=0.02
     )
     operator, total = context.options["operator"], size_of(context, dataset)
+    spectra: list[Axes] = []
     for n, line in zip(sizes, grid):
         for place, (part, model) in enumerate(zip(line, models)):
             if n == sizes[0]:
@@ -73,7 +74,7 @@ def draw(context: Context) -> tuple[Figure, str]:
                 part.text(0.5, 0.5, f"{size(n)}: not measured", ha="center", color="0.4", fontsize=SMALL)
             else:
                 left = turned(f"{size(n)}{context.mark(model, dataset, n)}")
-                _block(
+                spectrum = _block(
                     part,
                     loaded[model, n],
                     operator,
@@ -81,10 +82,13 @@ def draw(context: Context) -> tuple[Figure, str]:
                     left,
                     total,
                 )
+                spectra.append(spectrum)
+    share_y(spectra)
     return figure, _caption(context, every, dataset, passed, loaded, operator, total)
 
 
-def _block(part: SubFigure, arrays: Arrays, operator: str, channels: int, left: str, total: int) -> None:
+def _block(part: SubFigure, arrays: Arrays, operator: str, channels: int, left: str, total: int) -> Axes:
+    """Draw images, eigenvectors and the spectrum of a network; return the axes of the spectrum."""
     if "images" in arrays:
         axes = part.subplots(SHOWN, channels + 2, width_ratios=[1] * (channels + 1) + [1.9], squeeze=False)
         draw_images(axes[:, 0], arrays)
@@ -97,6 +101,7 @@ def _block(part: SubFigure, arrays: Arrays, operator: str, channels: int, left: 
         spectrum = part.subplots()
         spectrum.set_ylabel(left, fontsize=7.5)
     _spectrum(spectrum, arrays, total)
+    return spectrum
 
 
 def _spectrum(ax: Axes, arrays: Arrays, total: int) -> None:

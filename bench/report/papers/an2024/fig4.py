@@ -57,7 +57,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         _row(line, arrays, layers, alone, place == 0 or titles[1])
         _link(figure, line[-2], line[-1], int(arrays["token"]))
         who = [context.title(run[0])] * titles[0] + [context.label(run[1])] * titles[1]
-        line[0].set_ylabel("\n".join([*who, turned(size(run[2]) + context.mark(run[1], run[0], run[2]))]))
+        who += [turned(size(run[2]) + context.mark(run[1], run[0], run[2]))]
+        distance = _distances(context, *run[:2]).get(run[2])
+        line[0].set_ylabel("\n".join([*who, f"{distance:.2f} tokens"]), fontsize=SMALL)
     axes[-1, (layers - 1) // 2].set_xlabel("each map: (HW) × (HW)", fontsize=SMALL)
     axes[-1, -1].set_xlabel("H × W", fontsize=SMALL)
     top = colour_top(loaded[0]["maps"].shape[-1])
@@ -169,6 +171,7 @@ def _caption(context: Context, runs: pd.DataFrame, alone: bool) -> str:
     return (
         f"{' and '.join(map(context.label, models))} on {' and '.join(map(context.title, datasets))}: attention "
         f"maps averaged over heads and {images} images{levels}; last column: the framed row of the last layer as an "
-        f"image{own}, with a box around the token. Mean attention distance of {context.label(models[0])} in tokens: "
+        f"image{own}, with a box around the token. Mean attention distance of "
+        f"{context.label(models[0])} in tokens, also beside the rows: "
         f"{found}.{context.windows_of(models)}"
     )
