@@ -104,7 +104,8 @@ def test_the_figure_is_drawn_and_says_both_clocks(place):
         figure, caption = figA21.draw(Context(SUITE, "figA21"))
         figure.draw_without_rendering()
     assert (
-        "copies begin: 5,100 [4,100, 6,400] at N = 128" in caption and "after 8,000 at N = 1,024" in caption
+        "copies begin at step 5,100 [4,100, 6,400] at N = 128" in caption
+        and "after 8,000 at N = 1,024" in caption
     )
     assert len(figure.axes) == 5 and ITEMS["figA21"].paper == "bonnaire2025"
 

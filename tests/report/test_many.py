@@ -69,7 +69,9 @@ def test_figures_show_the_main_networks_and_a_readable_number_of_n(drawn):
     left = [ax.get_ylabel() for ax in drawn("fig3")[0].axes if ax.get_ylabel().startswith("N =")]
     assert left == ["N = 10", "N = 10", "N = 1,000", "N = 1,000"]
     rows = [ax.get_ylabel() for ax in drawn("fig4")[0].axes if "N = " in ax.get_ylabel()]
-    assert len({row.split("N = ")[1].split("\n")[0] for row in rows}) == 3 and "permuted" not in drawn("fig4")[1]
+    assert (
+        len({row.split("N = ")[1].split("\n")[0] for row in rows}) == 3 and "permuted" not in drawn("fig4")[1]
+    )
     titles = [ax.get_title() for ax in drawn("fig2")[0].axes[:3]]
     assert titles == ["(a) Train PSNR (dB)", "Test PSNR (dB) ↑", "(b) PSNR gap (dB) ↓"]
 
