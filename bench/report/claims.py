@@ -107,8 +107,8 @@ class Claim:
             for metric in listed(side["metric"]) or [""]:
                 check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
             for split in listed(side.get("split", "")):
-                known_ = literature.SPLITS
-                check(split in known_, f"{name}: there is no split {split!r}{nearest(str(split), known_)}")
+                near = nearest(str(split), literature.SPLITS)
+                check(split in literature.SPLITS, f"{name}: there is no split {split!r}{near}")
             for family in listed(side.get("family", [])):
                 check(
                     family in FAMILIES,

@@ -19,7 +19,7 @@ from bench.models import windows
 from bench.models.families import CONTROLS
 from bench.report import literature
 from bench.report.items import ITEMS
-from bench.report.wording import absent_in_words, shuffles_in_words
+from bench.report.wording import absent_in_words, shuffles_in_words, signs_in_words
 from bench.results import words
 from bench.results.measures import fit_priors
 from bench.results.statistics import Prior
@@ -255,16 +255,7 @@ class Context:
 
     def marks(self, model: str, dataset: str, sizes: Iterable[int]) -> str:
         """Return the signs of a model's cells on a line of their own, "\\n↘ N = 10\\n✗ N = 100, 1,000"; empty without."""
-        cells: dict[str, list[str]] = {}
-        for n in (sizes := [int(n) for n in sizes]):
-            cells.setdefault(self.mark(model, dataset, n).strip(), []).append(f"{n:,}")
-        several = len(cells) == 1 < len(sizes)
-        found = [
-            f"{sign} every N" if several else f"{sign} N = {', '.join(own)}"
-            for sign, own in cells.items()
-            if sign
-        ]
-        return "".join(f"\n{line}" for line in found)
+        return signs_in_words({int(n): self.mark(model, dataset, int(n)).strip() for n in sizes})
 
     def is_control(self, model: str) -> bool:
         """Whether a model is a closed form that is not trained."""
@@ -406,6 +397,4 @@ class Context:
 
     def shuffles(self, table: pd.DataFrame) -> str:
         """Return the number of shuffles in a table, in words."""
-        return shuffles_in_words(
-            table.groupby(["dataset", "model", "train_size", "recipe"])["shuffle"].nunique()
-        )
+        return shuffles_in_words(table.groupby([*RUN[:3], "recipe"])["shuffle"].nunique())

@@ -80,10 +80,11 @@ def grid(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels in reading order, ``height`` inches a row, and one legend beneath.
 
-    ``share`` is what panels share their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
+    Four panels are arranged two by two where three are abreast, so that no row has a hole.  ``share`` is what panels share
+    their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
     of a row, the x label beneath the last one of a column.
     """
-    columns = min(columns, len(panels))
+    columns = 2 if len(panels) == 4 and columns == 3 else min(columns, len(panels))
     rows = -(-len(panels) // columns)
     figure = new_figure(height * rows + 0.35)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=share).ravel().tolist()
@@ -104,9 +105,9 @@ def grid(
     return figure, axes[: len(panels)]
 
 
-def band(table: pd.DataFrame) -> str:
+def band(table: pd.DataFrame, what: str = "bands") -> str:
     """Return what a band means, in words; empty if there is none."""
-    return ", bands are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else ""
+    return f", {what} are one standard deviation over shuffles" if table["shuffle"].nunique() > 1 else ""
 
 
 def controls(context: Context, metric: str, **where: object) -> list[Line]:

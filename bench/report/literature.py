@@ -104,10 +104,12 @@ def _check(table: pd.DataFrame, path: Path) -> None:
                 f"{path}: line {line}: train_size cannot be {size}; leave it empty for all images."
             )
     place = [column for column in PRINTED if column not in ("value", "tag")]
-    twice = table.duplicated(place, keep=False) & ~table.duplicated([*place, "value"], keep=False)
-    if twice.any():
-        lines = " and ".join(str(line + 2) for line in table.index[twice][:2])
-        raise BenchError(f"{path}: lines {lines} give one number two values; keep the one that is printed.")
+    for lines, values in ((part.index + 2, part["value"]) for _, part in table.groupby(place)):
+        if values.nunique() > 1:
+            named = " and ".join(map(str, lines))
+            raise BenchError(
+                f"{path}: lines {named} give one number two values; keep the one that is printed."
+            )
 
 
 def _numbers(column: pd.Series, where: str) -> pd.Series:

@@ -63,3 +63,15 @@ def shuffles_in_words(counts: Iterable[int]) -> str:
     """Return "3 shuffles" or "1 to 3 shuffles"."""
     low, high = min(counts := [int(count) for count in counts]), max(counts)
     return f"{low if low == high else f'{low} to {high}'} shuffle{'s' if high > 1 else ''}"
+
+
+def signs_in_words(signs: dict[int, str]) -> str:
+    """Return the signs of cells by N, a line for each sign, "\\n↘ N = 10\\n✗ N = 100, 1,000"; empty without."""
+    sizes: dict[str, list[str]] = {}
+    for n, sign in signs.items():
+        sizes.setdefault(sign, []).append(f"{n:,}")
+    everywhere = len(sizes) == 1 < len(signs)
+    words = {
+        sign: "every N" if everywhere else f"N = {', '.join(own)}" for sign, own in sizes.items() if sign
+    }
+    return "".join(f"\n{sign} {where}" for sign, where in words.items())

@@ -38,8 +38,10 @@ def draw(context: Context) -> tuple[Figure, str]:
     """
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
     groups = placements(context, {*gaps["model"]})
+    placed = [model for group in groups.values() for model in group.values()]
+    several = gaps[gaps["model"].isin(placed)]["shuffle"].nunique()
     gaps, tests = compared(gaps, groups), compared(tests, groups)
-    shown = gaps[gaps["model"].isin([m for group in groups.values() for m in group.values()])]
+    shown = gaps[gaps["model"].isin(placed)]
     datasets, sizes = context.ordered(shown, "dataset"), context.ordered(shown, "train_size")
     abreast = len(datasets) == 1
     rows, columns = (1, len(groups)) if abreast else (len(groups), len(datasets))
@@ -69,9 +71,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         if axes[0, 0].get_ylim()[0] > 0
         else " The axis of test PSNR does not begin at 0."
     )
-    every = at(context.rows("psnr_gap_mean"), train_size=sizes[0])["shuffle"].nunique()
     fewer = " Shuffles that a placement lacks are left out, so numbers differ from those of other figures."
-    left_out = fewer if every > shown["shuffle"].nunique() else ""
+    left_out = fewer if several > shown["shuffle"].nunique() else ""
     return figure, _caption(context, shown, groups, any(marks for _, marks in printed)) + left_out + cut
 
 

@@ -54,8 +54,8 @@ def draw(context: Context) -> tuple[Figure, str]:
         f"{context.label(model)} on {context.title(datasets[0])}: share of copies by step (a) and by steps per "
         "training image (b), distance of samples from the data (c), a colour for each N; "
         f"{context.shuffles(copies)}. Below, a colour for each network: the step at which samples are best (hollow) and at "
-        f"which copies begin (filled: {100 * onset:g} % more than among test images) with 95 % intervals; an arrow marks a "
-        f"lower bound. {_finding(context, datasets[0], model)}"
+        f"which copies begin (filled: {100 * onset:g} percentage points more than among test images) with 95 % intervals; "
+        f"an arrow marks a lower bound. {_finding(context, datasets[0], model)}"
     )
 
 

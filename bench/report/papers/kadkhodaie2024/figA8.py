@@ -60,9 +60,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             )
         slopes.append(_slope(context, dataset, model, here, noise, optimal, place))
         panels.append(panel)
-    figure, axes = grid(
-        panels, 3 if len(panels) == 3 else 2, 2.3, "PSNR of the noisy image (dB)", x="input", share="all"
-    )
+    figure, axes = grid(panels, 3, 2.3, "PSNR of the noisy image (dB)", x="input", share="all")
     for place, ax in enumerate(axes):
         _frame(ax, float(noise.max()), optimal.get(place))
     top = max(tests["value"].max(), trains[trains["index"] > 0]["value"].max())

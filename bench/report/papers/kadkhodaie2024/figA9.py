@@ -61,7 +61,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         "Two networks, a and b, each trained on N images that the other never saw. Left: the cosine of their image "
         "estimates on the same noisy test images. Right: samples from the same noise; the cosine between the two "
         "networks' samples, and between a sample and the most similar training image; "
-        f"{context.shuffles(steps)}{band(steps).replace('bands', 'bands and whiskers')}. {_finding(context, samples, shown)}"
+        f"{context.shuffles(steps)}{band(steps, 'bands and whiskers')}. {_finding(context, samples, shown)}"
     )
 
 

@@ -38,7 +38,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             k = sizes.index(n)
             panel.lines.append(Line(at(rows, train_size=n), size(n), k, k % 4, k))
         panels.append(panel)
-    figure, axes = grid(panels, 2 if len(panels) == 4 else 3, 1.6, STEP_AXIS, share="all")
+    figure, axes = grid(panels, 3, 1.6, STEP_AXIS, share="all")
     axes[0].set_yticks(range(int(table["value"].min()), int(table["value"].max()) + 1, 2))
     names = " or ".join(dict.fromkeys(MACHINES[own(context, m)] for m in context.ordered(table, "model")))
     ends = [_ends(context, table, model) for model in context.ordered(table, "model")]
