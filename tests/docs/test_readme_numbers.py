@@ -87,13 +87,13 @@ def test_what_readme_says_of_the_score_machines():
         for key, value in rows.groupby(["model", "train_size", "split"])["value"].mean().items()
     }
     said(
-        f"boundary-broken local score machine by {means[resnet, 100, 'boundary-broken']}, with those of the ideal denoiser "
-        f"by {means[resnet, 100, 'ideal']}",
-        f"did not try, comes to {means[resnet, 100, 'linear']}",
-        f"the ResNet stays with the machine, {means[resnet, 10, 'boundary-broken']} against the filter's "
-        f"{means[resnet, 10, 'linear']}, while the UNet leaves it, {means[unet, 10, 'boundary-broken']}",
-        f"nearer to the ResNet than the machine, {means[resnet, 300, 'linear']} against "
-        f"{means[resnet, 300, 'boundary-broken']}, and not to the UNet, {means[unet, 300, 'linear']} against "
+        f"a correlation of {means[resnet, 100, 'boundary-broken']} with those of the boundary-broken local score machine and of "
+        f"{means[resnet, 100, 'ideal']} with those of the ideal denoiser",
+        f"did not try, reaches {means[resnet, 100, 'linear']}",
+        f"the ResNet stays close to the machine, {means[resnet, 10, 'boundary-broken']} against the filter's "
+        f"{means[resnet, 10, 'linear']}, while the UNet does not, {means[unet, 10, 'boundary-broken']}",
+        f"closer than the machine to the ResNet, {means[resnet, 300, 'linear']} against "
+        f"{means[resnet, 300, 'boundary-broken']}, but not to the UNet, {means[unet, 300, 'linear']} against "
         f"{means[unet, 300, 'boundary-broken']}",
         f"better than the local one, {means[circular, 10, 'equivariant']} against {means[circular, 10, 'local']} at N = 10",
     )
@@ -109,8 +109,8 @@ def test_what_readme_says_of_networks_that_agree(monkeypatch):
         return f"{min(own):.2f} to {max(own):.2f}"
 
     said(
-        f"correlate by {between(networks)}, with those of the linear filter by {between({'wiener'})}, of patch posterior "
-        f"means by {between({'local-score-mean'})} and of the memoriser by {between({'memoriser'})}"
+        f"correlations of {between(networks)} with each other, of {between({'wiener'})} with the linear filter, of "
+        f"{between({'local-score-mean'})} with patch posterior means and of {between({'memoriser'})} with the memoriser"
     )
 
 
@@ -124,7 +124,7 @@ def test_what_readme_says_of_disjoint_halves():
     )
     rough, smooth = f"{images}-alpha1", f"{images}-alpha3"
     said(
-        f"from {own[0]} at N = 1 and {own[1]} at N = 10 to {own[3]} at N = 1,000, though one shuffle has {own[2]}",
+        f"from {own[0]} at N = 1 and {own[1]} at N = 10 to {own[3]} at N = 1,000, with {own[2]} at N = 100 in a single shuffle",
         f"in one shuffle, from {faces[0]} to {faces[1]}",
         f"reaches {slopes[images]:.2f} where the optimum is {optima[images]:.2f}",
         f"optima are {optima[rough]:.2f} and {optima[smooth]:.2f} it is {slopes[rough]:.2f} and {slopes[smooth]:.2f}",
