@@ -1,6 +1,6 @@
 """Getting the files of a row: download what has a public address, check everything, unpack archives.
 
-Only ``bench data fetch`` comes here; nothing is downloaded unasked.
+Only ``bench data fetch`` uses this module; nothing else downloads anything.
 """
 
 from __future__ import annotations

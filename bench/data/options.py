@@ -62,7 +62,7 @@ class DatasetOptions:
 
     title: str = required("name in figures and tables")
     resolution: int = required("side of the images, pixels")
-    version: str = option("1", "raised when source, crop, filter or split of a row change")
+    version: str = option("1", "raised when the row's source, crop, filter or split changes")
     base: str | None = option(
         None, "dataset of which this is a variant: the same pools, permuted, grey or at a lower resolution"
     )

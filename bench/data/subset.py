@@ -75,12 +75,12 @@ def read_subset(path: Path, dataset: Dataset, train_size: int, half: str = "a") 
             hash_ = str(file["sha256"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BenchError(
-            f"{path} is missing or damaged ({error}); make it anew with `bench data subset {dataset.folder.name} "
+            f"{path} is missing or damaged ({error}); make it again with `bench data subset {dataset.folder.name} "
             f"--shuffle {path.stem[1:]} --out {path}`."
         ) from error
     if hash_ != dataset.manifest["sha256"] or len(validation) != len(dataset.validation):
         raise BenchError(
-            f"{path} belongs to another version of {dataset.folder.name}; make it anew with `bench data subset "
+            f"{path} belongs to another version of {dataset.folder.name}; make it again with `bench data subset "
             f"{dataset.folder.name} --shuffle {path.stem[1:]} --out {path}`."
         )
     if train_size > len(train):

@@ -1,9 +1,9 @@
-"""Is a network the denoiser that a theory says? Its outputs against closed forms of its own training images.
+"""Is a network the denoiser that a theory predicts? Its outputs against closed forms of its own training images.
 
 After Kamb & Ganguli 2025.  From the same noise the network and a machine, fitted to the same N images, are followed by
 DDIM: their samples are compared, and at each step of the network's trajectory their estimates of x0.  Every number is
 the median over starting noises; a row's split names the machine.  What Kamb & Ganguli call r2 is the correlation, not
-its square; R2 stands beside it.
+its square; R2 is reported, too.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class AgreementOptions:
 
     __pydantic_config__ = STRICT
 
-    machines: list[Machine] = option(ALL, "closed forms; those with patches take them from patch_size")
+    machines: list[Machine] = option(ALL, "closed forms; their patch sizes come from patch_size")
     noises: int = option(20, "starting noises", least=1)
-    steps: int = option(10, "DDIM steps, those of patch_size", least=1)
+    steps: int = option(10, "DDIM steps, the same as in patch_size", least=1)
 
     def __post_init__(self) -> None:
         check_least(self)

@@ -34,21 +34,21 @@ class ClocksOptions:
 
     __pydantic_config__ = STRICT
 
-    count: int = option(512, "samples of each checkpoint (ddim)", "assumed", least=8, most=10_000_000)
+    count: int = option(512, "samples per checkpoint (ddim)", "assumed", least=8, most=10_000_000)
     steps: int = option(50, "sampling steps", "assumed", least=1)
     ratio: float = option(
         1 / 3,
-        "a sample is a copy where its nearest training image is closer than this share of the distance to the second",
+        "a sample is a copy if its nearest training image is closer than this fraction of the distance to the second",
         "paper",
     )
     onset: float = option(
-        0.05, "share of copies, above that among test images, at which copies have begun", "assumed"
+        0.05, "share of copies, in excess of that among test images, at which copies begin", "assumed"
     )
     features: Literal["random-conv", "pixels", "inception"] = option(
-        "random-conv", "feature space of the Fréchet distance; of vectors the divergence is taken", "assumed"
+        "random-conv", "feature space of the Fréchet distance; vectors use the divergence instead", "assumed"
     )
     images: int = option(
-        500, "test images of the loss, of the divergence, and that are counted as copies", least=8
+        500, "test images for the loss, for the divergence, and for the share of copies by chance", least=8
     )
     timestep: int = option(10, "timestep of the loss", "paper", least=0)
 

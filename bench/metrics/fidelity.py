@@ -41,13 +41,13 @@ class FidelityOptions:
     features: Literal["random-conv", "pixels", "inception", "dinov2", "sscd"] = option(
         "inception", "feature space"
     )
-    sha256: str | None = option(None, "of the file behind dinov2 and sscd, 64 hex digits")
+    sha256: str | None = option(None, "sha256 of the weights file for dinov2 or sscd, 64 hex digits")
     pool: Literal["train", "test"] = option("train", "pool that the samples are compared with")
     reference: int = option(10_000, "reference images from that pool, at most", least=2)
     neighbours: int = option(5, "k of the balls around images and samples", least=1)
-    seeds: int = option(1, "sets of samples; the first is that of the other measurements", least=1)
+    seeds: int = option(1, "sets of samples; the other measurements use the first", least=1)
     best: PsnrOptions | None = option(
-        None, "beside the end also the checkpoint of the highest validation PSNR, taken with these options"
+        None, "also the checkpoint with the highest validation PSNR, measured with these options"
     )
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Do two networks agree that saw disjoint images? After Kadkhodaie et al. 2024, Fig. 2.
+"""Do two networks trained on disjoint images agree? After Kadkhodaie et al. 2024, Fig. 2.
 
 Networks that memorise reproduce their own training images; networks that generalise have found the same denoiser.
 Half a and half b of a run are compared on the same noisy test images and on samples from the same noise.  The
@@ -26,7 +26,7 @@ COSINE = Margin(0.01)
 
 @dataclass(frozen=True)
 class HalvesOptions:
-    """Half b against half a on the same noise (Kadkhodaie et al. 2024, Fig. 2); measured of runs with half: b."""
+    """Half b against half a on the same noise (Kadkhodaie et al. 2024, Fig. 2); for runs with half: b."""
 
     __pydantic_config__ = STRICT
 

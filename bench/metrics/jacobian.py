@@ -5,7 +5,7 @@ x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps:
 
 ============ ================================== =========================================================
 ``eps``      J                                  of the noise prediction
-``x0``       (I - sqrt(1-abar) J) / sqrt(abar)  of the one-step image estimate, unclipped, by x_t
+``x0``       (I - sqrt(1-abar) J) / sqrt(abar)  of the one-step x0 estimate, unclipped, by x_t
 ``denoiser`` I - sqrt(1-abar) J                 of the same by x_t / sqrt(abar), the image with noise of
                                                 deviation sigma: I - sigma d eps. At the optimum it is the
                                                 posterior covariance over sigma^2, its trace the effective
@@ -50,8 +50,8 @@ class JacobianOptions(NoiseLevels):
 
     operators: list[Literal["eps", "x0", "denoiser"]] = option(
         ["eps", "x0"],
-        "Jacobians of which output: the noise, the image estimate, or I - sigma d eps, which is the latter "
-        "by x_t / sqrt(abar)",
+        "Jacobians of which output: the noise, the x0 estimate, or I - sigma d eps, which is that of the x0 "
+        "estimate with respect to x_t / sqrt(abar)",
         "assumed",
     )
     vectors: list[int] = option([0, 112, 224], "indices of the eigenvectors that are kept", "paper")
@@ -184,7 +184,7 @@ def _spectra(
         return leading_spectra(predict, x, leading, maps)
     except OneDerivative as error:
         if x.numel() > COMPLETE:
-            raise LeftOut(f"leading values cannot be taken of {run.spec.name}: {error}") from error
+            raise LeftOut(f"leading values of {run.spec.name} cannot be computed: {error}") from error
     found = spectra(dense_jacobian(predict, x), maps)
     return {name: spectrum.first(leading) for name, spectrum in found.items()}
 

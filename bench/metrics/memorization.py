@@ -34,7 +34,7 @@ class MemorizationOptions(InSpace):
 
     ratio: float = option(
         1 / 3,
-        "a sample is a copy where its nearest training image is closer than this fraction of the distance to the second",
+        "a sample is a copy if its nearest training image is closer than this fraction of the distance to the second",
     )
     features: Literal["random-conv", "inception", "classifier"] | None = option(
         "inception", "feature space in addition to pixels; null: pixels only"

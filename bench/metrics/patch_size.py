@@ -1,7 +1,7 @@
-"""How far does a network look? The patch size whose local score machine is most like it, by noise level.
+"""How far does a network look? The patch size whose local score machine matches it best, by noise level.
 
 After Kamb & Ganguli 2025: on the network's own DDIM trajectory the size is taken whose score has the highest cosine
-with the network's, the median over starting noises.  Each machine is calibrated by itself, so that none is judged with
+with the network's, the median over starting noises.  Each machine is calibrated separately, so that none is judged with
 sizes that suit another; all are fitted to the N images that the network was trained on.
 """
 
@@ -27,7 +27,7 @@ Machine = Literal["equivariant", "boundary-broken", "local"]
 
 @dataclass(frozen=True)
 class PatchSizeOptions:
-    """Patch sizes of local score machines, found by likeness to the network (Kamb & Ganguli 2025)."""
+    """Patch sizes of the local score machines that best match the network (Kamb & Ganguli 2025)."""
 
     __pydantic_config__ = STRICT
 

@@ -1,10 +1,10 @@
-"""Which pixels does a pixel of the image estimate depend on, and does that follow the data or the architecture?
+"""Which pixels does a pixel of the x0 estimate depend on, and does that follow the data or the architecture?
 
 The heat map of an output pixel is the mean over noisy images of the absolute gradient of its x0 estimate by the input,
 summed over channels (Niedoba et al. 2025, arXiv 2411.19339, Fig. 3); how wide it is, is the side of the square around the
 pixel that holds 50, 75 or 95 % of it.  On the Gaussian field and the planted covariance, whose optimal denoisers are
-linear, it is held against the optimum's own.  On the latter also against the optimum of the same field without the
-pattern: a network whose maps are nearer to the first follows the data (Lukoianov et al. 2025, arXiv 2509.09672).
+linear, it is compared with the optimum's own.  On the latter also against the optimum of the same field without the
+pattern: a network whose maps are closer to the first follows the data (Lukoianov et al. 2025, arXiv 2509.09672).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ PASSES = 3  # forward passes that a gradient amounts to
 
 @dataclass(frozen=True)
 class SensitivityOptions(NoiseLevels):
-    """Heat maps of the gradient of the x0 estimate, their width, and whether they are the optimum's."""
+    """Heat maps of the gradient of the x0 estimate, their width, and their agreement with the optimum's."""
 
     images: int = option(16, "test images to average over", "assumed", least=1)
     step_indices: list[int] = option(
         [3, 7, 15, 25, 35], "noise levels, as indices of the PSNR step grid", "assumed"
     )
     pixels: int = option(
-        16, "output pixels, evenly spaced; as many of a planted pattern's", "assumed", least=1
+        16, "output pixels, evenly spaced; the same number on a planted pattern", "assumed", least=1
     )
 
 

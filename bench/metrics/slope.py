@@ -1,7 +1,8 @@
-"""Does a denoiser of C-alpha images gain as it could? Its slope of output against input PSNR.
+"""Does a denoiser of C-alpha images reach the optimal slope of output against input PSNR?
 
 After Kadkhodaie et al. 2024, Fig. 4: the optimal denoiser of images that are smooth of order alpha on both sides of a
-contour of that smoothness gains alpha / (alpha + 1) dB for each dB of the noisy image.  A slope says nothing of the height.
+contour of that smoothness gains alpha / (alpha + 1) dB for each dB of the noisy image.  A slope says nothing about the
+PSNR itself.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ class TrajectoryOptions:
     __pydantic_config__ = STRICT
 
     noises: int = option(64, "starting noises", least=2)
-    steps: int = option(50, "DDIM steps: those of psnr, to stand beside its gap", least=1)
-    images: int = option(300, "images of each pool, at most; as many of both", least=1)
+    steps: int = option(50, "DDIM steps: those of psnr, so that the two gaps are comparable", least=1)
+    images: int = option(300, "images of each pool, at most; equally many of both", least=1)
 
     def __post_init__(self) -> None:
         check_least(self)

@@ -76,7 +76,7 @@ class Mlp(nn.Module):
 def hidden_width(width: int, ratio: float) -> int:
     """Return ``ratio`` x width, rounded down; raises ValueError if nothing is left."""
     if int(width * ratio) < 1:
-        raise ValueError(f"mlp_ratio {ratio} leaves a width of {width} no hidden channel.")
+        raise ValueError(f"mlp_ratio {ratio} leaves no hidden channel at width {width}.")
     return int(width * ratio)
 
 

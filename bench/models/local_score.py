@@ -244,7 +244,7 @@ def local_score(
     """
     if query == "covariance":
         if (source, response) != ("place", "centre"):
-            raise ValueError("query: covariance goes with source: place and response: centre alone.")
+            raise ValueError("query: covariance requires source: place and response: centre.")
         return CovarianceScore(image_size, channels, threshold)
     if response == "centre" and any(patch % 2 == 0 for patch in patches):
         raise ValueError(f"patches with a centre have odd sizes in pixels, not {list(patches)}.")

@@ -273,7 +273,7 @@ class UDiT(nn.Module):
         if width % 2 or width % heads:
             raise ValueError(f"width must be even and a multiple of heads, not {width} for {heads} heads.")
         if rotary and width // heads % 4:
-            raise ValueError(f"rotary needs heads of a multiple of 4 channels, not {width // heads}.")
+            raise ValueError(f"rotary needs a head width that is a multiple of 4, not {width // heads}.")
         if reparametrised and not depthwise:
             raise ValueError("reparametrised needs depthwise: it says how that MLP is trained.")
         self.channels, self.side = channels, image_size

@@ -65,7 +65,7 @@ def signals() -> Iterator[Flag]:
 def watchdog(seconds: float) -> Iterator[Callable[[], None]]:
     """End the process with its threads' stack traces if the yielded function is not called for this many seconds.
 
-    A hung training thereby becomes a failed job, which is started again; 0 waits for ever.
+    A hung training thereby becomes a failed job, which is started again; 0 waits forever.
     """
     if seconds <= 0:
         yield lambda: None

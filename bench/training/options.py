@@ -28,7 +28,7 @@ class TrainingOptions:
 
     steps: int = option(400_000, "optimiser steps", "paper")
     batch: int = option(64, "images per step", "paper")
-    accumulate: int = option(1, "equal parts in which a batch passes the network, to save memory")
+    accumulate: int = option(1, "equal parts in which a batch goes through the network, to save memory")
     prediction: Literal["eps", "v", "x0"] = option(
         "eps", "what the network's output means: noise, velocity or image", "assumed"
     )
@@ -41,14 +41,14 @@ class TrainingOptions:
         "the class of each image that a network with num_classes is given: its own, or one drawn at random",
     )
     optimiser: Literal["adamw", "sgd"] = option("adamw", "optimiser", "assumed")
-    learning_rate: float = option(1e-4, "highest rate", "assumed")
+    learning_rate: float = option(1e-4, "peak learning rate", "assumed")
     rate_schedule: Literal["constant", "linear", "cosine"] = option(
-        "constant", "how the rate falls from the warm-up's end to zero at the last step", "assumed"
+        "constant", "how the rate decays from the end of the warm-up to zero at the last step", "assumed"
     )
-    warmup: int = option(0, "steps in which the rate rises linearly from zero", "assumed")
-    clip: float | None = option(None, "largest norm of the gradient; null does not clip", "assumed")
+    warmup: int = option(0, "steps over which the rate rises linearly from zero", "assumed")
+    clip: float | None = option(None, "largest gradient norm; null does not clip", "assumed")
     weight_decay: float = option(0.0, "weight decay: decoupled with adamw, L2 with sgd", "assumed")
-    betas: list[float] = option([0.9, 0.999], "moment decays of adamw", "assumed")
+    betas: list[float] = option([0.9, 0.999], "decay rates of adamw's moments", "assumed")
     momentum: float = option(0.9, "momentum of sgd")
     ema: float = option(0.9999, "decay of the weight average that is measured", "assumed")
     ema_ramp: bool = option(False, "average with decay min(ema, (1 + s) / (10 + s)) after s steps")
@@ -60,7 +60,7 @@ class TrainingOptions:
     )
     compile: bool = option(False, "use torch.compile")
     deterministic: bool = option(False, "deterministic CUDA kernels: the same bits on the same machine type")
-    threads: int = option(1, "CPU threads; sums depend on it, so it belongs to the recipe")
+    threads: int = option(1, "CPU threads; sums depend on their number, so it is part of the recipe")
     snapshots: list[int] = option(
         [], "steps after which the averaged weights are kept for measurements along training"
     )

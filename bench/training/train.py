@@ -1,4 +1,4 @@
-"""Train one run, or go on where it stopped: the same call, the same bits, whatever happened in between."""
+"""Train or resume one run: the same call, the same bits, whatever happened in between."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_leading_values_of_a_network_without_a_second_derivative(monkeypatch):
     assert values == pytest.approx([2, 2, 2]) and "values=3;" in found.rows[0]["protocol"]
     monkeypatch.setattr(jacobian, "COMPLETE", 15)
     with pytest.raises(
-        LeftOut, match="leading values cannot be taken of toy: it cannot be differentiated twice"
+        LeftOut, match="leading values of toy cannot be computed: it cannot be differentiated twice"
     ):
         jacobian.measure(run, options)
 

@@ -381,7 +381,7 @@ def test_derivatives_in_a_batch_of_directions(name):
     [
         ({"patches": [4]}, "patches with a centre have odd sizes"),
         ({"patches": []}, "'patches' must be a list of sizes in pixels"),
-        ({"query": "covariance"}, "query: covariance goes with source: place"),
+        ({"query": "covariance"}, "query: covariance requires source: place"),
         ({"threshold": 0.0}, r"'threshold' must be a number in \(0, 1\]"),
         ({"source": "nearby"}, "one of 'place', 'border', 'inside'"),
     ],

@@ -236,7 +236,7 @@ def test_one_class_needs_no_label():
     [
         ({}, 10, "multiple of 4, not 10"),
         ({"depths": [1, 1]}, 8, "must be five counts"),
-        ({"width": 6}, 8, "heads of a multiple of 4 channels, not 6"),
+        ({"width": 6}, 8, "head width that is a multiple of 4, not 6"),
         ({"heads": 3}, 8, "multiple of heads, not 8 for 3"),
         ({"kernel": 4}, 8, "'kernel' must be an odd whole number"),
         ({"depthwise": False}, 8, "reparametrised needs depthwise"),

@@ -93,7 +93,7 @@ def load(weights: dict[str, np.ndarray], channels: int, device: str) -> Callable
     if known != channels:
         raise BenchError(
             f"The classifier was trained on images with {known} channels, these have {channels}; "
-            "choose a classifier of the same channels."
+            "choose a classifier with the same channels."
         )
     model = Classifier(channels, classes)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
