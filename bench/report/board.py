@@ -1,4 +1,4 @@
-"""One board for all papers: papers by rows, questions by columns, each cell what this harness' own numbers say.
+"""One board for all papers: papers by rows, questions by columns, each cell what this project's own numbers say.
 
 A claim that names a ``question`` answers it for its paper.  Of the suites that measured both of its sides it is judged on
 the one with the most dataset-shuffle pairs.
@@ -16,17 +16,17 @@ from bench.report.markup import markdown, markdown_table
 from bench.suite import config
 from bench.support import paths
 
-INTRODUCTION = """## What became of the papers' answers
+INTRODUCTION = """## How the papers' answers hold up
 
 Papers by rows, questions by columns. A cell is the verdict of this project's own numbers on a claim of the paper: the
 difference of its two sides with a 95 % interval over datasets and shuffles, on the suite that has the most of these, and a
-link to the figure or table. Words are corrected over all claims of a paper, intervals are not. The tables of claims have
+link to the figure or table. Verdicts are corrected over all claims of a paper, intervals are not. The tables of claims show
 every comparison, and what the papers' own numbers say.
 """
 
 
 class Answer(NamedTuple):
-    """A claim with its verdict on one suite; no suite where none measured both of its sides."""
+    """A claim with its verdict on one suite; no suite if none measured both of its sides."""
 
     claim: Claim
     verdict: Verdict

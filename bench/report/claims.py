@@ -268,7 +268,7 @@ def measured(context: Context) -> pd.DataFrame:
 
 
 def in_print(claim: Claim, table: pd.DataFrame) -> Verdict:
-    """Return what printed numbers say of a claim; undecided there is nothing, but cells may disagree."""
+    """Return what printed numbers say of a claim; each cell is decided, but cells may disagree."""
     cells = _cells(claim, sides(claim, table))
     found = {cell.word for cell in cells}
     word = next(iter(found)) if len(found) == 1 else HOLDS if claim.scope.any and HOLDS in found else MIXED

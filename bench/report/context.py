@@ -39,7 +39,7 @@ RUN = words.RUN
 
 
 class _Stored(NamedTuple):
-    """A tidy table without runs of half a budget, the word of each cell, and of each run with its reason."""
+    """A tidy table without half-budget runs, the word of each cell, and of each run with its reason."""
 
     table: pd.DataFrame
     cells: dict[tuple[str, str, int], str]
@@ -50,7 +50,7 @@ class _Stored(NamedTuple):
 def _read_table(path: Path, changed: int) -> _Stored:
     """Read a tidy table and its words once for all items of a process; ``changed`` tells newer files apart.
 
-    Runs of half a budget only serve the words.
+    Half-budget runs only serve the words.
     """
     table = read_tidy(path)
     runs = words.words(table)

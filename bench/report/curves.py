@@ -20,7 +20,7 @@ SHOWN_STEP = 7  # of 50, a noise of half the scale of the image
 OPERATORS = {
     "eps": "noise prediction",
     "x0": "x0 estimate",
-    "denoiser": "denoiser (x0 estimate by image plus noise)",
+    "denoiser": "denoiser (x0 estimate with respect to image plus noise)",
 }
 LOOKS = {"x0": 0, "eps": 1, "denoiser": 2}  # colour and dash of an operator
 STEP_AXIS = "step index (0: least noise)"
@@ -78,11 +78,11 @@ def grid(
     legend_columns: int = 4,
     every: int | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with panels in reading order, ``height`` inches a row, and one legend beneath.
+    """Return a figure with panels in reading order, ``height`` inches a row, and one legend below.
 
-    Four panels are arranged two by two where three are abreast, so that no row has a hole.  ``share`` is what panels share
-    their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
-    of a row, the x label beneath the last one of a column.
+    Four panels are arranged two by two where three would share a row, so that no row has a gap.  ``share`` is what panels
+    share their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
+    of a row, the x label below the last one of a column.
     """
     columns = 2 if len(panels) == 4 and columns == 3 else min(columns, len(panels))
     rows = -(-len(panels) // columns)

@@ -1,4 +1,4 @@
-"""Questions of a paper, put to the measurements of a suite: answer, pooled difference, and what could have been shown.
+"""A paper's questions, put to a suite's measurements: answer, pooled difference, and what could have been shown.
 
 ``config/papers/<key>/findings.yaml`` asks them; each is judged like a claim (:mod:`bench.report.claims`), corrected over
 the questions of its file. Torch-free.
@@ -29,12 +29,12 @@ class Question:
 
     question: str = required("the question, ending in a question mark")
     left: Side = required("left side, as of a claim")
-    relation: str = required("<, > or ~: what is so where the answer is yes")
+    relation: str = required("<, > or ~: what holds if the answer is yes")
     right: Side | float = required("right side, as of a claim")
     scope: Scope = option(Scope(), "which cells, as of a claim")
     tolerance: float | str = option(0.0, "as of a claim")
     item: str = option("", "figure or table that shows it")
-    unlike: str = option("", "what is not like the paper, beside what holds for all questions")
+    unlike: str = option("", "how it differs from the paper, beyond what holds for all questions")
 
     def __post_init__(self) -> None:
         check(self.question.endswith("?"), "question must end in a question mark")
@@ -56,7 +56,7 @@ class File:
     __pydantic_config__ = STRICT
 
     questions: dict[str, Question] = required("id -> question")
-    unlike: str = option("", "what is not like the paper in all of them")
+    unlike: str = option("", "how all of them differ from the paper")
 
 
 @dataclass(frozen=True)

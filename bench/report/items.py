@@ -118,7 +118,7 @@ def check_listed(plan: Plan) -> None:
         if needed and needed != EVERY and needed[0] not in taken:
             raise BenchError(
                 f"Suite {plan.suite!r}: items: {name} needs {needed[0]}, which the suite does not measure; set "
-                f"`measure: {{{needed[0]}: ...}}`, or take it off the list."
+                f"`measure: {{{needed[0]}: ...}}`, or remove the item."
             )
 
 

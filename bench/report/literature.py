@@ -23,7 +23,7 @@ ELSEWHERE = ("sfid", "inception_score", "precision", "recall", "sscd_cosine")
 # Of rows: pools of images, train minus test, machines that a network is compared with
 SPLITS = ("", "train", "validation", "test", "train-test", *MACHINES)
 VERSIONS, TAGS = ("v1", "neurips2025"), ("V", "D", "R", "S")  # tags: docs/extend.md
-# The shape of printed and of measured numbers, so that a claim reads both alike.
+# The shape of printed and of measured numbers, so that a claim reads both in the same way.
 COLUMNS = [
     "paper", "dataset", "label", "family", "role", "root", "train_size", "recipe", "shuffle", "split", "metric",
     "index_name", "index", "value", "protocol", "version",
@@ -44,7 +44,7 @@ class Paper:
     cite: str = required("authors and year, as captions name it")
     title: str = required("title")
     link: str = required("address of the text")
-    note: str = required("where the printed numbers come from and what they are of")
+    note: str = required("where the printed numbers come from and what they describe")
 
 
 def folders() -> list[Path]:

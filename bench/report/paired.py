@@ -28,7 +28,7 @@ from bench.results.tidy import METRICS, at
 
 NONE = Interval(math.nan, math.nan, math.nan, 0)
 CLIPPED = "The PSNR gap is clipped at 0 per step."
-BOLD = "Bold: the better mean, where both may be ranked; the verdict says whether more than that is shown. "
+BOLD = "Bold: the better mean, if both may be ranked; the verdict says whether the difference is shown. "
 TEST, GAP, DISTANCES = "psnr_mean", "psnr_gap_mean", ("fid", "frechet")
 NAMES = {TEST: "Test PSNR (dB)", GAP: "PSNR gap (dB)", "fid": "FID", "frechet": "Fréchet"}
 SPLITS = {TEST: "test", GAP: "train-test"}

@@ -1,9 +1,9 @@
 """Is what a suite measured possible, and was it trained enough? Judged against the controls. Torch-free.
 
 A check **fails** only what is impossible: a network closer to its N images than their posterior mean, closer to test images
-than the family's known optimum, a share above 1.  What is merely poor is **noted**, with the numbers.
+than the family's known optimum, a share above 1.  What is merely poor is **noted**, with its numbers.
 
-The bounds are bounds on squared errors, not on PSNR, whose logarithm rewards a gamble.  Two networks meet the same
+The bounds are bounds on squared errors, not on PSNR, whose logarithm rewards gambling.  Networks and controls meet the same
 images and noise, so differences are taken image by image; one counts where its mean is beyond ``SIGMAS`` standard errors
 and ``MARGIN`` of the bound.
 """
@@ -194,7 +194,7 @@ def check_optimum(suite: Suite, run: str) -> Iterator[Finding]:
 
 
 def _against(run: str, check: str, own: np.ndarray, best: np.ndarray, whose: str) -> Finding:
-    """Hold squared errors (K, S) against the least possible (K, S), at each step."""
+    """Compare squared errors (K, S) with the least possible (K, S), at each step."""
     if len(own) < FEWEST:
         return Finding(
             run, check, UNCHECKED, f"{len(own)} images are too few for a standard error; measure {FEWEST}"
@@ -211,7 +211,7 @@ def _against(run: str, check: str, own: np.ndarray, best: np.ndarray, whose: str
 
 
 def check_trained(suite: Suite, run: str) -> Iterator[Finding]:
-    """A network should have learned what its budget allows: its word, read from its own curve."""
+    """A network should have learned what its budget allows: its state, read from its own curve."""
     if suite.context.is_control(suite.specs[run]["model"]["name"]):
         return
     found = suite.context.word(suite.specs[run])
@@ -231,12 +231,12 @@ def check_identity(suite: Suite, run: str) -> Iterator[Finding]:
         yield Finding(run, "test above identity", UNCHECKED, text)
         return
     bound = suite.value(control, "psnr_mean", "test")
-    text = f"test PSNR {own:.2f} dB, the noisy image has {bound:.2f} dB"
+    text = f"test PSNR {own:.2f} dB, that of the noisy image is {bound:.2f} dB"
     yield Finding(run, "test above identity", PASS if own >= bound else NOTE, text, own, bound, "dB")
 
 
 def check_average(suite: Suite, run: str) -> Iterator[Finding]:
-    """Measured weights are averages: too short a training still holds its initialisation."""
+    """Measured weights are averages: after too short a training they still contain the initialisation."""
     spec = suite.specs[run]
     if suite.context.is_control(spec["model"]["name"]):
         return
@@ -244,7 +244,7 @@ def check_average(suite: Suite, run: str) -> Iterator[Finding]:
     rising = (1 + step) / (10 + step) if training.get("ema_ramp") else math.inf
     share = float(np.prod(np.minimum(training["ema"], rising) * np.ones(len(step))))
     verdict = PASS if share <= INITIAL else NOTE
-    text = f"the averaged weights hold {share:.2%} of the initialisation (decay {training['ema']})"
+    text = f"the averaged weights contain {share:.2%} of the initialisation (decay {training['ema']})"
     yield Finding(run, "average", verdict, text, share, INITIAL)
 
 
@@ -274,7 +274,7 @@ def check_gap(suite: Suite, run: str) -> Iterator[Finding]:
 
 
 def check_copies(suite: Suite, run: str) -> Iterator[Finding]:
-    """Test images cannot be copies: those that look so say how far the criterion can be trusted."""
+    """Test images cannot be copies: those that look like copies say how far the criterion can be trusted."""
     rows = suite.rows(run, "memorized_share", "test")
     if len(rows):
         row = rows.loc[rows["value"].idxmax()]

@@ -21,8 +21,8 @@ class Unmeasured(BenchError):
 def render(name: str, suite: str, kind: str) -> Path:
     """Draw item ``name`` of a suite; return the stem of the files that were written.
 
-    Raises BenchError for an unknown item, or where the tidy table lacks what it needs; Unmeasured where the suite is
-    not at its end.
+    Raises BenchError for an unknown item, or where the tidy table lacks what it needs; Unmeasured if the suite is
+    unfinished.
     """
     known = [item for item in ITEMS if ITEMS[item].kind == kind]
     if name in ITEMS and name not in known:

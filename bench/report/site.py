@@ -1,4 +1,4 @@
-"""Hooks of mkdocs (``mkdocs.yml``): a page on every item, and pages with the items that were drawn of each suite.
+"""Hooks of mkdocs (``mkdocs.yml``): a page about every item, and pages with the items drawn for each suite.
 
 A suite's pages come from the files that `bench items` wrote; nothing is measured or drawn here. Torch-free.
 """
@@ -114,12 +114,12 @@ def items_page() -> str:
 
 def findings_page() -> str:
     """Return the page of answers to the papers' questions, with the picture that shows each, by suite."""
-    lines = ["# Findings", "", "What the measurements of the suites say on the questions of the papers. "]
+    lines = ["# Findings", "", "What the suites' measurements say about the papers' questions. "]
     lines[-1] += (
         "*Supported* is yes and *contradicted* no, both shown by a test that is corrected over all questions of a "
     )
     lines[-1] += (
-        "paper; *cannot tell* is neither, and then the smallest difference that could have been shown stands beside it."
+        "paper; *cannot tell* is neither, and the smallest difference that could have been shown is given."
     )
     for suite in suites():
         file = paths.tables_folder(suite) / "tabFindings.csv"
@@ -175,7 +175,7 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_files(files: Any, config: Any, **_: Any) -> Any:
-    """Add the pages of suites, what they show, and the files that pages link outside docs/."""
+    """Add the pages of suites, what they show, and the files outside docs/ that pages link to."""
     from mkdocs.structure.files import File
 
     texts = {

@@ -61,7 +61,7 @@ _DEFAULTS = {key: matplotlib.rcParamsDefault[key] for key in matplotlib.rcParams
 
 @contextmanager
 def sheet() -> Iterator[None]:
-    """Draw in the project's style, whatever the settings of the process are; they come back afterwards."""
+    """Draw in the project's style, whatever the settings of the process are; they are restored afterwards."""
     with matplotlib.rc_context(_DEFAULTS | _SHEET):
         yield
 
@@ -94,9 +94,9 @@ def new_figure(height: float) -> Figure:
 
 
 def panels(count: int, columns: int, height: float, **options: object) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend beneath.
+    """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend below.
 
-    Four panels are arranged two by two, so that no row has a hole.
+    Four panels are arranged two by two, so that no row has a gap.
     """
     columns = 2 if count == 4 else min(columns, count)
     rows = -(-count // columns)
@@ -113,14 +113,14 @@ def letter(place: int, text: str = "") -> str:
 
 
 def legend(figure: Figure, columns: int = 4, axes: Iterable[Axes] | None = None) -> None:
-    """Put one legend of these panels, else of all, beneath the figure, each label once, so that it lies on no data."""
+    """Put one legend of these panels, else of all, below the figure, each label once, so that it lies on no data."""
     if found := entries(figure.axes if axes is None else axes):
         options = {"loc": "outside lower center", "ncols": min(columns, len(found)), "handlelength": 2.6}
         figure.legend(found.values(), found.keys(), **options)
 
 
 def entries(axes: Iterable[Axes]) -> dict[str, object]:
-    """Return label -> handle of a legend: bars and marks with whiskers first, then lines to hold them against."""
+    """Return label -> handle of a legend: bars and marks with whiskers first, then reference lines."""
     found: dict[str, object] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):

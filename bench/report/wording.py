@@ -37,9 +37,7 @@ _TEXTS = {
     "kept": lambda value: f"{value} reference images kept",
     "subsets": lambda value: "{} random subsets of {}".format(*value.split("x")),
     "images": lambda value: "as many test images beside them",
-    "ratio": lambda value: (
-        f"a copy is where the nearest is closer than {value} of the second nearest distance"
-    ),
+    "ratio": lambda value: f"a copy's nearest is closer than {value} of the distance to the second nearest",
     "mirrored": lambda value: "mirrored train images count as the same" if value == "true" else "",
 }
 

@@ -201,8 +201,8 @@ def test_placements_are_compared_at_the_shuffles_that_most_of_them_have():
     ("ranked", "words"),
     [
         ({"local", "mix", "tail"}, "head in 1 of 1 cells"),
-        ({"mix", "tail"}, "none is named where a placement is still learning or not fitted"),
-        (set(), "none is named where a placement is still learning or not fitted"),
+        ({"mix", "tail"}, "none is named while a placement is still learning or not fitted"),
+        (set(), "none is named while a placement is still learning or not fitted"),
     ],
 )
 def test_the_best_placement_is_named_where_all_may_be_ranked(ranked, words):

@@ -1,6 +1,6 @@
 """Jacobian spectra with and without local attention.
 
-Ranks k begin at 0. If the spectrum does not change, windows change the gap without changing how many directions the
+Ranks k start at 0. If the spectrum does not change, windows change the gap without changing how many directions the
 network keeps.
 """
 

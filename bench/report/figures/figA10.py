@@ -1,4 +1,4 @@
-"""Share of copied samples.
+"""Share of copies among samples.
 
 A sample is a copy if its nearest training image, in pixels, is closer than a fraction of the distance to the second
 nearest. Dotted: the share of test images, which cannot be copies, that meet the criterion. The scale is
@@ -38,7 +38,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax, dataset in zip(axes, datasets):
         _panel(ax, context, at(rows, dataset=dataset), models, sizes)
         ax.set_title(context.title(dataset))
-        ax.set_xlabel("copied samples (%)")
+        ax.set_xlabel("share of copies (%)")
     axes[0].set_ylim(-0.6, len(models) - 0.4)
     axes[0].set_yticks(range(len(models)), [context.label(m) for m in models])
     legend(figure)
@@ -56,8 +56,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     )
     return figure, (
         f"Share of samples whose nearest training image is closer than {ratio:.2g} of the distance to the second "
-        f"nearest; {context.shuffles(rows)}; whiskers hold the 95 % Wilson interval over all samples and the share "
-        f"of every shuffle. Most copies of a network: {found}."
+        f"nearest; {context.shuffles(rows)}; whiskers span the 95 % Wilson interval over all samples and the share "
+        f"of every shuffle. Largest share of a network: {found}."
     )
 
 

@@ -1,8 +1,8 @@
 """Samples and their nearest training images.
 
-A pair that agrees is a copy; samples that look alike between rows of large N come from networks that learned the same
-density. Rows of noise look alike for another reason: the training was too short for sampling, and distances between such
-samples mean little.
+A matching pair is a copy. Samples that look alike across rows of large N come from networks that learned the same density.
+Rows of noise look alike for another reason: the training was too short for sampling, and distances between such samples
+mean little.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHOWN, ABREAST = 8, 2  # samples of a block, blocks in a line
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw two rows of pictures for each model and N, on the first dataset whose pictures may be shown.
 
-    Where there are two N, those of a model stand side by side.
+    With two N, those of a model are side by side.
     """
     runs = context.runs("memorized_share")
     dataset, _ = context.pictured(runs)
@@ -58,7 +58,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         if shares[m, n] >= 0.005
     )
     return figure, (
-        f"{context.title(dataset)}: samples and, beneath each, the training image nearest to it in pixels. All rows "
+        f"{context.title(dataset)}: samples and, below each, the training image nearest to it in pixels. All rows "
         "start from the same noise, and the first samples are shown, unselected. Copies among all samples: "
         f"{copies or 'none'}."
     )

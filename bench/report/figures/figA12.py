@@ -38,6 +38,6 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.yaxis.set_minor_formatter(NullFormatter())
     dataset, n, model = min(ends, key=lambda run: ends[run])
     return figure, (
-        f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. Lowest at the end: "
+        f"Mean training loss over the history intervals; {context.shuffles(rows)}, their mean. Lowest final loss: "
         f"{context.label(model)} on {context.title(dataset)}, {size(n)}, {ends[dataset, n, model]:.3g}."
     )

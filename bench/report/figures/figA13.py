@@ -2,7 +2,7 @@
 
 The question is whether cost buys quality: the thin line joins the networks that no cheaper one matches in test PSNR.
 Grey lines are closed-form controls. A small gap, clipped at 0 per step, is only good if test PSNR is high: a
-network that has not learned has none. Networks that are another one with a part removed are in Table A1.
+network that has not learned has none. Ablated variants are in Table A1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.report.style import DASHES, GREY, legend, letter, new_figure, size
 from bench.results.tidy import at
 
 ITEM = Item("Figure A13", measures=("psnr", "cost"))
-COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds of a pass (M)", 1e6))
+COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds per image (M)", 1e6))
 ABLATIONS = ("", "local")  # roles that are shown; the rest are parts of a network
 
 
@@ -58,7 +58,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             _controls(ax, context, table, [m for m in models if context.is_control(m)])
     legend(figure, 4)
     return figure, (
-        f"{context.title(dataset)}: cost of a network against what it gives, {_whose(context)}; "
+        f"{context.title(dataset)}: quality of a network against its cost, {_whose(context)}; "
         f"{context.shuffles(tests)}. {_finding(context, values[0][0], networks)}"
     )
 
@@ -116,7 +116,7 @@ def _frontier(context: Context, costs: pd.Series, tests: pd.DataFrame, networks:
 
 
 def _controls(ax: Axes, context: Context, table: pd.DataFrame, controls: list[str]) -> None:
-    """Draw controls as heights: they have no cost that compares. Those of the range, and the linear filter always."""
+    """Draw controls as horizontal lines (their costs do not compare): those in range, and always the linear filter."""
     low, high = ax.get_ylim()
     heights = table.groupby("model")["value"].mean()
     for number, model in enumerate(m for m in controls if m in heights.index):

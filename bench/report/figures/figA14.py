@@ -1,8 +1,8 @@
 """Shape of the leading eigenvectors in numbers.
 
 How much of the image an eigenvector covers (the participation ratio of its pixels; white noise has 1/3), how fast it
-oscillates (the mean frequency of its power), and how much of it lies in the span of the differences of the N
-training images (no curve where they span everything). Harmonic and adapted: wide, faster with k, outside the span.
+oscillates (the mean frequency of its power), and how much of it lies in the span of the differences between the
+N training images (no curve where they span everything). Harmonic and adapted: wide, faster with k, outside the span.
 Memorised: inside it.
 """
 
@@ -18,7 +18,7 @@ from bench.results.tidy import at
 
 ITEM = Item("Figure A14", measures=("jacobian",))
 METRICS = (
-    ("jacobian_participation", "share of pixels that\nvector k lives on"),
+    ("jacobian_participation", "share of pixels that\nvector k covers"),
     ("jacobian_frequency", "mean frequency\n(cycles / image)"),
     ("jacobian_train_share", "share in the span of\nthe training images"),
 )

@@ -1,8 +1,8 @@
 """What to expect of a preset: PSNR along its training.
 
-A network of your own that lies far below its family's curve at the same share of its steps has a wrong rate or target, not
-a poor architecture. Train and test curves that part show memorising, and where validation PSNR was highest early stopping
-would have ended.
+If your own network lies far below its family's curve at the same fraction of its steps, suspect its learning rate or target,
+not the architecture. Train and test curves that diverge show memorisation; early stopping would end where validation PSNR is
+highest.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     ends = "; ".join(_end(context, at(largest, model=m), dataset) for m in context.ordered(largest, "model"))
     where = f"{splits[-1].capitalize()} PSNR at {size(sizes[-1])}"
     return figure, (
-        f"{context.title(dataset)}: PSNR of the averaged networks along training, the mean over a few noise levels, "
-        f"other than in other figures; {context.shuffles(rows)}{band(rows)}. {where}: {ends}."
+        f"{context.title(dataset)}: PSNR of the averaged weights along training, mean over a few noise levels and so "
+        f"not comparable with other figures; {context.shuffles(rows)}{band(rows)}. {where}: {ends}."
     )
 
 

@@ -1,6 +1,6 @@
 """Spectra over noise levels, against PCA and DCT.
 
-Beneath: the mean squared cosine between the k + 1 leading eigenvectors and as many principal components of the train
+Below: the mean squared cosine between the k + 1 leading eigenvectors and as many principal components of the train
 pool (solid) or fixed cosines of largest variance (dashed). Overlap near 1 means that the basis is linear, not
 adapted to the image; it falls where the network adapts, down to the dotted line of random vectors.
 """
@@ -55,6 +55,6 @@ def draw(context: Context) -> tuple[Figure, str]:
     return figure, (
         f"{context.title(dataset)}, {size(n)}: above, the spectrum of the Jacobian of the {OPERATORS[operator]} at "
         f"{len(steps)} noise level{'s' * (len(steps) > 1)} (standard deviation relative to the image's scale); "
-        f"beneath, the overlap of its leading eigenvectors with two fixed bases. Mean overlap with {last + 1} "
+        f"below, the overlap of its leading eigenvectors with two fixed bases. Mean overlap with {last + 1} "
         f"principal components: {', '.join(ends)}."
     )

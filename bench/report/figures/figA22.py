@@ -1,8 +1,8 @@
 """Gap on noisy images, and on the network's own sampling trajectory.
 
-Dashed: train minus test PSNR on noisy images, as An et al. measure it. Solid: the estimates that the network passes while it
+Dashed: train minus test PSNR on noisy images, as An et al. measure it. Solid: PSNR of the network's estimates while it
 samples, against the nearest training image minus against the nearest of as many test images. A dashed hump without a
-solid one: the network knows its training images, and its samples do not go there.
+solid one: the network knows its training images, but its samples do not go there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     return figure, (
         "PSNR gap, train minus test, of one-step estimates of noisy images (dashed), and of those along the network's own "
-        "sampling trajectory, by the nearest train and the nearest test image (solid); "
+        "sampling trajectory, against the nearest train and the nearest test image (solid); "
         f"{context.shuffles(own)}{band(own)}. Means of both: "
         f"{'; '.join(words)}."
     )

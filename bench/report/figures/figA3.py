@@ -1,7 +1,7 @@
-"""Noise prediction against image estimate: Jacobians of one network.
+"""Noise prediction against x0 estimate: Jacobians of one network.
 
-The two are affine in each other with a negative slope: what leads in one trails in the other, so a
-spectrum is meaningless without saying which of the two it belongs to. An et al. 2024 do not say.
+The two are affine in each other with a negative slope: the leading eigenvectors of one are the trailing ones of the
+other, so a spectrum is meaningless unless it says which of the two it belongs to. An et al. 2024 do not say.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ def draw(context: Context) -> tuple[Figure, str]:
     words = " and ".join(f"{leading[name]:.2f} for the {OPERATORS[name]}" for name in operators)
     return figure, (
         f"{context.title(dataset)}, {level(rows)}: eigenvalues of the symmetric part of one network's Jacobian, "
-        "read as noise prediction and as image estimate, each divided by its largest. The mean leading eigenvalue "
+        "read as noise prediction and as x0 estimate, each divided by its largest. The mean leading eigenvalue "
         f"is {words}."
     )

@@ -1,8 +1,8 @@
 """Locality of attention in numbers, by layer and N.
 
 Dotted: uniform attention on the finest grid of the network; layers on coarser grids (UNets) have fewer tokens and are
-comparable only with themselves. Curves that move towards local (arrows) as N grows are what Fig. 4 shows as a
-diagonal.
+comparable only with themselves. Curves that become more local (arrows) as N grows correspond to the diagonals of
+Fig. 4.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     for ax in axes:
         ax.margins(x=0.1)
     return figure, (
-        f"{context.title(dataset)}: the mean distance of what a token attends to, the share of attention inside a "
+        f"{context.title(dataset)}: the mean distance over which a token attends, the share of attention inside a "
         "3x3 window around it and the entropy, by layer; averages over heads, images and the noise levels "
         f"measured; {context.shuffles(rows)}{band(rows)}. "
         f"{_finding(context, rows, models, sizes)}{context.windows_of(models)}"

@@ -1,8 +1,8 @@
 """Locality of attention along training.
 
-All models share one scale of distances that begins at 0, so that only a change that matters is seen; windows bound
-the distance of a local network. If attention turns local before the train PSNR leaves the test PSNR, locality is
-what the network starts from and memorising is what it ends at.
+All models share one distance scale that starts at 0, so that only changes that matter are visible; windows bound the
+distance of a local network. If attention becomes local before train PSNR departs from test PSNR, the network starts out
+local and ends up memorising.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pixel-permutation control.
 
 Differences of paired runs with the same images, initialisation and noise; the gap is clipped at 0 per step. If the
-gain vanishes on permuted pixels, it comes from locality in the images; if it stays, from restricted capacity; where
+gain vanishes on permuted pixels, it comes from locality in the images; if it stays, from restricted capacity; if
 there is none on the originals, the control has nothing to explain.
 """
 
@@ -28,7 +28,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     twins = _twins(context, {*gaps["dataset"]})
     if not twins:
         how = "add disks-16-permuted beside disks-16 under `runs`"
-        raise context.needs("a dataset and the same with its pixels permuted", instead=how)
+        raise context.needs("a dataset and its permuted twin", instead=how)
     both = {(d, m) for d, m in gaps[["dataset", "model"]].itertuples(index=False)}
     pairs = context.pairs(gaps, local=True)
     shown = [(t, p) for t in twins for p in pairs if all((d, m) in both for d in t for m in p)]
@@ -47,7 +47,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     several = gaps["shuffle"].nunique() > 1
     whiskers = ", whiskers are the paired 95 % interval over shuffles" if several else ""
     return figure, (
-        "What local attention changes, on images as they are and with one fixed permutation of their pixels "
+        "What local attention changes, on original images and with one fixed permutation of their pixels "
         f"(hatched); {context.shuffles(gaps)}{whiskers}. The gap changes by, original against permuted: "
         f"{'; '.join(map(_in_words, found))}.{context.windows_of(m for _, pair in shown for m in pair)}"
     )

@@ -2,7 +2,7 @@
 
 A network that memorises has a gap near the memoriser's and copies its training images; one that generalizes has a gap
 near zero and denoises unseen images better than the best linear filter of the whole pool (headroom above zero). The
-memoriser is the optimal denoiser of the N images, Wiener their best linear filter: what neither needs to learn.
+memoriser is the optimal denoiser of the N images, Wiener their best linear filter; neither is trained.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     """Draw a row for each dataset, a column for each number; networks in colour, both bounds in grey."""
     tables = {
         "PSNR gap (dB)": _rows(context, "psnr_gap_mean"),
-        "copied samples (%)": _copies(context),
+        "share of copies (%)": _copies(context),
         "headroom (dB)": _headroom(context),
     }
     first = tables["PSNR gap (dB)"]
@@ -72,7 +72,7 @@ def draw(context: Context) -> tuple[Figure, str]:
 
 
 def _signs(ax: Axes, context: Context, gaps: pd.DataFrame, dataset: str, models: list[str]) -> None:
-    """Write the sign of each cell's word above its gap; signs of gaps that lie on each other stand side by side."""
+    """Write the sign of each cell's state above its gap; signs of coinciding gaps are side by side."""
     for n, here in gaps.groupby("train_size"):
         written: list[float] = []
         for model, place in places(context, models).items():
@@ -131,7 +131,7 @@ def _found(context: Context, tables: dict[str, pd.DataFrame], models: list[str],
     """Return a sentence on the first network: where its copies end, and where it has headroom."""
     copies, room = (
         at(tables[name], dataset=dataset, model=models[0]).groupby("train_size")["value"].mean()
-        for name in ("copied samples (%)", "headroom (dB)")
+        for name in ("share of copies (%)", "headroom (dB)")
     )
     parts = [f"{share:.1f} % at {size(n)}" for n, share in copies.items()]
     above = [size(n) for n, value in room.items() if value > 0]

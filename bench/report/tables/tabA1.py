@@ -1,8 +1,8 @@
 """All models, UNets and controls among them.
 
 Controls are closed forms that are not trained: they are listed below the networks and not ranked. Read a
-gap together with the test PSNR: an underfitted network has a small one; at an equal train PSNR, which each
-network reaches at another step, that excuse is gone.
+gap together with the test PSNR: an underfitted network has a small one. The gap at equal train PSNR, which each
+network reaches at a different step, does not have this flaw.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COLUMNS = {
 }
 WORDS = {  # of columns, for the caption
     "Skill": "Skill: 1 minus the squared error over that of the best linear filter, mean over steps.",
-    "Gain of stopping early (dB)": "Gain of stopping early: test PSNR at the best validation PSNR minus that of the end.",
+    "Gain of stopping early (dB)": "Gain of stopping early: test PSNR at the best validation PSNR minus final test PSNR.",
     "PSNR gap (dB)": CLIPPED,
 }
 

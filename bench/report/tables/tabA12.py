@@ -1,8 +1,8 @@
 """What a network gains over the linear filter, by noise.
 
 Bands are fifths of the noise levels, 1 the least noisy. Skill is 1 for a perfect estimate, 0 for the linear filter of the
-whole train pool, and below 0 for less. In the noisy bands even the optimum gains little, so the mean hides where networks
-differ; the share of the optimum's skill says how much was there to gain.
+whole train pool, and negative for a worse estimate. In the noisy bands even the optimum gains little, so the mean hides
+where networks differ; the share of the optimum's skill says how much of the possible gain was reached.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Measures of samples beside one distance.
 
 Distances do not separate quality from copying: a network that copies has a low one. The nearest training image does:
-copies have a small nearest distance and a small ratio to the second nearest.
+copies have a small distance to it, and a small ratio of that to the second nearest.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _finding(context: Context, rows: pd.DataFrame) -> str:
     dataset, size, model = share.idxmax()
     where = f"{context.label(model)} on {context.title(dataset)} at N = {size:,}"
     return (
-        f"Most copies of a network: {100 * share.max():.1f} %, {where}. "
+        f"Largest share of copies of a network: {100 * share.max():.1f} %, {where}. "
         if share.max()
         else "No network copies. "
     )

@@ -2,7 +2,7 @@
 
 For every two families, the models nearest in a cost are compared if their costs agree within a quarter. One row is
 one question: is this family better than the reference at equal cost? Its replicates are datasets and shuffles,
-averaged over N. All other pairs, cell by cell, are in the CSV. A gap may shrink because the network fits less: read
+averaged over N. All other pairs, cell by cell, are in the CSV. A gap may shrink because the network underfits: read
 the test PSNR first.
 """
 

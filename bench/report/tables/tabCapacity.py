@@ -107,7 +107,7 @@ def build(context: Context) -> Table:
     if not records:
         raise BenchError(
             f"{context.item} of suite {context.suite!r} has no shuffle and N at which a local model and all sizes "
-            "of its baseline were measured; run the suite to its end."
+            "of its baseline were measured; finish the suite."
         )
     return _table(context, models, pd.DataFrame(records))
 

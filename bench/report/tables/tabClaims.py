@@ -1,7 +1,7 @@
 """Claims of the papers, tested.
 
 On printed numbers a claim holds or fails if all of its cells do, and is mixed if they disagree; a printed number is not
-compared with itself. On a suite's numbers it is one test: the difference is averaged over N and models inside
+compared with itself. On a suite's numbers there is one test: the difference is averaged over N and models inside
 each dataset and shuffle, and Holm's correction is over the claims of one paper. 'Few training images' are all N but
 the largest of a dataset.
 """
@@ -28,7 +28,7 @@ def judged(context: Context | None) -> Judged:
     """Return claim and verdicts by side (printed, measured) of every id; without a context the latter was not run."""
     known, printed = claims.load(), _on_printed(data_of("tabClaims"))
     if not known:
-        raise BenchError("config/papers holds no claim; see docs/extend.md.")
+        raise BenchError("config/papers has no claims; see docs/extend.md.")
     nothing = dict.fromkeys(known, claims.Verdict(claims.NOT_RUN, []))
     own = claims.in_measurements(known, claims.measured(context)) if context else nothing
     return {key: (claim, {"printed": printed[key], "measured": own[key]}) for key, claim in known.items()}

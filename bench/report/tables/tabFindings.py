@@ -1,8 +1,8 @@
 """Findings: the questions of the papers, and what this suite answers.
 
 Each answer is one test of the difference, averaged over N and models inside each dataset and shuffle, with Holm's
-correction over the questions of a paper. "Cannot tell" is not "no": the last but one column says how small a difference
-could have been shown by this test alone.
+correction over the questions of a paper. "Cannot tell" is not "no": the column "Could be shown" gives the smallest
+difference that this test alone could have shown.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def build(context: Context) -> Table:
     """Build a row for each question that the suite has measurements for."""
     found = [one for one in findings.answers(context) if one.verdict.cells]
     if not found:
-        raise BenchError(
-            f"Suite {context.suite!r} has measurements for none of the questions in config/papers."
-        )
+        raise BenchError(f"Suite {context.suite!r} has no measurements for any question in config/papers.")
     cells = [
         {
             "Question": one.question.question,
@@ -86,5 +84,5 @@ def _caption(context: Context, found: list[Finding]) -> str:
     lacking = f" Not measured: {' '.join(left[:NAMED])}{more}" if left else ""
     return (
         f"{questions}, answered by suite {context.suite}: {words}.{lacking} Could be shown: the smallest difference that "
-        "this test alone would have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
+        "this test alone could have shown. Pairs: of a dataset and a shuffle, each one replicate of the test."
     )

@@ -34,8 +34,8 @@ def build(context: Context) -> Table:
     caption = (
         f"Settings of suite {context.suite}, and where each default comes from: paper (read in or recovered from An "
         f"et al. 2024: {counts.get('paper', 0)}), assumed (the paper does not say, in bold: "
-        f"{counts.get('assumed', 0)}), ours ({counts.get('ours', 0)}). Where runs differ, the models of the rarer "
-        "values are named, 'in part' where not all runs of a model have one."
+        f"{counts.get('assumed', 0)}), ours ({counts.get('ours', 0)}). If runs differ, the models of the rarer "
+        "values are named, with 'in part' if only some runs of a model have them."
     )
     return Table(frame, frame.copy(), caption, bold, groups=1)
 

@@ -31,7 +31,7 @@ def table_of(context: Context, findings: list[Finding]) -> Table:
         groups.setdefault(_group(context, specs, finding, shown), []).append(finding)
     order = sorted(groups, key=lambda group: (SHOWN.index(group[3]), group[2]))
     cells = [_cells(specs, group, groups[group]) for group in order]
-    heads = ["Dataset", "Model", "Check", "Verdict", "Runs", "Measured", "Held against", "The first"]
+    heads = ["Dataset", "Model", "Check", "Verdict", "Runs", "Measured", "Compared with", "First case"]
     bold = {(i, 3) for i, (*_, verdict) in enumerate(order) if verdict == FAIL}
     frame = pd.DataFrame(cells or [["Nothing to note", *[""] * 7]], columns=heads)
     caption = _caption(context, findings)

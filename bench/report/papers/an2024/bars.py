@@ -40,7 +40,7 @@ class Bars:
 
     @property
     def top(self) -> float:
-        """The highest of all that is drawn."""
+        """The largest value drawn."""
         sides = [side.mean() for own in self.gaps.values() for side in (own.first, own.second)]
         ends = [own.first.mean() + own.interval.high for own in self.gaps.values() if own.interval.count > 1]
         return max([1e-9, *sides, *ends, *self.printed.values()])
@@ -148,7 +148,7 @@ def _diamonds(ax: Axes, shown: Bars, labelled: bool) -> None:
 
 
 def _under(shown: Bars, n: int, crowded: bool) -> str:
-    """Return what stands under a pair of bars: N, test PSNR of both, the paper's gap of both."""
+    """Return the lines under a pair of bars: N, test PSNR of both, the paper's gap of both."""
     test = shown.tests[n]
     lines = [
         f"{n:,}" if crowded else f"N = {n:,}",
@@ -160,7 +160,7 @@ def _under(shown: Bars, n: int, crowded: bool) -> str:
 
 
 def under(panels: list[Bars]) -> str:
-    """Return the note on what stands under the bars."""
+    """Return the note on the lines under the bars."""
     paper = "; ◇ the paper's gap of both" if any(shown.printed for shown in panels) else ""
     return f"Under the bars: N, test PSNR (dB) of the left bar, then of the right bar{paper}"
 

@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def noise_step(arrays: Arrays) -> int:
-    """Return the noise level that is shown, of those whose arrays there are."""
+    """Return the noise level that is shown, of those with arrays."""
     return shown_step(int(key.split("_")[2]) for key in arrays if key.startswith("eigenvalues_"))
 
 
@@ -69,8 +69,8 @@ def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], opera
     if not found:
         return ""
     why = (
-        "an optimal estimate has none, since its Jacobian is proportional to a posterior covariance" if operator == "x0" else
-        "there the image estimate grows faster than the noisy image"
+        "the optimal estimate has none, as its Jacobian is proportional to a posterior covariance" if operator == "x0" else
+        "there the x0 estimate grows faster than the noisy image"
     )  # fmt: skip
     return f" Negative eigenvalues ({'; '.join(found)}): {why}."
 

@@ -1,6 +1,6 @@
 """Jacobian eigenvectors of three denoisers.
 
-Each eigenvector is coloured to its own largest entry, red positive, blue negative, colour channels framed; λ with
+Each eigenvector is scaled to its own largest entry, red positive, blue negative, colour channels framed; λ with
 index k is the eigenvalue of rank k, the largest has index 0. Harmonic patterns that follow the image's edges would
 be geometry-adaptive harmonic bases. The paper does not say which Jacobian it decomposes.
 """

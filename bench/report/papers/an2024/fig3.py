@@ -1,8 +1,8 @@
 """Jacobian eigenvectors and spectra at small and large N.
 
-Each eigenvector is coloured to its own largest entry, red positive, blue negative, colour channels framed. A
+Each eigenvector is scaled to its own largest entry, red positive, blue negative, colour channels framed. A
 memorising network has a few large eigenvalues. The paper does not say which Jacobian it decomposes, so the spectra
-of the image estimate and of the noise prediction are both drawn where both were measured; ranks k begin at 0.
+of the x0 estimate and of the noise prediction are both drawn where both were measured; ranks k start at 0.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _asymmetry(context: Context, operator: str) -> str:
     table = context.rows("jacobian_asymmetry")
     values = table[table["protocol"].str.startswith(f"operator={operator}")]["value"]
     return (
-        " The Jacobians are not symmetric: |J − Jᵀ| / |J|, of Frobenius norms, is "
+        " The Jacobians are not symmetric: |J − Jᵀ| / |J| (Frobenius norms) is "
         f"{values.min():.2f} to {values.max():.2f} over all runs."
         if len(values)
         else ""

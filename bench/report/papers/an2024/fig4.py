@@ -1,7 +1,7 @@
 """Attention maps by layer and N.
 
 A row of a map is an output token, a column an input token; each map is linearly normalised to [0, 1]. The paper
-colours [0, 0.1] at 1,024 tokens; fewer tokens share more attention each, so the range grows in proportion. Insets
+colours [0, 0.1] at 1,024 tokens; with fewer tokens each gets more attention, so the range grows in proportion. Insets
 show the centre of a large map. A dark diagonal means that a token attends to its neighbours.
 """
 
@@ -35,7 +35,7 @@ LINK = "#C06A70"  # from a row of the last map to its token map
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a row for each dataset, model and N: up to six layers, then the last layer's map of one token.
 
-    Where the item lists no datasets it is the first; of more than three N the extremes and the middle one.
+    If the item lists no datasets, the first is shown; of more than three N, the extremes and the middle one.
     """
     runs = context.runs("attention_distance")
     if not context.options["datasets"]:
@@ -95,7 +95,7 @@ def shown_layers(depth: int, count: int) -> list[int]:
 
 
 def _blank(arrays: dict[str, np.ndarray]) -> bool:
-    """Return whether the token's row can hardly be seen where the whole map is normalised."""
+    """Return whether the token's row is hardly visible when the whole map is normalised."""
     maps = arrays["maps"]
     return normalised(maps[-1])[int(arrays["token"])].max() < FAINT * colour_top(maps.shape[-1])
 

@@ -1,6 +1,6 @@
 """Global and local attention.
 
-Framed rows of a map are shown as images at its right. It is drawn from the definition of the mask.
+Framed rows of a map are shown as images to its right. It is drawn from the definition of the mask.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """PSNR gap with and without local attention.
 
 The gap is averaged over the step indices and clipped at 0 per step; lower is better, but underfitting lowers it too:
-read the test PSNR beneath. The dashed line marks the baseline. The gap of the identity, which learns
+read the test PSNR below. The dashed line marks the baseline. The gap of the identity, which learns
 nothing, is the noise floor of a clipped gap.
 """
 

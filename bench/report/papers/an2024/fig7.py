@@ -1,7 +1,7 @@
 """PSNR gap by placement of local attention.
 
 Head: the first layers are local; mix: every second layer; tail: the last layers; the baseline is dashed red. Lower
-gaps are better, but underfitting lowers them too: read the test PSNR beneath. Some of the paper's numbers were read
+gaps are better, but underfitting lowers them too: read the test PSNR below. Some of the paper's numbers were read
 off its figure, within 0.08 dB.
 """
 
@@ -34,7 +34,7 @@ LABEL = 0.065  # least distance of two printed numbers, of the panel's height
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw, for Local and Local*, a panel of gaps over a thin panel of test PSNR; columns are datasets.
 
-    Of one dataset Local and Local* stand abreast. N are those at which placements were compared.
+    With one dataset, Local and Local* are side by side. N are those at which placements were compared.
     """
     gaps, tests = context.rows("psnr_gap_mean"), context.rows("psnr_mean", split="test")
     groups = placements(context, {*gaps["model"]})
@@ -67,9 +67,9 @@ def draw(context: Context) -> tuple[Figure, str]:
         _numbers(ax, marks)
     legend(figure, 5)
     cut = (
-        " No axis begins at 0."
+        " No axis starts at 0."
         if axes[0, 0].get_ylim()[0] > 0
-        else " The axis of test PSNR does not begin at 0."
+        else " The axis of test PSNR does not start at 0."
     )
     fewer = " Shuffles that a placement lacks are left out, so numbers differ from those of other figures."
     left_out = fewer if several > shown["shuffle"].nunique() else ""
@@ -154,6 +154,6 @@ def _caption(context: Context, shown: pd.DataFrame, groups: dict[str, dict[str, 
     least = "; ".join(f"{name}: {in_words(found[found['windows'] == name])}" for name in groups)
     return (
         "Average PSNR gap with local attention in early layers (head), every second layer (mix) or late layers "
-        f"(tail), and beneath it the test PSNR; {context.shuffles(shown)}{whiskers}. Smallest gap, "
+        f"(tail), and below it the test PSNR; {context.shuffles(shown)}{whiskers}. Smallest gap, "
         f"{least}.{printed}{context.windows_of(m for group in groups.values() for m in group.values())}"
     )

@@ -1,7 +1,7 @@
 """PSNR gap by window size.
 
 The dashed line marks the reference. The lists of the smaller and larger windows are assumed: the
-paper does not give them. Underfitting also lowers the gap: read the test PSNR beneath.
+paper does not give them. Underfitting also lowers the gap: read the test PSNR below.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROOM = 1.75  # of the highest bar, for numbers and legend
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw a row for each comparison and a column for each dataset; of one dataset the comparisons stand abreast."""
+    """Draw a row for each comparison and a column for each dataset; with one dataset, comparisons are side by side."""
     gaps = context.rows("psnr_gap_mean")
     pairs = comparisons(context, {*gaps["model"]})
     own = pd.concat([context.paired(gaps, pair) for pair in pairs.values()])

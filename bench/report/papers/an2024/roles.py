@@ -51,7 +51,7 @@ def placements(context: Context, present: set[str]) -> dict[str, dict[str, str]]
 def compared(rows: pd.DataFrame, groups: dict[str, dict[str, str]]) -> pd.DataFrame:
     """Return the rows of the datasets and N at which two placements of a group or more were measured.
 
-    Of their shuffles those with the most placements, so that no mean is over images that another has not seen.
+    Of their shuffles, those with the most placements, so that all means are over the same images.
     """
     cell = [rows["dataset"], rows["train_size"]]
     names = [[*group.values()] for group in groups.values()]
@@ -78,7 +78,7 @@ def best(context: Context, table: pd.DataFrame, value: str) -> pd.DataFrame:
 def in_words(found: pd.DataFrame) -> str:
     """Return how often each placement is the best."""
     if found.empty:
-        return "none is named where a placement is still learning or not fitted"
+        return "none is named while a placement is still learning or not fitted"
     counts = found["placement"].value_counts()
     return f"{', '.join(f'{place} in {n}' for place, n in counts.items())} of {len(found)} cells"
 
@@ -110,7 +110,7 @@ def changes_in_words(names: Iterable[str]) -> str:
 
 
 def others(context: Context, rows: pd.DataFrame) -> list[str]:
-    """Return the models of another family than transformers with windows, say a UNet, to stand beneath."""
+    """Return the models of other families than transformers with windows, say a UNet, to list below."""
     models = context.plan["models"]
     windowed = {models[m]["family"] for m in set(rows["model"]) if models[m]["baseline"]}
     return [m for m in context.ordered(rows, "model") if models[m]["family"] not in windowed]

@@ -1,7 +1,7 @@
 """Distance of samples with and without local attention.
 
-A lower distance is nearer to the training images. It sees quality and copying alike, so the gap and the test PSNR
-stand beside it. Rows with a dagger have other seeds and splits and a doubled batch.
+A lower distance is closer to the training images. It does not tell quality from copying, so the gap and the test PSNR
+are listed, too. Rows with a dagger have other seeds and splits and a doubled batch.
 """
 
 from __future__ import annotations

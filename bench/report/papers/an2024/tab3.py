@@ -21,7 +21,7 @@ ITEM = Item(
 
 
 def build(context: Context) -> Table:
-    """Build a row for each dataset, comparison and N, then networks of other families where these were compared."""
+    """Build a row for each dataset, comparison and N, then networks of other families at the same dataset and N."""
     metric = context.distance
     rows = context.rows(metric)
     printed = context.printed("Table 3") if metric == "fid" else None

@@ -17,7 +17,7 @@ CELL = ["dataset", "model", "train_size"]
 class Reading(NamedTuple):
     """A clock in a cell, over shuffles: ``step`` (geometric mean) with the ends of its interval; a bound has no ``high``.
 
-    The interval holds those of all shuffles.  Where a shuffle has only a bound, so has the cell.
+    The interval contains those of all shuffles.  If a shuffle has only a bound, so does the cell.
     """
 
     step: float | None

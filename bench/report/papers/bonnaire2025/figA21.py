@@ -1,10 +1,10 @@
 """Two clocks: when samples are best, when copies begin.
 
-Above, one network: copies against training steps, against steps per training image, where the curves should fall onto
-each other, and the distance of samples from the data (of vectors the divergence from the exact diffusion, in nats).
-Below, both clocks against N: whiskers are 95 % intervals over samples, of the checkpoints that they lie between, and
-over all shuffles; an arrow is a bound, where the training ended before the clock.  A window between the clocks that
-opens with N is what lets a network generalize that could memorise.
+Above, one network: copies against training steps, against steps per training image, where the curves should
+collapse, and the distance of samples from the data (for vectors, the divergence from the exact diffusion, in nats).
+Below, both clocks against N: whiskers are 95 % intervals that cover samples, the spacing of checkpoints and all shuffles;
+an arrow is a bound, where the training ended before the clock.  A window between the clocks that widens with N is what
+lets a network that could memorise generalize.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.results.tidy import at, protocol_field
 ITEM = Item(
     "Figure A21",
     measures=("clocks",),
-    counterpart="FID and copies along training against n and width, and both on a Gaussian mixture",
+    counterpart="FID and copies along training for several n and widths, and both on a Gaussian mixture",
 )
 MOST = 3  # datasets
 

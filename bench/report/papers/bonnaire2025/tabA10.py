@@ -1,7 +1,7 @@
 """Both clocks by network and N, beside those of the network's baseline.
 
-'later' and 'earlier' are said where the 95 % intervals do not overlap, or one network's bound lies beyond the other's
-interval; it is no test corrected for many cells.  A bound, 'after', is no number: the training ended before the clock.
+'later' and 'earlier' mean that the 95 % intervals do not overlap, or that one network's bound lies beyond the other's
+interval; this is not corrected for the number of cells.  'after' is a bound: the training ended before the clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Bases that follow the image.
 
-Leading eigenvectors of the symmetric part of the Jacobian of the image estimate by the noisy image, each coloured to its
-largest entry. A denoiser of many C-alpha images has oscillating ones along the contour and inside its regions, and of
-disks too, whose optimum has five smooth directions; one of few images has differences of its training images.
+Leading eigenvectors of the symmetric part of the Jacobian of the x0 estimate with respect to the noisy image, each scaled
+to its largest entry. Those of a denoiser trained on many C-alpha images oscillate along the contour and inside its regions,
+and so do those for disks, although the optimum has five smooth directions; those of one trained on few are differences of
+training images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ITEM = Item(
     "Figure A20",
     arrays=("jacobian",),
     measures=("jacobian",),
-    counterpart="bases at faces, C-alpha images and disks",
+    counterpart="bases for faces, C-alpha images and disks",
 )
 STEP = 10  # of 50, a noise at which bases of cosines along contours appear
 MOST = 6  # lines
@@ -48,8 +49,8 @@ def draw(context: Context) -> tuple[Figure, str]:
     shares = [f"{context.title(d)}, {size(n)}: {_above(arrays, step)}" for (d, _, n, _), arrays in found]
     return figure, (
         "Clean and noisy test image, and eigenvectors of the symmetric part of the denoiser's Jacobian, "
-        f"{noise(context, step)}; above them their eigenvalues, the largest has rank 0; red is positive and blue negative, "
-        "each vector scaled to its largest entry. The number of eigenvalues above one half is roughly that of the "
+        f"{noise(context, step)}; above them their eigenvalues, rank 0 the largest; red is positive and blue negative, "
+        "each vector scaled to its largest entry. The number of eigenvalues above one half is roughly the number of "
         f"directions kept: {'; '.join(shares)}."
     )
 
@@ -61,7 +62,7 @@ def _step(arrays: dict) -> int:
 
 
 def _key(arrays: dict, kind: str, step: int) -> str:
-    """Return the name of the arrays of the denoiser's Jacobian, or of the image estimate's where it was not measured."""
+    """Return the name of the arrays of the denoiser's Jacobian, or of the x0 estimate's where it was not measured."""
     names = (f"{kind}_{operator}_{step}_0" for operator in ("denoiser", "x0", "eps"))
     return next(name for name in names if name in arrays)
 

@@ -1,8 +1,8 @@
 """PSNR against input noise, with C-alpha slopes.
 
-An optimal denoiser of C-alpha images gains in a straight line of slope alpha / (alpha + 1). A slope says nothing about
-the height: a denoiser far below the optimum can be steeper. The estimate is clipped to [-1, 1], the noisy image is
-not.
+The curve of an optimal denoiser of C-alpha images is a straight line of slope alpha / (alpha + 1). A slope says nothing
+about the PSNR itself: a denoiser far below the optimum can be steeper. The estimate is clipped to [-1, 1], the noisy image
+is not.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     fitted = " Black: the optimal slope through the middle of the fit." if optimal else ""
     return figure, (
         "PSNR of the one-step estimate against that of the noisy image; the thin grey line is the noisy image "
-        f"itself; {context.shuffles(tests)}{band(tests)}. Slope of the largest N between {RANGE[0]:g} and "
+        f"itself; {context.shuffles(tests)}{band(tests)}. Slope at the largest N between {RANGE[0]:g} and "
         f"{RANGE[1]:g} dB: {'; '.join(slopes)}.{fitted}"
     )
 
@@ -103,7 +103,7 @@ def _slope(
     inside = (x >= RANGE[0]) & (x <= RANGE[1])
     name = f"{context.label(model)} on {context.title(dataset)}"
     if inside.sum() < 2:
-        return f"{name}: fewer than two levels there"
+        return f"{name}: fewer than two noise levels in that range"
     fitted = np.polyfit(x[inside], curve.to_numpy()[inside], 1)
     alpha = (context.plan["datasets"][dataset].get("parameters") or {}).get("alpha")
     if alpha is None:

@@ -1,8 +1,8 @@
 """Two networks on disjoint halves.
 
-Memorising: samples near their own training images and unlike each other. Generalizing: alike, the same denoiser
-learned from other images (Kadkhodaie et al., Fig. 2), unless both are alike because neither has learned much:
-compare Figs. A8 and A11. The linear filter agrees with itself because a covariance takes few images to learn.
+Memorising networks draw samples close to their own training images and unlike each other's. Generalizing networks draw
+similar samples, having learned the same denoiser from different images (Kadkhodaie et al., Fig. 2), unless neither has
+learned much: compare Figs. A8 and A11. Linear filters of both halves agree because a covariance needs few images.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.results.tidy import at
 ITEM = Item("Figure A9", measures=("halves",))
 GRID = 50  # step indices of the common axis
 KINDS = {
-    "halves_sample_cosine": "sample of a with that of b",
+    "halves_sample_cosine": "sample of a with sample of b",
     "halves_training_cosine": "sample with the most similar training image",
 }
 
@@ -58,7 +58,7 @@ def draw(context: Context) -> tuple[Figure, str]:
         right.set_ylabel("mean cosine")
     legend(figure, 3)
     return figure, (
-        "Two networks, a and b, each trained on N images that the other never saw. Left: the cosine of their image "
+        "Two networks, a and b, each trained on N images that the other never saw. Left: the cosine of their x0 "
         "estimates on the same noisy test images. Right: samples from the same noise; the cosine between the two "
         "networks' samples, and between a sample and the most similar training image; "
         f"{context.shuffles(steps)}{band(steps, 'bands and whiskers')}. {_finding(context, samples, shown)}"

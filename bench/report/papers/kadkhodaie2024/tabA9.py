@@ -1,7 +1,7 @@
 """Slopes of C-alpha images against the optimum.
 
 Slope of the test PSNR against that of the noisy image. An optimal denoiser has alpha / (alpha + 1); a smaller slope gains
-less where the noise is low. A slope says nothing of the height, so the test PSNR and the linear filter stand beside it.
+less at low noise. A slope says nothing about the PSNR itself, so the test PSNR and the linear filter are listed, too.
 """
 
 from __future__ import annotations
@@ -52,6 +52,6 @@ def build(context: Context) -> Table:
         pd.DataFrame(cells, columns=heads), pd.DataFrame(numbers, columns=[*where, *heads[3:]]),
         f"Slope of test PSNR against that of the noisy image between {low} and {high} dB, and the optimum alpha / (alpha + "
         f"1); {context.shuffles(rows)}. {context.label(last[1])} on {context.title(last[0])}, N = {last[2]:,}: "
-        f"{last[3]:.2f} against {last[4]:.2f}. The paper's slopes are of 80x80 images and N = 100,000.",
+        f"{last[3]:.2f} against {last[4]:.2f}. The paper's slopes are for 80x80 images and N = 100,000.",
         groups=1,
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Agreement with closed forms along sampling.
 
-At each step of the network's own DDIM trajectory its estimate of x0 is held against each machine's at the same noisy
-image; index 0 is the least noisy step, and sampling goes from right to left. Where the ideal denoiser leads, the
-network reproduces its images.
+At each step of the network's own DDIM trajectory its x0 estimate is compared with each machine's at the same noisy
+image; index 0 is the least noisy step, and sampling goes from right to left. Where the ideal denoiser agrees best, the
+network reproduces its training images.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From copies to patches: agreement with closed forms against N.
 
-The sweep that the paper has not. Samples of a network are held against those of each machine from the same noise. A
+A sweep that the paper does not have. Samples of a network are compared with each machine's from the same noise. A
 network that memorises agrees with the ideal denoiser, one that has only seen patches with a local machine, one that
 has learned only a covariance with the linear filter.
 """

@@ -1,8 +1,8 @@
-"""Patch sizes that are most like a network, against noise.
+"""Patch sizes that best match a network, against noise.
 
-The size, in pixels, of the patch whose score machine is most like the network at each step of its trajectory, 0 the least
-noisy. A size at the top of the range means at least that: larger ones were not tried. Where sizes cannot be told apart
-the smallest is taken.
+The patch size, in pixels, whose score machine matches the network best at each step of its trajectory, 0 the least noisy. A
+size at the top of the range means at least that: larger ones were not tried. Of sizes that match equally well, the smallest
+is taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.results.tidy import at
 ITEM = Item(
     "Figure A18",
     measures=("patch_size",),
-    counterpart="patch sizes of its ten networks at 20 steps, files of the code",
+    counterpart="patch sizes of its ten networks at 20 steps, from the files of its code",
 )
 PRINTED = "Calibrated patch sizes"
 
@@ -57,7 +57,7 @@ def _ends(context: Context, table: pd.DataFrame, model: str) -> str:
 
 
 def _printed(context: Context) -> str:
-    """Return the sizes that the paper's code holds for CIFAR-10, at the steps of its own schedule."""
+    """Return the sizes in the paper's code for CIFAR-10, at the steps of its own schedule."""
     rows = at(context.printed(PRINTED), dataset="CIFAR-10")
     parts = [
         f"{model} {', '.join(f'{v:.0f}' for v in part.sort_values('index')['value'])}"

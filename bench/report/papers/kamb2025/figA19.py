@@ -18,14 +18,14 @@ ITEM = Item(
     "Figure A19",
     arrays=("agreement",),
     measures=("agreement",),
-    counterpart="samples beside ELS, LS and the ideal",
+    counterpart="samples beside those of ELS, LS and the ideal denoiser",
 )
 NOISES, SIDE = 5, 0.5  # pictures in a row of a block, and their side in inches
 MOST = 4  # blocks
 
 
 def draw(context: Context) -> tuple[Figure, str]:
-    """Draw blocks, each a network at its smallest or largest N, two abreast; rows are the network and the machines."""
+    """Draw blocks, each a network at its smallest or largest N, two side by side; rows are the network and the machines."""
     runs = context.runs(METRIC)
     dataset, _ = context.pictured(runs)
     runs = at(runs, dataset=dataset)

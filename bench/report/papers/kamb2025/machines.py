@@ -1,4 +1,4 @@
-"""What the items of this paper share: the machines by name, and which of them a network's padding calls for."""
+"""What the items of this paper share: the machines by name, and which of them matches a network's padding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METRIC = "agreement_sample_correlation"
 
 
 def own(context: Context, model: str) -> str:
-    """Return the machine that a network's padding calls for: equivariant for circular, boundary-broken for zeros."""
+    """Return the machine that matches a network's padding: equivariant for circular, boundary-broken for zeros."""
     circular = context.plan["models"][model]["options"].get("padding") == "circular"
     return "equivariant" if circular else "boundary-broken"
 

@@ -1,8 +1,8 @@
 """Agreement of networks with closed forms of their own images.
 
-Correlation of a sample with the machine's from the same noise, median over noises; R2 in brackets, which sees scale and
-brightness too and can be negative. What the paper calls r2 is the correlation, not its square. A high correlation with
-the ideal denoiser is memorisation. The linear filter, which the paper has not, says what the covariance alone explains.
+Correlation of a sample with the machine's from the same noise, median over noises; in brackets R2, which also depends on
+scale and brightness and can be negative. What the paper calls r2 is the correlation, not its square. A high correlation with
+the ideal denoiser is memorisation. The linear filter, which is not in the paper, shows what the covariance alone explains.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _caption(context: Context, found: pd.DataFrame) -> str:
     return (
         f"Correlation (in brackets R², which can be negative) of a network's sample with that of each machine, built from "
         f"the same N images, from the same noise, median over {noises} starting noises, DDIM with {steps} steps; "
-        f"{context.shuffles(found)}. > ideal: share of the noises whose sample is nearer to that of the machine of the "
+        f"{context.shuffles(found)}. > ideal: share of the noises whose sample is closer to that of the machine for the "
         "network's padding (boundary-broken for zeros, equivariant for circular) than to the ideal denoiser's. "
         f"{_finding(context, found)} {_printed(context)}"
     )
@@ -78,11 +78,11 @@ def _finding(context: Context, found: pd.DataFrame) -> str:
     ]
     name = MACHINES[own(context, model)]
     where = f"{context.label(model)} on {context.title(dataset)}"
-    return f"{where} agrees with the {name} and the ideal one by {', by '.join(parts)}."
+    return f"{where}: correlation with the {name} machine and the ideal one {', '.join(parts)}."
 
 
 def _printed(context: Context) -> str:
-    """Return the correlations that the paper prints; other images, sizes and budgets than ours."""
+    """Return the correlations that the paper prints; its images, sizes and budgets differ from ours."""
     rows = at(context.printed(PRINTED), metric=METRIC)
     wide = rows.pivot_table(index=["model", "dataset"], columns="split", values="value", sort=False)
     local = wide["boundary-broken"].fillna(wide["equivariant"])
@@ -91,6 +91,6 @@ def _printed(context: Context) -> str:
         for (model, dataset), one in wide.iterrows()
     ]
     return (
-        "The paper prints, at 32x32 and the whole training sets, for the machine of the padding / the local one / the "
+        "The paper prints, at 32x32 and for whole training sets, for the machine for the padding / the local one / the "
         f"ideal one (its ELS / LS / IS): {'; '.join(parts)}."
     )

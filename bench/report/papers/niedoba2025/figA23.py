@@ -1,9 +1,9 @@
 """What an output pixel depends on, and whether that follows the data.
 
 Grey is the optimal denoiser, whose map is known on the Gaussian field and where a pattern is planted into the pixels'
-covariance. (c) is the causal test: the share of what the pattern's pixels see that lies on its far part; a network that is
-local by its architecture stays below the grey line, one that follows the data reaches it. Compare (d), which cannot tell
-the two apart.
+covariance. (c) is the causal test: the share of the sensitivity of the pattern's pixels that lies on its far part; a
+network that is local by its architecture stays below the grey line, one that follows the data reaches it. Compare (d),
+which cannot tell the two apart.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Agreement of networks with each other and with closed forms, from the same noise.
 
-The median over samples of the correlation of two models' images, pixels with their mean removed. Networks that agree with
+Median over samples of the correlation between two models' images, each with its mean removed. Networks that agree with
 each other more than with any closed form share something that the closed forms lack; one that agrees with the memoriser
 has memorised.
 """
@@ -56,7 +56,9 @@ def build(context: Context) -> Table:
             same = {"dataset": dataset, "train_size": size, "first": pair[0], "second": pair[1]}
             numbers.append(same | {end: getattr(found, end) for end in ("mean", "low", "high", "count")})
     if not rows:
-        raise context.needs("samples of two models, one a network, at one dataset and N", "samples")
+        raise context.needs(
+            "samples of two models, one of them a network, at the same dataset and N", "samples"
+        )
     counts = [row["count"] for row in numbers]
     interval = " with a 95 % interval" if max(counts) > 1 else ""
     best = max(numbers, key=lambda row: row["mean"])

@@ -1,6 +1,6 @@
 """Conditioning blocks of DiT.
 
-Each row exchanges the conditioning block and nothing else (Peebles & Xie 2022, Fig. 5).
+Each row swaps the conditioning block and nothing else (Peebles & Xie 2022, Fig. 5).
 """
 
 from __future__ import annotations

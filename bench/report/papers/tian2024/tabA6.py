@@ -1,6 +1,6 @@
 """Ablation of U-DiT.
 
-Each row removes one more part than the row above it (Tian et al. 2024, Table 7, read backwards).
+Each row removes one more part than the row above it (Tian et al. 2024, Table 7 in reverse).
 """
 
 from __future__ import annotations
