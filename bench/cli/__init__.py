@@ -1,4 +1,4 @@
-"""``bench VERB ...``: parsing and printing. Each rule of the workflow is one such call, which can also be typed.
+"""``bench VERB ...``: parsing and printing. Each rule of the workflow is one such call, which you can also type.
 
 One module per group of verbs; whatever is slow to import is imported inside the verb that needs it.
 """

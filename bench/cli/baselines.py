@@ -78,7 +78,10 @@ def diff(suite: Suite = "demo") -> None:
 
 archives = typer.Typer(invoke_without_command=True)
 verbs.add_typer(
-    archives, name="archive", rich_help_panel=PANEL, help="Pack a suite's baselines into one zip that lasts."
+    archives,
+    name="archive",
+    rich_help_panel=PANEL,
+    help="Pack a suite's baselines into one self-contained zip.",
 )
 
 
@@ -115,7 +118,7 @@ def check_archive(file: ArchiveFile) -> None:
 
 @archives.command("unpack")
 def unpack_archive(file: ArchiveFile) -> None:
-    """Check an archive and store what it measured as baselines here."""
+    """Check an archive and store its measurements as baselines here."""
     from bench.jobs import archive
 
     archive.unpack(file)

@@ -31,7 +31,7 @@ Built = Annotated[
 ]
 Sources = Annotated[
     Path | None,
-    Option(help="Folder that sources are relative to.", show_default="BENCH_DATA or data"),
+    Option(help="Folder that source paths are relative to.", show_default="BENCH_DATA or data"),
 ]
 Out = Annotated[Path | None, Option(help="Dataset folder.", show_default="results/datasets/NAME")]
 Workers = Annotated[int | None, Option(help="Threads that decode images.", show_default="all cores", min=1)]
@@ -173,7 +173,7 @@ def import_images(
 
 
 def _check_new(name: str, options: DatasetOptions, out: Path | None) -> None:
-    """Raise BenchError where the import would take the place of another dataset."""
+    """Raise BenchError if the import would replace another dataset."""
     from bench.data.record import is_current
     from bench.suite.config import load_datasets
 
@@ -252,7 +252,7 @@ def show(
         save_sheet(out / f"{pool}.png", images[evenly(len(images), 64)])
     _report(opened.manifest)
     if not opened.manifest["redistribute"]:
-        say("these images, and pictures that show them, must not be redistributed")
+        say("these images, and figures that show them, must not be redistributed")
     say(f"contact sheets: {', '.join(str(out / f'{pool}.png') for pool in pools)}")
 
 

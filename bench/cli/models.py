@@ -29,7 +29,7 @@ def list_models(
     json_: Json = False,
     store: Annotated[bool, typer.Option("--store", help="Store the counts in config/.")] = False,
 ) -> None:
-    """List every preset with its size and cost for one image of the size it is meant for."""
+    """List every preset with its size and its cost for one image of its intended size."""
     from bench.jobs import sizes
     from bench.suite.config import load_models
 
@@ -74,7 +74,7 @@ def check(
     suite: Annotated[
         str | None,
         typer.Option(
-            "--suite", "-s", help="Check on every image shape of a suite.", autocompletion=suite_names
+            "--suite", "-s", help="Check with every image shape of a suite.", autocompletion=suite_names
         ),
     ] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="Also check torch.compile.")] = False,

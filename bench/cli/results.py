@@ -66,7 +66,7 @@ def items(
         ),
     ] = None,
 ) -> None:
-    """Draw all listed items of suites from stored measurements; say of those that need unfinished runs which."""
+    """Draw all items that suites list from stored measurements; name those that need unfinished runs."""
     suites = suite or paths.measured_suites()
     with ProcessPoolExecutor(max(1, min(len(suites), os.cpu_count() or 1))) as pool:
         drawn = pool.map(_draw_listed, suites) if len(suites) > 1 else map(_draw_listed, suites)
@@ -78,7 +78,7 @@ def items(
 
 
 def _draw_listed(suite: str) -> list[str]:
-    """Draw what a suite lists, as far as it was measured; return the items that unfinished runs do not explain."""
+    """Draw what a suite lists, as far as it was measured; return the items that are missing for other reasons."""
     from bench.report.context import Context
     from bench.report.items import ITEMS
     from bench.report.render import Unmeasured, render

@@ -37,7 +37,7 @@ def train(
     suite: Suite = "demo",
     device: Device = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Start from this checkpoint; refused if it is another run's.")
+        Path | None, typer.Option(help="Start from this checkpoint; refused if it belongs to another run.")
     ] = None,
     checkpoint_seconds: Annotated[float, positive("Time between checkpoints.")] = 60,
     stall_seconds: Annotated[
@@ -94,38 +94,43 @@ def measure(
 def adopt(
     source: Annotated[
         Path,
-        typer.Argument(help="Weights (.safetensors, torch file), or a folder of diffusers' save_pretrained."),
+        typer.Argument(
+            help="Weights (.safetensors, torch file), or a folder written by diffusers' save_pretrained."
+        ),
     ],
-    suite: Annotated[str, typer.Option("--suite", "-s", help="Suite of its own; more networks join it.")],
+    suite: Annotated[
+        str, typer.Option("--suite", "-s", help="Suite for adopted networks; more can join it.")
+    ],
     dataset: Annotated[str, typer.Option(help="Dataset it is measured on.", autocompletion=dataset_names)],
     name: Annotated[str, typer.Option(help="Name of the network.")],
     model: Annotated[
         str | None,
         typer.Option(
-            help="Preset or FILE.py:NAME that builds it; not for diffusers.", autocompletion=preset_names
+            help="Preset or FILE.py:NAME that builds it; not for diffusers networks.",
+            autocompletion=preset_names,
         ),
     ] = None,
     set_: Changes = None,
     schedule: Annotated[
-        str | None, typer.Option(help="linear, cosine, or a .npy file of betas; a pipeline says it itself.")
+        str | None, typer.Option(help="linear, cosine, or a .npy file of betas; a pipeline provides it.")
     ] = None,
     timesteps: Annotated[int, typer.Option(help="Steps T of linear and cosine.", min=2)] = 1000,
     prediction: Annotated[
-        Literal["eps", "v", "x0"] | None, typer.Option(help="What it predicts; a pipeline says it itself.")
+        Literal["eps", "v", "x0"] | None, typer.Option(help="What it predicts; a pipeline provides it.")
     ] = None,
     train_size: Annotated[
         int | None, typer.Option(help="It was trained on the first N images of --shuffle.", min=1)
     ] = None,
     train_images: Annotated[
-        str | None, typer.Option(help="all of the train pool, or a file of its rows (text, .npy).")
+        str | None, typer.Option(help="'all' for the whole train pool, or a file of its rows (text, .npy).")
     ] = None,
-    shuffle: Annotated[int, typer.Option(help="Shuffle that test images are taken in.", min=0)] = 0,
+    shuffle: Annotated[int, typer.Option(help="Shuffle that orders the test images.", min=0)] = 0,
     flip: Annotated[bool, typer.Option("--flip", help="Training mirrored the images.")] = False,
     like: Annotated[
         str, typer.Option(help="Suite whose measurements are taken.", autocompletion=suite_names)
     ] = "demo",
 ) -> None:
-    """Make a network that was trained elsewhere a run, to measure it."""
+    """Turn a network that was trained elsewhere into a run, to measure it."""
     from bench.jobs.adopt import Wish
     from bench.jobs.adopt import adopt as adopt_network
 
@@ -157,7 +162,7 @@ def tune(
         int | None, typer.Option(help="Training steps.", show_default="a third of the suite's")
     ] = None,
     shuffles: Annotated[int, typer.Option(help="Shuffles of each rate.", min=1)] = 1,
-    minutes: Annotated[float, positive("Time given; the same command goes on.")] = 60,
+    minutes: Annotated[float, positive("Time limit; the same command continues.")] = 60,
     device: Device = None,
 ) -> int:
     """Try learning rates for a network in short runs, judged on validation images."""
@@ -234,15 +239,13 @@ def tidy(suite: Suite = "demo") -> None:
 def pieces(
     suite: Suite = "demo",
     minutes: Annotated[float, positive("Time given.")] = 9,
-    side_by_side: Annotated[
-        int, typer.Option(help="Number of simultaneous runs, for small networks.", min=1)
-    ] = 1,
+    side_by_side: Annotated[int, typer.Option(help="Number of runs at once, for small networks.", min=1)] = 1,
     small: Annotated[
         Path | None, typer.Option(help="Copy the small result files of each finished run here.")
     ] = None,
     device: Device = None,
 ) -> int:
-    """Do the next runs of a suite that fit into a given time."""
+    """Do the next runs of a suite that fit into a time limit."""
     from bench.jobs.pieces import run_pieces
     from bench.suite import plan
 

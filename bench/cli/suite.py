@@ -1,4 +1,4 @@
-"""What a suite is and how far it is: ``bench doctor``, ``check``, ``plan``, ``runs``, ``why``, ``config``."""
+"""What a suite is and how far it has got: ``bench doctor``, ``check``, ``plan``, ``runs``, ``why``, ``config``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check(suite: Suite = "demo") -> None:
     pairs = check(loaded)
     for sentence in trained_twice(loaded):
         say(sentence)
-    say(f"{suite}: {len(loaded.runs)} runs, {pairs} pairs of model and dataset, all can be built")
+    say(f"{suite}: {len(loaded.runs)} runs, {pairs} pairs of model and dataset; all can be built")
 
 
 @command()
@@ -59,7 +59,7 @@ def plan(
     suite: Suite = "demo",
     json_: Json = False,
     device: Annotated[
-        str | None, typer.Option(help="Use the stored rates of this device (a part of its name).")
+        str | None, typer.Option(help="Use the stored rates of this device (part of its name).")
     ] = None,
     tflops: Annotated[float, positive("Assumed bfloat16 peak in TFLOP/s if no rate is stored.")] = 312,
     tflops_float32: Annotated[float, positive("The same in float32.")] = 19.5,

@@ -1,4 +1,4 @@
-"""Make a network that was trained elsewhere a run of a suite of its own, which is measured like any other."""
+"""Turn a network that was trained elsewhere into a run of a separate suite, which is measured like any other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ITEMS = ("tabA1", "tabA2")  # what can be drawn of any networks
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user says of a network: all that its files do not say themselves.
+    """What a user says of a network: whatever its files do not say.
 
     ``model`` is a preset or FILE.py:NAME with ``options``; ``schedule`` is linear, cosine or a ``.npy`` file of betas;
     ``train_images`` is ``all`` of the train pool or a file of its rows, ``train_size`` the first N of ``shuffle``.
@@ -105,7 +105,7 @@ def _check_names(wish: Wish) -> None:
     for key, name in (("suite", wish.suite), ("name", wish.name)):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             raise BenchError(
-                f"--{key} {name!r} becomes a part of file names; use letters, digits, '-' and '_'."
+                f"--{key} {name!r} becomes part of file names; use letters, digits, '-' and '_'."
             )
     if wish.suite in config.suites():
         raise BenchError(
@@ -192,7 +192,7 @@ def _is(name: str, betas: np.ndarray) -> bool:
 
 
 def _training_rows(wish: Wish, dataset: Dataset) -> np.ndarray:
-    """Return where the training images stand in the train pool, (N,); none where the user does not say it."""
+    """Return the positions of the training images in the train pool, (N,); none if the user does not give them."""
     file, pool = paths.subset_file(wish.dataset, wish.shuffle), len(dataset.train)
     if not file.exists():
         write_subset(dataset.folder, wish.shuffle, file)

@@ -45,12 +45,12 @@ class Adopted(Run):
             return order._replace(train=opened["rows"])
 
     def train_rows(self) -> np.ndarray:
-        """Return where the N training images stand in the train pool, (N,); raises LeftOut where nobody knows."""
+        """Return the positions of the N training images in the train pool, (N,); raises LeftOut if they are unknown."""
         self._check_known()
         return super().train_rows()
 
     def train_images(self, count: int | None = None) -> np.ndarray:
-        """Return the first ``count`` training images, uint8 (n, H, W, C); raises LeftOut where nobody knows.
+        """Return the first ``count`` training images, uint8 (n, H, W, C); raises LeftOut if they are unknown.
 
         While ``standing_in`` is set, test images stand in for unknown ones.
         """

@@ -1,4 +1,4 @@
-"""A suite's stored baselines in one zip that lasts, say under a DOI.
+"""A suite's stored baselines in one self-contained zip, for instance to get a DOI.
 
 It holds plan, tidy table, arrays and provenance, every item drawn from them, the environment that wrote it, half-precision
 weights if asked for, checksums (``sha256sum -c SHA256SUMS`` reads them) and an RO-Crate 1.1 description.  Files lie as in a
@@ -163,7 +163,7 @@ def check(file: Path) -> tuple[str, dict[str, bytes]]:
     found = _unzipped(file)
     if SUMS not in found or CRATE not in found:
         lacks = SUMS if SUMS not in found else CRATE
-        raise BenchError(f"{file} lacks {lacks}; it is no archive that `bench archive` wrote.")
+        raise BenchError(f"{file} lacks {lacks}; it was not written by `bench archive`.")
     lines = [line.split("  ", 1) for line in found[SUMS].decode().splitlines()]
     sums = {name: value for value, name in lines}
     for name in sorted({*sums, *found} - {SUMS}):
@@ -208,7 +208,7 @@ def unpack(file: Path) -> str:
     start = target.as_posix() + "/"
     wanted = {name.removeprefix(start): data for name, data in found.items() if name.startswith(start)}
     if target.exists():
-        raise BenchError(f"{target} is there already; delete it, or unpack {file} in another folder.")
+        raise BenchError(f"{target} already exists; delete it, or unpack {file} in another folder.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{suite}.") as temporary:
         new = Path(temporary) / suite

@@ -50,7 +50,7 @@ def check(suite: Plan) -> int:
 
 
 def trained_twice(suite: Plan) -> list[str]:
-    """Return a sentence for each pair of presets that are one network under two names, trained with equal options."""
+    """Return a sentence for each pair of presets that name the same network, trained with equal options."""
     trainings: dict[str, dict[str, set[str]]] = {}  # cell -> digest of training -> models
     for run in suite.runs.values():
         cell = f"{run.dataset}.n{run.train_size}.s{run.shuffle}.{run.half}"

@@ -22,7 +22,7 @@ WORDS = {True: "ok", False: "MISSING", None: "note"}
 
 
 class Finding(NamedTuple):
-    """``works`` is None for what only some ways of working need."""
+    """``works`` is None for what only some uses need."""
 
     what: str
     works: bool | None

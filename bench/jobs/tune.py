@@ -1,4 +1,4 @@
-"""Learning rates tried for one network: short runs, alike but for the rate, judged on validation images alone.
+"""Learning rates tried for one network: short runs that differ only in the rate, judged on validation images alone.
 
 The runs are a generated plan, ``results/tune``, which is trained and measured like any suite's, so the same call goes on
 where it stopped.  Of what was measured only train and validation images are read.
@@ -42,10 +42,10 @@ def plan(
     shuffles: int,
     steps: int | None,
 ) -> Plan:
-    """Return the runs of a preset or ``FILE.py:NAME`` at each rate and shuffle, trained as ``suite`` trains it else.
+    """Return the runs of a preset or ``FILE.py:NAME`` at each rate and shuffle, otherwise trained as in ``suite``.
 
     Without ``dataset`` and ``size`` (N) they are those of the suite's run of this model, or of its first, at the largest N.
-    Raises BenchError for an unknown model, a control, a cell that the suite has not, or a pool without validation images.
+    Raises BenchError for an unknown model, a control, a cell that the suite lacks, or a pool without validation images.
     """
     name, preset = find_preset(model, suite.models)
     if preset.family in CONTROLS:

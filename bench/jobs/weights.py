@@ -82,7 +82,7 @@ def _pipeline(folder: Path) -> Foreign:
     if prediction is None:
         known = ", ".join(PREDICTIONS)
         raise BenchError(
-            f"{file}: prediction_type is {config['prediction_type']!r}, which has no meaning here; known: {known}."
+            f"{file}: prediction_type is {config['prediction_type']!r}, which is not supported; known: {known}."
         )
     betas = _betas(config, file)
     return Foreign(network.file, network.weights, network.kind, network.config, prediction, betas)

@@ -1,9 +1,9 @@
 """One word per run, from its own curves: not fitted, overfitted, settled or still learning. Torch-free.
 
 The first that matches.  *Not fitted*: train PSNR below that of the pool's linear filter on the same images.  *Overfitted*:
-the end lies below the best checkpoint by more than two paired standard errors, on validation images.  *Settled*: a run of
-half the budget lies less than 0.1 dB below it there; a decaying rate flattens every curve, so the curve alone cannot
-say it.  *Still learning*: everything else.
+the final weights lie below the best checkpoint by more than two paired standard errors, on validation images.  *Settled*: a
+half-budget run lies less than 0.1 dB below it there; a decaying rate flattens every curve, so the curve alone cannot
+tell.  *Still learning*: everything else.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Run(NamedTuple):
 def words(table: pd.DataFrame) -> dict[tuple, Word]:
     """Return the word of every trained run of a tidy table, by (dataset, model, train_size, shuffle, recipe).
 
-    Controls, which are not trained, and runs of half a budget have none.
+    Controls, which are not trained, and half-budget runs have none.
     """
     runs = _runs(table[table["metric"].isin(READ)])
     halves = {
@@ -80,7 +80,7 @@ def by_cell(runs: dict[tuple, Word], recipe: str = "") -> dict[tuple[str, str, i
 
 
 def is_ranked(word: str) -> bool:
-    """Return whether what has this word may be called better: not what is known to be not fitted or still learning."""
+    """Return whether a run with this word may be called better: not if it is known to be not fitted or still learning."""
     return word in ("", *RANKED)
 
 
@@ -104,7 +104,7 @@ def _runs(rows: pd.DataFrame) -> list[_Run]:
 
 
 def _word(run: _Run, half: _Run | None, beside: _Run | None) -> Word:
-    """Return the word of a run; ``beside`` is the whole run of the shuffle that ``half`` has."""
+    """Return the word of a run; ``beside`` is the full-budget run of the same shuffle as ``half``."""
     own, linear = (run.numbers.get((metric, "train")) for metric in ("psnr_mean", "linear_psnr_mean"))
     if own is None or linear is None:
         return Word("", "psnr was not measured")

@@ -129,7 +129,7 @@ def find_preset(text: str, models: Mapping[str, config.ModelPreset]) -> tuple[st
 
 
 def registered(path: Path) -> list[str]:
-    """Return the names that a Python file registers, read from its text; raises BenchError for none or one twice."""
+    """Return the names that a Python file registers, read from its text; raises BenchError for none or for a duplicate."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except FileNotFoundError:

@@ -24,7 +24,7 @@ def check_part(name: str, what: str) -> None:
     """Raise BenchError, which begins with ``what``, where a name cannot be part of file and run names."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise BenchError(
-            f"{what} cannot be named {name!r}, which is to be part of file names; use letters, digits, '-', '_' and '.', "
+            f"{what} cannot be named {name!r}, as it becomes part of file names; use letters, digits, '-', '_' and '.', "
             "100 at most, the first a letter or digit."
         )
 
@@ -45,7 +45,7 @@ class ModelPreset:
         None, "what the variant is in a claim or figure, for instance 'local', at any size"
     )
     source: str = option("", "where the definition comes from")
-    interpretation: bool = option(False, "the source leaves details open; this is one reading of it")
+    interpretation: bool = option(False, "the source leaves details open; this is one interpretation")
     file: str | None = option(None, "a user's Python file that registers the family")
     image_size: int = option(32, "resolution the preset is meant for, pixels")
     channels: int = option(3, "image channels the preset is meant for")
@@ -84,7 +84,7 @@ class GridOptions:
         "a", "b trains on the N images after half a's, from its own seed; `half-b` joins the recipe's name"
     )
     training: dict[str, Any] = option({}, "training options that differ from the suite's")
-    measure: list[str] | None = option(None, "metrics of these runs; null takes all of the suite")
+    measure: list[str] | None = option(None, "measurements of these runs; null takes all of the suite's")
 
     def __post_init__(self) -> None:
         for name in ("datasets", "models", "train_sizes", "shuffles"):
@@ -211,7 +211,7 @@ def load_suite(suite: str) -> SuiteOptions:
     path = suite_path(suite)
     check_part(suite, f"{path}: a suite")
     if suite in RESERVED:
-        raise BenchError(f"{path}: results/{suite} is no suite's folder; give the suite another name.")
+        raise BenchError(f"{path}: results/{suite} is not a suite's folder; give the suite another name.")
     value = read_yaml(path)
     for key, kind in (("training", TrainingOptions), ("measure", MeasureOptions)):
         value[key] = {} if value.get(key) is None else value[key]

@@ -122,7 +122,7 @@ def _with_half_budgets(runs: Iterable[RunSpec]) -> Iterator[RunSpec]:
 
 
 def _check_partner(run: RunSpec, runs: Mapping[str, RunSpec], where: str) -> None:
-    """Refuse a half b that is to be compared with a half a that the suite has not, or trains otherwise."""
+    """Refuse a half b whose half a the suite does not train, or trains differently."""
     if run.measure.halves is None:
         return
     partner = runs.get(run.partner)

@@ -35,7 +35,7 @@ def code(*entries: str) -> str:
         return fingerprint(*entries)
     if (name := key(*entries)) not in (codes := _codes(file)):
         raise BenchError(
-            f"{file}, with which this job was submitted, knows no code of {name}: nothing was run. "
+            f"{file}, with which this job was submitted, has no code of {name}: nothing was run. "
             "Start the same `snakemake` command again to queue it with the code as it is."
         )
     return codes[name]

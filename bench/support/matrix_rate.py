@@ -1,4 +1,4 @@
-"""What a device can do at most: the rate of a large matrix product, measured, so that a share of it can be stated."""
+"""A device's peak: the measured rate of a large matrix product, so that a share of it can be stated."""
 
 from __future__ import annotations
 

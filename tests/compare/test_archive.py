@@ -114,7 +114,7 @@ WRONG = {
     ),
     "a member less": (lambda: rewritten(lambda m: m.pop(PLAN)), f"lacks {PLAN}"),
     "a member more": (lambda: rewritten(lambda m: m.update(more=b"x")), "holds a file too many, more"),
-    "no sums": (lambda: rewritten(lambda m: m.pop("SHA256SUMS")), "it is no archive that"),
+    "no sums": (lambda: rewritten(lambda m: m.pop("SHA256SUMS")), "it was not written by"),
     "absent": (lambda: Path("grid.zip").unlink(), "does not exist"),
 }
 

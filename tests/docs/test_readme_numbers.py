@@ -87,8 +87,8 @@ def test_what_readme_says_of_the_score_machines():
         for key, value in rows.groupby(["model", "train_size", "split"])["value"].mean().items()
     }
     said(
-        f"a correlation of {means[resnet, 100, 'boundary-broken']} with those of the boundary-broken local score machine and of "
-        f"{means[resnet, 100, 'ideal']} with those of the ideal denoiser",
+        f"a correlation of {means[resnet, 100, 'boundary-broken']} with those of the boundary-broken local score machine "
+        f"and of {means[resnet, 100, 'ideal']} with those of the ideal denoiser",
         f"did not try, reaches {means[resnet, 100, 'linear']}",
         f"the ResNet stays close to the machine, {means[resnet, 10, 'boundary-broken']} against the filter's "
         f"{means[resnet, 10, 'linear']}, while the UNet does not, {means[unet, 10, 'boundary-broken']}",
@@ -124,7 +124,8 @@ def test_what_readme_says_of_disjoint_halves():
     )
     rough, smooth = f"{images}-alpha1", f"{images}-alpha3"
     said(
-        f"from {own[0]} at N = 1 and {own[1]} at N = 10 to {own[3]} at N = 1,000, with {own[2]} at N = 100 in a single shuffle",
+        f"from {own[0]} at N = 1 and {own[1]} at N = 10 to {own[3]} at N = 1,000, "
+        f"with {own[2]} at N = 100 in a single shuffle",
         f"in one shuffle, from {faces[0]} to {faces[1]}",
         f"reaches {slopes[images]:.2f} where the optimum is {optima[images]:.2f}",
         f"optima are {optima[rough]:.2f} and {optima[smooth]:.2f} it is {slopes[rough]:.2f} and {slopes[smooth]:.2f}",

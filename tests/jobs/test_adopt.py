@@ -312,7 +312,7 @@ def test_names_that_are_taken(place, capsys):
     assert adopt("net.safetensors", *SAID, "--set", "dropout=0.5", "--train-size", "3") == 1
     assert "net is another network in suite 'mine'" in capsys.readouterr().err
     assert adopt("net.safetensors", *SAID, name="a/b") == 1
-    assert "--name 'a/b' becomes a part of file names" in capsys.readouterr().err
+    assert "--name 'a/b' becomes part of file names" in capsys.readouterr().err
     assert (
         main(["adopt", "net.safetensors", "--suite", "demo", "--dataset", "disks", "--name", "a", *SAID]) == 1
     )

@@ -94,7 +94,7 @@ def test_a_plan_that_does_not_know_the_code_is_refused(waiting, capsys):
     write_json(file, read_json(file) | {"codes": {}})
     assert main(["train", RUN, "--suite", "one"]) == 1
     said = capsys.readouterr().err
-    assert f"{file}, with which this job was submitted, knows no code of bench.training.train" in said
+    assert f"{file}, with which this job was submitted, has no code of bench.training.train" in said
     assert not Path("results").exists()
 
 
