@@ -171,7 +171,7 @@ def reproduce(
             f"{suite}: {staleness.accept(loaded)} changes of code and options accepted: the numbers are the same"
         )
     say(
-        f"{suite}: {agree} of {len(found)} runs agree. On the same kind of machine every bit must; elsewhere "
+        f"{suite}: {agree} of {len(found)} runs agree. On the same kind of machine every bit must agree; elsewhere "
         f"means may differ by {reproduce.DECIBELS} dB, other numbers by {reproduce.RELATIVE:.0%} or {reproduce.SMALL}."
     )
     return int(agree < len(found))

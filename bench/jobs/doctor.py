@@ -102,7 +102,7 @@ def device() -> Finding:
         return Finding(
             "device",
             None,
-            f"no CUDA device ({built}); a CPU is enough for demo, families and real, not for paper.",
+            f"no CUDA device ({built}); a CPU is enough for all suites but paper and pilot.",
         )
     name, memory = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
     bf16 = "with" if torch.cuda.is_bf16_supported() else "without"

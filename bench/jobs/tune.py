@@ -1,6 +1,6 @@
 """Learning rates tried for one network: short runs that differ only in the rate, judged on validation images alone.
 
-The runs are a generated plan, ``results/tune``, which is trained and measured like any suite's, so the same call goes on
+The runs are a generated plan, ``results/tune``, which is trained and measured like any suite's, so the same call resumes
 where it stopped.  Of what was measured only train and validation images are read.
 """
 
@@ -173,7 +173,7 @@ def advice(table: pd.DataFrame) -> str:
     }
     return (
         f"Take {best['learning_rate']:g}: {best['validation']:.2f} dB on validation images after {best['steps']} steps, "
-        f"where the pool's linear filter has {best['linear']:.2f} dB."
+        f"where the pool's linear filter reaches {best['linear']:.2f} dB."
         + (f" Not shown to be worse: {', '.join(alike)}." if alike else "")
         + (f" It is the {outside[place]} ones too." if place in outside else "")
     )

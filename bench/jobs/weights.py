@@ -105,7 +105,7 @@ def _betas(config: dict[str, Any], file: Path) -> np.ndarray:
     betas = getattr(scheduler.from_config(config), "betas", None)
     if betas is None:
         raise BenchError(
-            f"{file}: a {name} has no betas, so its network is not of the discrete diffusion that is measured here."
+            f"{file}: a {name} has no betas, so its network is not a discrete diffusion, the only kind measured here."
         )
     return check_betas(betas.double().numpy(), file)
 

@@ -1,7 +1,7 @@
 """Train-test gap on the network's own sampling trajectory, beside the gap on noisy images.
 
 An et al. 2024 look at noisy train and test images, where sampling need not pass (Kollmann & Kaiser 2026, arXiv 2603.13419).
-Here the network's own x0 estimates along DDIM are held against the nearest of its training images and against the nearest
+Here the network's own x0 estimates along DDIM are compared with the nearest of its training images and with the nearest
 of as many test images: the difference of the two PSNRs is 0 on average where training images are like any others.
 """
 

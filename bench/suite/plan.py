@@ -168,7 +168,7 @@ def reference_entries(reference: Reference) -> list[str]:
     """Return the entry points of what measurements need of a dataset; raises BenchError for an unknown name."""
     if reference.kind not in KINDS:
         raise BenchError(
-            f"There is no reference {reference.name!r}; say wiener, classifier or SPACE.POOL.COUNT, "
+            f"There is no reference {reference.name!r}; give wiener, classifier or SPACE.POOL.COUNT, "
             "for instance random-conv.train.all."
         )
     return entries(reference.kind)

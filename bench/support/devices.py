@@ -77,7 +77,7 @@ def torch_device(device: str | None, threads: int) -> str:
     Raises BenchError for anything but ``cpu`` and ``cuda``, and if a CUDA device is asked for that there is not.
     """
     if device is not None and not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise BenchError(f"--device {device}: there is no such device; say cpu, cuda, or cuda:NUMBER.")
+        raise BenchError(f"--device {device}: there is no such device; use cpu, cuda, or cuda:NUMBER.")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
     if device in (None, "cuda"):

@@ -143,7 +143,7 @@ def test_what_a_file_manager_leaves_among_the_files_of_a_paper(config):
 @pytest.mark.parametrize("device", ["tpu", "CPU", "", "cuda:x", "mps", "meta"])
 def test_device(config, capsys, device):
     words = ["train", "disks-8.dit-t16.n10.s0", "--suite", "one", "--device", device]
-    assert f"--device {device}: there is no such device; say cpu, cuda, or cuda:NUMBER." in refused(
+    assert f"--device {device}: there is no such device; use cpu, cuda, or cuda:NUMBER." in refused(
         capsys, *words
     )
 

@@ -218,7 +218,7 @@ def test_a_reference_is_made_once_and_again_where_it_is_out_of_date(place, monke
 
 def test_names_of_references_are_checked(place):
     for name, words in (
-        ("winer", "no reference 'winer'; say wiener, classifier or SPACE.POOL.COUNT"),
+        ("winer", "no reference 'winer'; give wiener, classifier or SPACE.POOL.COUNT"),
         ("random-conv.trian.all", "names no statistics; say SPACE.train.all"),
         ("random-conv.train.99", "toy has 60 train images, fewer than 99"),
         ("random.train.all", "no feature space 'random'"),
