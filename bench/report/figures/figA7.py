@@ -28,7 +28,7 @@ def draw(context: Context) -> tuple[Figure, str]:
     twins = _twins(context, {*gaps["dataset"]})
     if not twins:
         how = "add disks-16-permuted beside disks-16 under `runs`"
-        raise context.needs("a dataset and its permuted twin", instead=how)
+        raise context.needs("a dataset and its twin with pixels permuted", instead=how)
     both = {(d, m) for d, m in gaps[["dataset", "model"]].itertuples(index=False)}
     pairs = context.pairs(gaps, local=True)
     shown = [(t, p) for t in twins for p in pairs if all((d, m) in both for d in t for m in p)]
