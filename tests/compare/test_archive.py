@@ -70,7 +70,7 @@ def test_a_suite_is_drawn_from_it_as_from_its_baseline(packed, capsys):
     assert main(["figure", "figA13", "--suite", "grid"]) == 0
     assert Path("figures/grid/figA13.pdf").read_bytes() == drawn
     assert main(["archive", "unpack", "grid.zip"]) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_weights_in_half_precision_of_the_runs_that_were_measured(suite, capsys):
