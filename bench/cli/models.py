@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Changes, Json, Model, parse_changes, print_table, suite_names
+from bench.cli.arguments import Changes, Json, Model, parse_changes, print_table, suite_option
 from bench.models.spec import ModelSpec
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -71,12 +71,7 @@ def check(
     channels: Annotated[
         int | None, typer.Option(help="Image channels.", show_default="the preset's; 1 for a file")
     ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            "--suite", "-s", help="Check on every image shape of a suite.", autocompletion=suite_names
-        ),
-    ] = None,
+    suite: Annotated[str | None, suite_option("Check on every image shape of a suite.")] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="Also check torch.compile.")] = False,
     set_: Changes = None,
 ) -> None:
