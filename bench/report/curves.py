@@ -168,9 +168,9 @@ def at_shown_step(table: pd.DataFrame) -> pd.DataFrame:
     return at(table, step=shown_step(table["step"]))
 
 
-def shown_step(steps: Iterable[int]) -> int:
-    """Return the noise level that is shown: of those measured, the nearest to ``SHOWN_STEP``, least noise first."""
-    return min(sorted(set(steps)), key=lambda step: abs(step - SHOWN_STEP))
+def shown_step(steps: Iterable[int], wanted: int = SHOWN_STEP) -> int:
+    """Return the noise level that is shown: of those measured, the nearest to ``wanted``, least noise first."""
+    return min(sorted(set(steps)), key=lambda step: abs(step - wanted))
 
 
 def size_of(context: Context, dataset: str) -> int:
@@ -193,11 +193,6 @@ def noise(context: Context, step: int) -> str:
     same = table[protocol_field(table, "step") == str(step)]
     sigma = protocol_field(same, "sigma").astype(float)
     return level(same.assign(step=step, sigma=sigma)) if len(same) else f"step {step}"
-
-
-def means(table: pd.DataFrame, *by: str) -> pd.Series:
-    """Return the mean value by these columns, shuffles first."""
-    return table.groupby([*by, "shuffle"])["value"].mean().groupby([*by]).mean()
 
 
 def positions(count: int, place: int, width: float = 0.15) -> np.ndarray | float:
