@@ -45,13 +45,9 @@ def answers() -> dict[tuple[str, str], list[Answer]]:
     for key, claim in known.items():
         on = [Answer(claim, verdicts[key], suite) for suite, verdicts in judged.items()]
         on = [one for one in on if one.verdict.word != NOT_RUN]
-        best = max(on, key=_pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
+        best = max(on, key=lambda one: one.verdict.pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
         found.setdefault((claim.paper, claim.question), []).append(best)
     return found
-
-
-def _pairs(answer: Answer) -> int:
-    return int(answer.verdict.pooled.count) if answer.verdict.pooled else 1
 
 
 def board(links: dict[str, set[str]]) -> str:
