@@ -97,30 +97,31 @@ def items_page() -> str:
     lines = [
         "# Figures and tables",
         "",
-        "A suite lists under `items` which of these it shows; `bench figure NAME --suite SUITE` ",
+        "A suite lists under `items` which of these it shows; `bench figure NAME --suite SUITE` "
+        "or `bench table NAME --suite SUITE` draws any of them from stored measurements.",
     ]
-    lines[-1] += "or `bench table NAME --suite SUITE` draws any of them from stored measurements."
     for name, item in ITEMS.items():
         needs = [f"measurements: {', '.join(item.measures)}"] if item.measures else []
         needs += [f"arrays: {', '.join(item.arrays)}"] if item.arrays else []
         own = f" The paper's version shows {markdown(item.counterpart)}." if item.counterpart else ""
-        lines += ["", f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}", ""]
         lines += [
+            "",
+            f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}",
+            "",
             f"`{name}` ({category(name)}). {markdown(item.reading)}{own} "
-            f"{'Needs ' + '; '.join(needs) + '.' if needs else ''}"
+            f"{'Needs ' + '; '.join(needs) + '.' if needs else ''}",
         ]
     return "\n".join(lines) + "\n"
 
 
 def findings_page() -> str:
     """Return the page of answers to the papers' questions, with the picture that shows each, by suite."""
-    lines = ["# Findings", "", "What the measurements of the suites say on the questions of the papers. "]
-    lines[-1] += (
-        "*Supported* is yes and *contradicted* no, both shown by a test that is corrected over all questions of a "
+    introduction = (
+        "What the measurements of the suites say on the questions of the papers. *Supported* is yes and *contradicted* no, "
+        "both shown by a test that is corrected over all questions of a paper; *cannot tell* is neither, and then the "
+        "smallest difference that could have been shown stands beside it."
     )
-    lines[-1] += (
-        "paper; *cannot tell* is neither, and then the smallest difference that could have been shown stands beside it."
-    )
+    lines = ["# Findings", "", introduction]
     for suite in suites():
         file = paths.tables_folder(suite) / "tabFindings.csv"
         if "tabFindings" in drawn(suite) and file.exists():
