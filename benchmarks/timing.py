@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from bench.models.registry import build
-from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
 
 Work = Callable[[], object]
@@ -54,8 +53,7 @@ def preset(name: str, device: str) -> tuple[torch.nn.Module, tuple[int, int, int
 
 def built(name: str, side: int, channels: int) -> torch.nn.Module:
     """Return a preset's network for images of any side and channels."""
-    row = load_models()[name]
-    return build(ModelSpec(name, row.family, row.options, row.file), side, channels)
+    return build(load_models()[name].spec(name), side, channels)
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:

@@ -150,11 +150,9 @@ def _size_text(parameters: int, macs: int) -> str:
 
 def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
     """Return a preset or the model of a file, its options changed, with image side and channels."""
-    from bench.jobs.sizes import spec_of
     from bench.suite.candidate import find_preset
     from bench.suite.config import load_models
 
     name, preset = find_preset(text, load_models())
-    spec = spec_of(name, preset)
-    options = {**spec.options, **parse_changes(changes or [])}
-    return dataclasses.replace(spec, options=options), preset.image_size, preset.channels
+    spec = dataclasses.replace(preset, options={**preset.options, **parse_changes(changes or [])}).spec(name)
+    return spec, preset.image_size, preset.channels
