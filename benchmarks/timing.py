@@ -44,11 +44,8 @@ def medians(works: Sequence[Work], device: str = "cpu", rounds: int = 7, calls: 
 def preset(name: str, device: str) -> tuple[torch.nn.Module, tuple[int, int, int]]:
     """Return a preset's network with its own image size, and the shape (C, H, W) of its images."""
     row = load_models()[name]
-    return built(name, row.image_size, row.channels).to(device), (
-        row.channels,
-        row.image_size,
-        row.image_size,
-    )
+    shape = (row.channels, row.image_size, row.image_size)
+    return built(name, row.image_size, row.channels).to(device), shape
 
 
 def built(name: str, side: int, channels: int) -> torch.nn.Module:

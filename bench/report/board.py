@@ -35,14 +35,15 @@ class Answer(NamedTuple):
 
 def answers() -> dict[tuple[str, str], list[Answer]]:
     """Return the answers by (paper, question); words are corrected as in the suite's own table of claims."""
-    known = {key: claim for key, claim in claims.load().items() if claim.question}
+    every = claims.load()
+    asked = {key: claim for key, claim in every.items() if claim.question}
     judged = {
-        suite: claims.in_measurements(claims.load(), claims.measured(Context(suite, "tabClaims")))
+        suite: claims.in_measurements(every, claims.measured(Context(suite, "tabClaims")))
         for suite in config.suites()
         if paths.stored_table(suite).exists()
     }
     found: dict[tuple[str, str], list[Answer]] = {}
-    for key, claim in known.items():
+    for key, claim in asked.items():
         on = [Answer(claim, verdicts[key], suite) for suite, verdicts in judged.items()]
         on = [one for one in on if one.verdict.word != NOT_RUN]
         best = max(on, key=lambda one: one.verdict.pairs, default=Answer(claim, Verdict(NOT_RUN, [])))

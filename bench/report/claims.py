@@ -104,16 +104,10 @@ class Claim:
             for key in side:
                 check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
             check("metric" in side, f"{name}: the key 'metric' is missing")
-            for metric in listed(side["metric"]) or [""]:
-                check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
-            for split in listed(side.get("split", "")):
-                near = nearest(str(split), literature.SPLITS)
-                check(split in literature.SPLITS, f"{name}: there is no split {split!r}{near}")
-            for family in listed(side.get("family", [])):
-                check(
-                    family in FAMILIES,
-                    f"{name}: there is no family {family!r}{nearest(str(family), FAMILIES)}",
-                )
+            for kind, words in (("metric", known), ("split", literature.SPLITS), ("family", FAMILIES)):
+                for word in listed(side.get(kind, [])) or [""] * (kind == "metric"):  # a list may be empty
+                    near = nearest(str(word), words)
+                    check(word in words, f"{name}: there is no {kind} {word!r}{near}")
             for key, value in side.items():
                 check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
         asked = not self.question or self.question in QUESTIONS

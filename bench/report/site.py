@@ -162,11 +162,6 @@ def assets(suite: str) -> dict[str, Path]:
     return found
 
 
-def linked(markdown: str) -> list[str]:
-    """Return the files of the project outside docs/ that a page links."""
-    return _OUTSIDE.findall(markdown)
-
-
 def on_config(config: Any, **_: Any) -> Any:
     """Add the pages of findings, items and suites to the navigation."""
     measured = [{suite: [{TITLES[k]: f"suites/{suite}-{k}.md"} for k in kinds(suite)]} for suite in suites()]
@@ -191,7 +186,8 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
         places |= assets(suite)
     docs = Path(config["docs_dir"])
     for path in docs.glob("*.md"):
-        places |= {_copy(name): docs.parent / name for name in linked(path.read_text(encoding="utf-8"))}
+        linked = _OUTSIDE.findall(path.read_text(encoding="utf-8"))
+        places |= {_copy(name): docs.parent / name for name in linked}
     for address, text in texts.items():
         files.append(File.generated(config, address, content=text))
     for address, path in places.items():

@@ -279,10 +279,11 @@ def difference(suite: str) -> pd.DataFrame:
         rows.append(
             {
                 "metric": metric,
-                **{name: int(sides[side]) for name, side in (("both", "both"), ("baseline_only", "left_only"),
-                                                             ("results_only", "right_only"))},
+                "both": int(sides["both"]),
+                "baseline_only": int(sides["left_only"]),
+                "results_only": int(sides["right_only"]),
                 "largest_change": part["change"].max(),
                 "where": "" if largest is None else part.loc[largest, "run"],
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)

@@ -177,12 +177,9 @@ def _resolve(name: str, raw: dict[str, ModelPreset], seen: tuple[str, ...] = ())
             raise BenchError(f"{where}: {name}: the key 'family' is missing.")
         return dataclasses.replace(preset, label=preset.label or name)
     parent = _resolve(preset.extends, raw, (*seen, name))
-    given = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
-    inherited = {
-        key: getattr(parent, key)
-        for key in ("family", "source", "file", "image_size", "channels")
-        if given[key] == next(f.default for f in dataclasses.fields(preset) if f.name == key)
-    }
+    # where a preset has the default, its parent's
+    keys = ("family", "source", "file", "image_size", "channels")
+    inherited = {k: getattr(parent, k) for k in keys if getattr(preset, k) == getattr(ModelPreset, k)}
     options = {**parent.options, **preset.options}
     return dataclasses.replace(preset, **inherited, options=options, label=preset.label or name)
 
