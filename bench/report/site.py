@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.board import board
-from bench.report.items import ITEMS, category
+from bench.report.items import ITEMS, category, stem_of
 from bench.report.markup import SCRIPT, escaped, markdown
 from bench.support import paths
 from bench.support.files import read_json
@@ -30,8 +30,7 @@ def listed(suite: str) -> list[str]:
 
 def drawn(suite: str) -> dict[str, Path]:
     """Return item -> sidecar of the items that a suite lists and that were drawn into ``figures`` and ``results``."""
-    folders = {"figure": paths.figures_folder(suite), "table": paths.tables_folder(suite)}
-    found = {name: folders[ITEMS[name].kind] / f"{name}.json" for name in listed(suite)}
+    found = {name: stem_of(name, suite).with_suffix(".json") for name in listed(suite)}
     main = {"figure": ".png", "table": ".html"}
     return {n: p for n, p in found.items() if p.exists() and p.with_suffix(main[ITEMS[n].kind]).exists()}
 

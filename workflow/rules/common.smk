@@ -17,7 +17,7 @@ from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, refuse_future
 from bench.support.options import to_dict
-from bench.report.items import ITEMS, category, check_listed, data_of
+from bench.report.items import ITEMS, category, check_listed, data_of, stem_of
 from bench.report.items import code_of as code_of_item
 from snakemake_executor_plugin_submitit.records import why_unwritable
 
@@ -291,24 +291,14 @@ def items_of(kind):
 
 
 def files_of(item):
-    if ITEMS[item].kind == "figure":
-        return [
-            paths.figures_folder(PLAN.suite) / f"{item}.{form}"
-            for form in ("pdf", "png")
-        ]
-    return [
-        paths.tables_folder(PLAN.suite) / f"{item}.{form}"
-        for form in ("csv", "md", "tex")
-    ]
+    forms = ("pdf", "png") if ITEMS[item].kind == "figure" else ("csv", "md", "tex")
+    return [stem_of(item, PLAN.suite).with_suffix(f".{form}") for form in forms]
 
 
 def made_with(item):
     """Return the other files that are written with an item: sidecar, caption, the table as a page."""
-    if ITEMS[item].kind == "figure":
-        folder, forms = paths.figures_folder(PLAN.suite), ("json", "rst")
-    else:
-        folder, forms = paths.tables_folder(PLAN.suite), ("json", "rst", "html")
-    return [folder / f"{item}.{form}" for form in forms]
+    forms = ("json", "rst") + ("html",) * (ITEMS[item].kind == "table")
+    return [stem_of(item, PLAN.suite).with_suffix(f".{form}") for form in forms]
 
 
 def category_of(wildcards):

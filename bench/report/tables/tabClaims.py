@@ -76,10 +76,8 @@ def numbers(found: Judged) -> pd.DataFrame:
         for side, verdict in verdicts.items():
             same = {"claim": key, "version": claim.version, "numbers": side, "verdict": verdict.word}
             if verdict.pooled is not None:
-                pooled = {
-                    f"pooled_{end}": getattr(verdict.pooled, end) for end in ("mean", "low", "high", "count")
-                }
-                same |= pooled
+                ends = ("mean", "low", "high", "count")
+                same |= {f"pooled_{end}": getattr(verdict.pooled, end) for end in ends}
             rows = [
                 {
                     "cell": c.where,
