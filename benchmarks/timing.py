@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from bench.models.registry import build
-from bench.models.spec import ModelSpec
 from bench.suite.config import load_models
 
 Work = Callable[[], object]
@@ -45,17 +44,13 @@ def medians(works: Sequence[Work], device: str = "cpu", rounds: int = 7, calls: 
 def preset(name: str, device: str) -> tuple[torch.nn.Module, tuple[int, int, int]]:
     """Return a preset's network with its own image size, and the shape (C, H, W) of its images."""
     row = load_models()[name]
-    return built(name, row.image_size, row.channels).to(device), (
-        row.channels,
-        row.image_size,
-        row.image_size,
-    )
+    shape = (row.channels, row.image_size, row.image_size)
+    return built(name, row.image_size, row.channels).to(device), shape
 
 
 def built(name: str, side: int, channels: int) -> torch.nn.Module:
     """Return a preset's network for images of any side and channels."""
-    row = load_models()[name]
-    return build(ModelSpec(name, row.family, row.options, row.file), side, channels)
+    return build(load_models()[name].spec(name), side, channels)
 
 
 def parser(text: str | None) -> argparse.ArgumentParser:

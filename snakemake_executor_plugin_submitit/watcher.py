@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from snakemake_executor_plugin_submitit import slurm
@@ -29,6 +30,7 @@ MEANING = {
 }
 
 
+@dataclass
 class Watcher:
     """Knows which jobs have succeeded from their result files, and asks Slurm about the others every ``interval`` s.
 
@@ -36,25 +38,17 @@ class Watcher:
     system shows a result late.
     """
 
-    def __init__(
-        self,
-        cluster: str,
-        records: RecordFolder,
-        interval: float,
-        warn: Callable[[str], None],
-        clock=time.monotonic,
-    ) -> None:
-        self.cluster, self.records, self.interval, self.warn, self.clock = (
-            cluster,
-            records,
-            interval,
-            warn,
-            clock,
-        )
-        self.asked = self.answered = self.warned = clock()
-        self.looks: dict[str, int] = {}
-        self.reasons: set[str] = set()
-        self.strays: set[str] = set()
+    cluster: str
+    records: RecordFolder
+    interval: float
+    warn: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    looks: dict[str, int] = field(default_factory=dict)
+    reasons: set[str] = field(default_factory=set)
+    strays: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.asked = self.answered = self.warned = self.clock()
 
     def ended(self, records: Sequence[Record]) -> dict[str, str]:
         """Return the jobs that have ended by their keys, each with what went wrong, "" for a success."""

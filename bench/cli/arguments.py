@@ -53,7 +53,12 @@ def positive(help: str, **more: Any) -> Any:
     return typer.Option(help=help, callback=_finite, **more)
 
 
-Suite = Annotated[str, typer.Option("--suite", "-s", help="Name of the suite.", autocompletion=suite_names)]
+def suite_option(help: str, **more: Any) -> Any:
+    """Declare an option that names a suite, with shell completion."""
+    return typer.Option("--suite", "-s", help=help, autocompletion=suite_names, **more)
+
+
+Suite = Annotated[str, suite_option("Name of the suite.")]
 Run = Annotated[
     str,
     typer.Argument(metavar="RUN", help="Run, as `bench plan` lists it.", autocompletion=run_names),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli.arguments import Changes, Json, Model, parse_changes, print_table, suite_names
+from bench.cli.arguments import Changes, Json, Model, parse_changes, print_table, suite_option
 from bench.models.spec import ModelSpec
 from bench.support.console import say
 from bench.support.errors import BenchError
@@ -71,12 +71,7 @@ def check(
     channels: Annotated[
         int | None, typer.Option(help="Image channels.", show_default="the preset's; 1 for a file")
     ] = None,
-    suite: Annotated[
-        str | None,
-        typer.Option(
-            "--suite", "-s", help="Check with every image shape of a suite.", autocompletion=suite_names
-        ),
-    ] = None,
+    suite: Annotated[str | None, suite_option("Check with every image shape of a suite.")] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="Also check torch.compile.")] = False,
     set_: Changes = None,
 ) -> None:
@@ -155,11 +150,9 @@ def _size_text(parameters: int, macs: int) -> str:
 
 def _target(text: str, changes: list[str] | None) -> tuple[ModelSpec, int, int]:
     """Return a preset or the model of a file, its options changed, with image side and channels."""
-    from bench.jobs.sizes import spec_of
     from bench.suite.candidate import find_preset
     from bench.suite.config import load_models
 
     name, preset = find_preset(text, load_models())
-    spec = spec_of(name, preset)
-    options = {**spec.options, **parse_changes(changes or [])}
-    return dataclasses.replace(spec, options=options), preset.image_size, preset.channels
+    spec = dataclasses.replace(preset, options={**preset.options, **parse_changes(changes or [])}).spec(name)
+    return spec, preset.image_size, preset.channels

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.arguments import Json, Suite, suite_names
+from bench.cli.arguments import Json, Suite, suite_option
 from bench.suite.submitted import check_code
 from bench.support import paths
 from bench.support.console import say
@@ -56,14 +56,7 @@ def _render(kind: str, item: str, suite: str) -> None:
 @command()
 def items(
     suite: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--suite",
-            "-s",
-            help="Suite; repeatable.",
-            autocompletion=suite_names,
-            show_default="all measured",
-        ),
+        list[str] | None, suite_option("Suite; repeatable.", show_default="all measured")
     ] = None,
 ) -> None:
     """Draw all items that suites list from stored measurements; name those that need unfinished runs."""
@@ -98,14 +91,7 @@ def _draw_listed(suite: str) -> list[str]:
 @command()
 def claims(
     suite: Annotated[
-        str | None,
-        typer.Option(
-            "--suite",
-            "-s",
-            help="Name of the suite.",
-            autocompletion=suite_names,
-            show_default="printed numbers only",
-        ),
+        str | None, suite_option("Name of the suite.", show_default="printed numbers only")
     ] = None,
     json_: Json = False,
 ) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from bench.metrics.declare import measurements
 from bench.results import baselines
 from bench.results.measures import controls
 from bench.results.tidy import read_tidy
+from bench.suite.forecast import passes
 from bench.suite.options import RunSpec
 from bench.suite.plan import Plan
 from bench.support import paths
-
-TRAINING_PASSES = 3  # a training step on an image costs as much as three forward passes
 
 
 def duration(suite: Plan) -> str:
@@ -38,10 +36,8 @@ def duration(suite: Plan) -> str:
 def _share(suite: Plan, run: RunSpec) -> float:
     """Return the time of training and measuring over that of training, by forward passes."""
     row = suite.datasets[run.dataset]
-    known = measurements()
-    passes = [
-        known[metric].passes(getattr(run.measure, metric), run, row.resolution**2 * row.channels) or 0.0
-        for metric in suite.metrics(run.name)
-        if known[metric].options is not None
-    ]
-    return 1 + sum(passes) / (TRAINING_PASSES * run.training.steps * run.training.batch)
+
+    def count(rule: str) -> float:
+        return passes(rule, run, row.resolution**2 * row.channels) or 0.0
+
+    return 1 + sum(map(count, suite.metrics(run.name))) / count("train")

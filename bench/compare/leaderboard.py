@@ -13,7 +13,7 @@ import pandas as pd
 from bench.compare.costs import costs, readable, recipes
 from bench.report.markup import markdown, markdown_table
 from bench.results import baselines, staleness
-from bench.results.measures import GAPS, Measure, controls, measures, test_holds
+from bench.results.measures import ARROWS, GAPS, Measure, controls, measures, test_holds
 from bench.results.statistics import (
     BETTER,
     TOO_FEW,
@@ -145,8 +145,7 @@ class _Board:
                 title = f"{self.plan['datasets'][dataset]['title'] or dataset}, N = {size:,}"
                 row[title] = cells.get((model, dataset, size), "–")
             rows.append(row)
-        arrow = {"higher": " ↑", "lower": " ↓", "": ""}[measure.row.better]
-        what = measure.name[0].upper() + measure.name[1:] + arrow
+        what = measure.name[0].upper() + measure.name[1:] + ARROWS[measure.row.better]
         return f"### {what}{'' if tests is None else ', test PSNR in brackets'}\n\n{_markdown(pd.DataFrame(rows))}"
 
     def _contestants(self, values: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,6 @@ from bench.jobs.weights import Foreign, check_betas, read
 from bench.metrics.declare import measurements
 from bench.models.foreign import project_of, renamed
 from bench.models.registry import build, module_of
-from bench.models.spec import ModelSpec
 from bench.suite import config
 from bench.suite.candidate import find_preset
 from bench.suite.grid import counted, run_of
@@ -85,8 +84,7 @@ def adopt(wish: Wish) -> str:
     _check_levels(model, training, wish)
     rows = _training_rows(wish, dataset)
     spec, plan = _planned(wish, preset, training, len(rows), dataset)
-    if paths.run_folder(wish.suite, spec.name).exists():
-        folder = paths.run_folder(wish.suite, spec.name)
+    if (folder := paths.run_folder(wish.suite, spec.name)).exists():
         raise BenchError(f"{folder} already exists; give another --name, or delete the folder.")
     with tempfile.TemporaryDirectory(dir=paths.RESULTS, prefix=".adopt.") as temporary:
         place = Path(temporary) / "runs" / spec.name  # as deep as it will lie
@@ -96,8 +94,8 @@ def adopt(wish: Wish) -> str:
         _write_record(place, wish, foreign, spec, dataset, betas, rows)
         Adopted(place).model  # noqa: B018 - loaded and tried on one image
         check(plan)
-        paths.run_folder(wish.suite, spec.name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(place, paths.run_folder(wish.suite, spec.name))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(place, folder)
     return spec.name
 
 
@@ -135,7 +133,7 @@ def _model(wish: Wish, foreign: Foreign, dataset: Dataset) -> tuple[config.Model
         family=family, options=options, label=wish.name, source=f"trained elsewhere: {wish.source.name}", file=file,
         image_size=side, channels=channels,
     )  # fmt: skip
-    model = build(ModelSpec(wish.name, family, options, file), side, channels)
+    model = build(preset.spec(wish.name), side, channels)
     if not getattr(model, "trains", True):
         raise BenchError(f"--model {wish.model} is a control, which has no weights of its own.")
     if getattr(model, "num_classes", 0) > 1 and not getattr(model, "label_dropout", 0):
@@ -232,9 +230,8 @@ def _planned(
     datasets = (old.all_datasets if old else {}) | {wish.dataset: row}
     if row.base:
         datasets |= {row.base: config.load_datasets()[row.base]}
-    spec = ModelSpec(wish.name, str(preset.family), preset.options, preset.file)
     bare = run_of(
-        wish.suite, wish.dataset, spec, size, wish.shuffle, "", training=training,
+        wish.suite, wish.dataset, preset.spec(wish.name), size, wish.shuffle, "", training=training,
         measure=config.load_suite(wish.like).measure,
     )  # fmt: skip
     run = _measured(bare, counted(datasets))

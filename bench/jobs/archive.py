@@ -161,9 +161,8 @@ def check(file: Path) -> tuple[str, dict[str, bytes]]:
     Raises BenchError that names the first file that is missing, superfluous, changed or not described.
     """
     found = _unzipped(file)
-    if SUMS not in found or CRATE not in found:
-        lacks = SUMS if SUMS not in found else CRATE
-        raise BenchError(f"{file} lacks {lacks}; it was not written by `bench archive`.")
+    if lacks := [name for name in (SUMS, CRATE) if name not in found]:
+        raise BenchError(f"{file} lacks {lacks[0]}; it was not written by `bench archive`.")
     lines = [line.split("  ", 1) for line in found[SUMS].decode().splitlines()]
     sums = {name: value for value, name in lines}
     for name in sorted({*sums, *found} - {SUMS}):

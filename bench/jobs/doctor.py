@@ -171,16 +171,12 @@ def disk() -> Finding:
     """Look at the space below results/ and .runs/."""
     folder = paths.RESULTS if paths.RESULTS.exists() else Path()
     free = shutil.disk_usage(folder).free / 2**30
+    here = f"GiB free in {folder.resolve()}"
     if free < SPACE:
-        return Finding(
-            "disk",
-            False,
-            f"{free:.1f} GiB free in {folder.resolve()}; free some space, for instance with `bench runs clean`.",
-        )
+        how = "free some space, for instance with `bench runs clean`."
+        return Finding("disk", False, f"{free:.1f} {here}; {how}")
     return Finding(
-        "disk",
-        True,
-        f"{free:.0f} GiB free in {folder.resolve()}; `bench plan --suite SUITE` forecasts what a suite needs",
+        "disk", True, f"{free:.0f} {here}; `bench plan --suite SUITE` forecasts what a suite needs"
     )
 
 

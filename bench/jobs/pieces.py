@@ -25,6 +25,7 @@ from pathlib import Path
 
 from bench.jobs.measure import measure
 from bench.results import records
+from bench.results.baselines import SAMPLES
 from bench.results.staleness import status
 from bench.suite.plan import Plan, read
 from bench.support import paths
@@ -37,8 +38,6 @@ from bench.support.matrix_rate import matrix_rate
 
 RECORD = "piece.json"
 OTHER_MODELS = 1.5  # an estimate from other networks' times is multiplied by this
-LARGE = (".safetensors",)  # what small copies leave out
-SAMPLES = 16  # generated images that a small copy keeps
 
 
 @dataclass
@@ -57,8 +56,11 @@ class Session:
 
     @cached_property
     def stored(self) -> set[str]:
-        """Runs whose stored baselines are current: finished in an earlier piece, elsewhere."""
-        return stored_runs(self.suite)
+        """Runs whose stored baselines are complete and current: finished in an earlier piece, elsewhere."""
+        if not (paths.baselines_folder(self.suite.suite) / "provenance.json").exists():
+            return set()
+        current = {key for key, why in status(self.suite).items() if not why}
+        return {run for run in self.suite.runs if {(run, m) for m in self.suite.metrics(run)} <= current}
 
     @property
     def left(self) -> float:
@@ -171,15 +173,6 @@ def lacking(suite: Plan, run: str) -> list[str]:
     return ["train", *missing] if gone else missing
 
 
-def stored_runs(suite: Plan) -> set[str]:
-    """Return the runs whose stored baselines are complete and current."""
-    if not (paths.baselines_folder(suite.suite) / "provenance.json").exists():
-        return set()
-    found = status(suite)
-    current = {key for key, why in found.items() if not why}
-    return {run for run in suite.runs if {(run, metric) for metric in suite.metrics(run)} <= current}
-
-
 def macs_of(suite: Plan, run: str) -> float | None:
     """Return the multiply-adds of one forward pass as ``bench check`` counted them; None for a control."""
     spec = suite.run(run)
@@ -215,7 +208,7 @@ def copy_small(folder: Path, out: Path) -> None:
     import numpy as np
 
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
-        if file.suffix in LARGE or file.name.startswith("."):
+        if file.suffix == ".safetensors" or file.name.startswith("."):
             continue
         if file.name == "samples.npz":
             with np.load(file, allow_pickle=False) as arrays:
@@ -264,16 +257,15 @@ def claim_folder(suite: str, run: str) -> Path:
 @contextlib.contextmanager
 def _claim(suite: str, run: str) -> Iterator[bool]:
     """Yield whether this process may do a run; the claim ends with the process."""
-    from bench.training.lock import held, lock
+    from bench.training.lock import lock
 
     with contextlib.ExitStack() as stack:
-        mine = not held(claim_folder(suite, run))
-        if mine:
-            try:
-                stack.enter_context(lock(claim_folder(suite, run)))
-            except BenchError:
-                mine = False
-        yield mine
+        try:
+            stack.enter_context(lock(claim_folder(suite, run)))
+        except BenchError:
+            yield False
+        else:
+            yield True
 
 
 def helpers(session: Session, count: int) -> list[subprocess.Popen]:

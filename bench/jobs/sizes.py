@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.models import registry
-from bench.models.spec import ModelSpec
 from bench.suite.config import ModelPreset, folder
 from bench.support.errors import BenchError
 from bench.support.files import digest, read_json, write_text
@@ -46,13 +45,8 @@ def store(presets: dict[str, ModelPreset], found: dict[str, Size]) -> Path:
     return stored_file()
 
 
-def spec_of(name: str, preset: ModelPreset) -> ModelSpec:
-    """Return what builds a preset's network."""
-    return ModelSpec(name, str(preset.family), preset.options, preset.file)
-
-
 def _key(name: str, preset: ModelPreset) -> str:
-    code = fingerprint(registry.module_of(spec_of(name, preset)), "bench.models.costs")
+    code = fingerprint(registry.module_of(preset.spec(name)), "bench.models.costs")
     return digest([preset.family, preset.options, preset.image_size, preset.channels, code])
 
 
@@ -63,7 +57,7 @@ def _count(name: str, preset: ModelPreset) -> Size:
     from bench.models.costs import macs, parameters
 
     with torch.device("meta"):
-        model = registry.build(spec_of(name, preset), preset.image_size, preset.channels)
+        model = registry.build(preset.spec(name), preset.image_size, preset.channels)
     if not getattr(model, "trains", True):
         return Size(parameters(model), None, None)
     count = macs(model, preset.image_size, preset.channels)

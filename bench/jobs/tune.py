@@ -16,7 +16,7 @@ from bench.jobs.pieces import lacking, run_pieces
 from bench.metrics.psnr import PsnrOptions
 from bench.models.families import CONTROLS
 from bench.models.spec import ModelSpec
-from bench.results.statistics import Interval, nested_interval, paired_interval
+from bench.results.statistics import nested_interval, paired_interval
 from bench.results.tidy import read_tidy
 from bench.suite.candidate import find_preset
 from bench.suite.grid import run_of
@@ -58,8 +58,7 @@ def plan(
     rates = sorted({*(rates or (factor * base.training.learning_rate for factor in FACTORS))})
     if len(rates) < 2:
         raise BenchError(f"One rate ({rates[0]:g}) leaves nothing to compare; give --rate twice or more.")
-    spec = ModelSpec(name, str(preset.family), preset.options, preset.file)
-    runs = {run.name: run for run in _runs(suite, base, spec, rates, shuffles, steps)}
+    runs = {run.name: run for run in _runs(suite, base, preset.spec(name), rates, shuffles, steps)}
     models = {**suite.models, name: preset}
     return Plan(TUNED, f"Learning rates of {name}", {}, runs, models, suite.all_datasets)
 
@@ -138,7 +137,7 @@ def _row(rate: float, own: Sequence[Mapping] | None, best: Sequence[Mapping]) ->
         return {"learning_rate": rate, "over": "failed"}
     parts = [one["validation"] - other["validation"] for one, other in zip(own, best)]
     single = len(parts) == 1
-    found: Interval = nested_interval(parts) if single else paired_interval([part.mean() for part in parts])
+    found = nested_interval(parts) if single else paired_interval([part.mean() for part in parts])
     psnr = {split: float(np.mean([one[split].mean() for one in own])) for split in ("train", "validation")}
     interval = {"difference": found.mean, "low": found.low, "high": found.high}
     return {"learning_rate": rate, **psnr, **interval, "over": "images" if single else "shuffles"}

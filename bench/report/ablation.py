@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bench.report.context import Context
-from bench.report.paired import GAP, TEST, Pair, paired_table
+from bench.report.paired import Pair, paired_table
 from bench.report.table import Table
+from bench.results.measures import GAP, TEST
 from bench.results.tidy import at
 
 

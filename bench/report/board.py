@@ -20,8 +20,8 @@ INTRODUCTION = """## How the papers' answers hold up
 
 Papers by rows, questions by columns. A cell is the verdict of this project's own numbers on a claim of the paper: the
 difference of its two sides with a 95 % interval over datasets and shuffles, on the suite that has the most of these, and a
-link to the figure or table. Verdicts are corrected over all claims of a paper, intervals are not. The tables of claims show
-every comparison, and what the papers' own numbers say.
+link to the figure or table. Verdicts are corrected over all tested claims of a paper, intervals are not. The tables of
+claims show every comparison, and what the papers' own numbers say.
 """
 
 
@@ -35,23 +35,20 @@ class Answer(NamedTuple):
 
 def answers() -> dict[tuple[str, str], list[Answer]]:
     """Return the answers by (paper, question); words are corrected as in the suite's own table of claims."""
-    known = {key: claim for key, claim in claims.load().items() if claim.question}
+    every = claims.load()
+    asked = {key: claim for key, claim in every.items() if claim.question}
     judged = {
-        suite: claims.in_measurements(claims.load(), claims.measured(Context(suite, "tabClaims")))
+        suite: claims.in_measurements(every, claims.measured(Context(suite, "tabClaims")))
         for suite in config.suites()
         if paths.stored_table(suite).exists()
     }
     found: dict[tuple[str, str], list[Answer]] = {}
-    for key, claim in known.items():
+    for key, claim in asked.items():
         on = [Answer(claim, verdicts[key], suite) for suite, verdicts in judged.items()]
         on = [one for one in on if one.verdict.word != NOT_RUN]
-        best = max(on, key=_pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
+        best = max(on, key=lambda one: one.verdict.pairs, default=Answer(claim, Verdict(NOT_RUN, [])))
         found.setdefault((claim.paper, claim.question), []).append(best)
     return found
-
-
-def _pairs(answer: Answer) -> int:
-    return int(answer.verdict.pooled.count) if answer.verdict.pooled else 1
 
 
 def board(links: dict[str, set[str]]) -> str:

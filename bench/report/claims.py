@@ -104,16 +104,10 @@ class Claim:
             for key in side:
                 check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
             check("metric" in side, f"{name}: the key 'metric' is missing")
-            for metric in listed(side["metric"]) or [""]:
-                check(metric in known, f"{name}: there is no metric {metric!r}{nearest(str(metric), known)}")
-            for split in listed(side.get("split", "")):
-                near = nearest(str(split), literature.SPLITS)
-                check(split in literature.SPLITS, f"{name}: there is no split {split!r}{near}")
-            for family in listed(side.get("family", [])):
-                check(
-                    family in FAMILIES,
-                    f"{name}: there is no family {family!r}{nearest(str(family), FAMILIES)}",
-                )
+            for kind, words in (("metric", known), ("split", literature.SPLITS), ("family", FAMILIES)):
+                for word in listed(side.get(kind, [])) or [""] * (kind == "metric"):  # a list may be empty
+                    near = nearest(str(word), words)
+                    check(word in words, f"{name}: there is no {kind} {word!r}{near}")
             for key, value in side.items():
                 check(_is_of(key, value), f"{name}: {key} cannot be {value!r}")
         asked = not self.question or self.question in QUESTIONS
@@ -174,6 +168,11 @@ class Verdict:
     ratio: Measure | None = None
     unit: str = ""
 
+    @property
+    def pairs(self) -> int:
+        """Dataset-shuffle pairs behind the pooled difference, 0 where none was tested."""
+        return self.pooled.count if self.pooled else 0
+
     def shown(self, difference: float) -> str:
         """Return a pooled difference as text, one of logarithms in percent."""
         plain = f"{'+' if difference > 0 else ''}{short(difference, 3)} {self.unit}".rstrip()
@@ -185,6 +184,10 @@ class Verdict:
         low, high = self.shown(self.pooled.low), self.shown(self.pooled.high)
         return self.shown(self.pooled.mean) + (f" [{low}, {high}]" if self.pooled.count > 1 else "")
 
+    def difference(self) -> str:
+        """Return the pooled difference in words."""
+        return f"{self.interval()} over {self.pairs} dataset-shuffle pair{'s' * (self.pairs > 1)}"
+
     def summary(self) -> str:
         """Return the word, with the share of its cells if that is not all."""
         count = sum(cell.word == self.word for cell in self.cells)
@@ -195,11 +198,8 @@ class Verdict:
         """Return the pooled difference, or the cells in words; those that hold are named only where all do."""
         counts, parts = Counter(cell.word for cell in self.cells), []
         if self.pooled is not None:
-            count = self.pooled.count
-            pairs = f"{count} dataset-shuffle pair{'s' * (count > 1)}"
             what = "left against right" if self.ratio else "left minus right"
-            agree = f"{counts[HOLDS]} of {len(self.cells)} cells as claimed"
-            return f"{what} {self.interval()} over {pairs}; {agree}"
+            return f"{what} {self.difference()}; {counts[HOLDS]} of {len(self.cells)} cells as claimed"
         for word in (HOLDS, FAILS):
             texts = [cell.text() for cell in self.cells if cell.word == word]
             named = texts[: 0 if word == HOLDS and len(counts) > 1 else most]

@@ -25,13 +25,13 @@ from bench.results.measures import fit_priors
 from bench.results.statistics import Prior
 from bench.results.tidy import at, read_tidy
 from bench.results.words import Word
+from bench.suite.config import ItemOptions
 from bench.suite.options import HALF_BUDGET
 from bench.support import paths, root
 from bench.support.errors import BenchError
 from bench.support.files import read_json
 
-# of bench.suite.config.ItemOptions
-DEFAULTS = {"datasets": None, "models": None, "train_sizes": None, "operator": "x0"}
+DEFAULTS = vars(ItemOptions())
 COLUMN = {"datasets": "dataset", "models": "model", "train_sizes": "train_size"}
 # words of runs -> sign behind a name or number; a settled run has none
 MARKS = {words.NOT_FITTED: " ✗", words.STILL_LEARNING: " ↗", words.OVERFITTED: " ↘"}
@@ -353,11 +353,11 @@ class Context:
         asked = all(self.options[key] is None or value in self.options[key] for key, value in values.items())
         return asked and not half and (not self.about or name in self.about)
 
-    def printed(self, table: str) -> pd.DataFrame:
+    def printed(self, table: str, **where: object) -> pd.DataFrame:
         """Return the numbers that the item's own paper prints in ``table``, say "Figure 6", rows of ``PRINTED``."""
         paper = ITEMS[self.item].paper
         rows = literature.printed(paper)
-        rows = rows[[table in names.split("; ") for names in rows["table"]]]
+        rows = at(rows[[table in names.split("; ") for names in rows["table"]]], **where)
         if len(rows):
             self._read(Path(os.path.relpath(literature.file_of(paper))))
         return rows
@@ -366,13 +366,8 @@ class Context:
         """Return the value that ``rows`` of :meth:`printed` have for a preset, NaN if there is none."""
         root = rows["baseline"].where(rows["baseline"] != "", rows["model"])
         same = rows[root == self.label(self.plan["models"][model]["baseline"] or model)]
-        where = {
-            "role": self.role(model),
-            "dataset": self.title(dataset),
-            "train_size": size,
-            "recipe": recipe,
-        }
-        found = at(same, **where)["value"]
+        same = at(same, role=self.role(model), dataset=self.title(dataset))
+        found = at(same, train_size=size, recipe=recipe)["value"]
         return float(found.iloc[0]) if len(found) else math.nan
 
     def stale(self, measures: tuple[str, ...]) -> str:

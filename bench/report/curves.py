@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
-from bench.report.style import DASHES, GREY, MARKERS, PALETTE, legend, new_figure
+from bench.report.style import DASHES, GREY, MARKERS, PALETTE, legend
+from bench.report.style import panels as arranged
 from bench.results.tidy import at, protocol_field
 
 MOST = 4  # models side by side
@@ -80,14 +81,11 @@ def grid(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with panels in reading order, ``height`` inches a row, and one legend below.
 
-    Four panels are arranged two by two where three would share a row, so that no row has a gap.  ``share`` is what panels
-    share their y axis with: ``row``, ``all`` or False.  A y label is beside the first panel
-    of a row, the x label below the last one of a column.
+    They are arranged as :func:`bench.report.style.panels` says.  ``share`` is what panels share their y axis with: ``row``,
+    ``all`` or False.  A y label is beside the first panel of a row, the x label below the last one of a column.
     """
-    columns = 2 if len(panels) == 4 and columns == 3 else min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = new_figure(height * rows + 0.35)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=share).ravel().tolist()
+    figure, axes = arranged(len(panels), columns, height, sharey=share)
+    columns = axes[0].get_gridspec().ncols
     for place, (ax, panel) in enumerate(zip(axes, panels)):
         for line in panel.lines:
             draw_line(ax, line, x, every)
@@ -99,10 +97,8 @@ def grid(
             ax.set_ylabel(panel.y)
         if place + columns >= len(panels):
             ax.set_xlabel(x_label)
-    for ax in axes[len(panels) :]:
-        ax.remove()
     legend(figure, legend_columns)
-    return figure, axes[: len(panels)]
+    return figure, axes
 
 
 def band(table: pd.DataFrame, what: str = "bands") -> str:
@@ -168,9 +164,9 @@ def at_shown_step(table: pd.DataFrame) -> pd.DataFrame:
     return at(table, step=shown_step(table["step"]))
 
 
-def shown_step(steps: Iterable[int]) -> int:
-    """Return the noise level that is shown: of those measured, the nearest to ``SHOWN_STEP``, least noise first."""
-    return min(sorted(set(steps)), key=lambda step: abs(step - SHOWN_STEP))
+def shown_step(steps: Iterable[int], wanted: int = SHOWN_STEP) -> int:
+    """Return the noise level that is shown: of those measured, the nearest to ``wanted``, least noise first."""
+    return min(sorted(set(steps)), key=lambda step: abs(step - wanted))
 
 
 def size_of(context: Context, dataset: str) -> int:
@@ -193,11 +189,6 @@ def noise(context: Context, step: int) -> str:
     same = table[protocol_field(table, "step") == str(step)]
     sigma = protocol_field(same, "sigma").astype(float)
     return level(same.assign(step=step, sigma=sigma)) if len(same) else f"step {step}"
-
-
-def means(table: pd.DataFrame, *by: str) -> pd.Series:
-    """Return the mean value by these columns, shuffles first."""
-    return table.groupby([*by, "shuffle"])["value"].mean().groupby([*by]).mean()
 
 
 def positions(count: int, place: int, width: float = 0.15) -> np.ndarray | float:

@@ -73,24 +73,12 @@ class Finding:
         """``supported``, ``contradicted`` or ``cannot tell``."""
         return ANSWERS.get(self.verdict.word, CANNOT_TELL)
 
-    @property
-    def shuffles(self) -> int:
-        """Dataset-shuffle pairs behind it."""
-        return int(self.verdict.pooled.count) if self.verdict.pooled else 0
-
     def could_be_shown(self) -> str:
         """Return the smallest difference that this test alone could have shown; empty for fewer than two replicates."""
-        if self.verdict.pooled is None or self.shuffles < 2:
+        if self.verdict.pooled is None or self.verdict.pairs < 2:
             return ""
         smallest = float(detectable(stack([self.verdict.pooled]))[0])
         return self.verdict.shown(smallest).lstrip("+")
-
-    def difference(self) -> str:
-        """Return the pooled difference in words."""
-        if not self.verdict.pooled:
-            return "not measured"
-        pairs = f"{self.shuffles} dataset-shuffle pair{'s' * (self.shuffles > 1)}"
-        return f"{self.verdict.interval()} over {pairs}"
 
 
 def load() -> dict[str, File]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.metrics.declare import measurements
 from bench.suite import config
+from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import digest
 
@@ -120,6 +121,11 @@ def check_listed(plan: Plan) -> None:
                 f"Suite {plan.suite!r}: items: {name} needs {needed[0]}, which the suite does not measure; set "
                 f"`measure: {{{needed[0]}: ...}}`, or remove the item."
             )
+
+
+def stem_of(name: str, suite: str) -> Path:
+    """Return the files of an item that is drawn of a suite, without their endings."""
+    return (paths.figures_folder if ITEMS[name].kind == "figure" else paths.tables_folder)(suite) / name
 
 
 def code_of(name: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.report.context import Context
 from bench.report.table import Table
 from bench.report.wording import shuffles_in_words
-from bench.results.measures import Measure
+from bench.results.measures import ARROWS, GAP, TEST, Measure
 from bench.results.statistics import (
     EQUAL,
     LEVEL,
@@ -29,10 +29,9 @@ from bench.results.tidy import METRICS, at
 NONE = Interval(math.nan, math.nan, math.nan, 0)
 CLIPPED = "The PSNR gap is clipped at 0 per step."
 BOLD = "Bold: the better mean, if both may be ranked; the verdict says whether the difference is shown. "
-TEST, GAP, DISTANCES = "psnr_mean", "psnr_gap_mean", ("fid", "frechet")
+DISTANCES = ("fid", "frechet")
 NAMES = {TEST: "Test PSNR (dB)", GAP: "PSNR gap (dB)", "fid": "FID", "frechet": "Fréchet"}
 SPLITS = {TEST: "test", GAP: "train-test"}
-ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 
 
 def head(metric: str) -> str:
@@ -53,7 +52,6 @@ class Pair:
     head: str
     recipe: str = ""
     more: dict[str, str] = field(default_factory=dict)
-    printed: tuple[float, float] = (math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,7 @@ class Change:
 
     def text(self, digits: int = 2) -> str:
         """Return mean and interval of the difference with signs; without interval where one shuffle was run."""
-        found = self.interval
-        if not found.count:
-            return ""
-        mean = signed(found.mean, digits)
-        return (
-            mean if found.count < 2 else f"{mean} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
-        )
+        return interval_in_words(self.interval, digits)
 
 
 def change(table: pd.DataFrame, models: tuple[str, str]) -> Change:
@@ -110,10 +102,12 @@ def paired_table(
     metrics: Sequence[str],
     what: str,
     sides: tuple[str, str] = ("first", "second"),
+    printed: pd.DataFrame | None = None,
 ) -> Table:
     """Build a row for each pair: both sides of the first metric, its difference and verdict, differences of the others.
 
-    A model without a partner is shown at the shuffles of the pairs at the same dataset and N.
+    A model without a partner is shown at the shuffles of the pairs at the same dataset and N.  ``printed`` are the paper's
+    numbers of the first metric.
     """
     changes = {m: _changes(context, m, pairs) for m in metrics}
     main, priors = metrics[0], context.priors.get(metrics[0], {})
@@ -124,16 +118,11 @@ def paired_table(
         own = {m: changes[m][i] for m in metrics}
         means = [side.mean() if len(side) else math.nan for side in (own[main].first, own[main].second)]
         models = [model for model in pair.models if model]
-        if (
-            all(context.ranked(m, pair.dataset, pair.size, pair.recipe) for m in models)
-            and means[0] != means[1] == means[1]
-        ):
+        where = (pair.dataset, pair.size, pair.recipe)
+        if all(context.ranked(m, *where) for m in models) and means[0] != means[1] == means[1]:
             better = (means[1] > means[0]) == (METRICS[main].better == "higher")
             bold.add((i, 3 + len(pair.more) + better))
-        shown = [
-            f"{mean:.{digits}f}{context.mark(m, pair.dataset, pair.size, pair.recipe)}"
-            for mean, m in zip(means, models)
-        ]
+        shown = [f"{mean:.{digits}f}{context.mark(m, *where)}" for mean, m in zip(means, models)]
         row = {
             "Dataset": context.title(pair.dataset),
             "Models": pair.head,
@@ -143,10 +132,13 @@ def paired_table(
         row |= {f"{head(main)}, {sides[0]}": shown[0], f"{NAMES[main]}, {sides[1]}": "".join(shown[1:])}
         row |= {"Change": percent(*means)} if main in DISTANCES else {}
         row |= {f"Δ {head(m)}": own[m].text(3 if m in DISTANCES else 2) for m in metrics} | {"Verdict": word}
-        if not math.isnan(pair.printed[0]):
-            row["The paper"] = f"{pair.printed[0]:.4f} → {pair.printed[1]:.4f} ({percent(*pair.printed)})"
+        paper = [math.nan, math.nan]
+        if printed is not None and pair.models[1]:
+            paper = [context.print_of(printed, m, *where) for m in models]
+        if not math.isnan(paper[0]):
+            row["The paper"] = f"{paper[0]:.4f} → {paper[1]:.4f} ({percent(*paper)})"
         cells.append(row)
-        numbers.append(_numbers(pair, own, word))
+        numbers.append(_numbers(pair, own, word) | {"printed_first": paper[0], "printed_second": paper[1]})
     shuffles = shuffles_in_words(len(own.first) for own in changes[main] if len(own.first))
     best = BOLD if bold else ""
     caption = (
@@ -189,7 +181,7 @@ def _numbers(pair: Pair, own: dict[str, Change], word: str) -> dict:
             values = getattr(both, side)
             found[f"{key}_{side}"] = values.mean() if len(values) else math.nan
         found |= {f"{key}_{end}": getattr(both.interval, end) for end in ("mean", "low", "high")}
-    return found | {"verdict": word, "printed_first": pair.printed[0], "printed_second": pair.printed[1]}
+    return found | {"verdict": word}
 
 
 def _finding(judged: Sequence[str]) -> str:
@@ -219,6 +211,14 @@ def meaning(judged: Sequence[str], metric: str) -> str:
 def signed(value: float, digits: int) -> str:
     """Return a number with its sign and a real minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def interval_in_words(found: Interval, digits: int) -> str:
+    """Return a mean difference with its interval; without one where one shuffle was run, empty for none."""
+    if not found.count:
+        return ""
+    mean = signed(found.mean, digits)
+    return mean if found.count < 2 else f"{mean} [{signed(found.low, digits)}, {signed(found.high, digits)}]"
 
 
 def percent(before: float, after: float) -> str:

@@ -34,7 +34,7 @@ COPIES = 0.01  # share of test images that may look like copies
 
 FAIL, NOTE, PASS, UNCHECKED = "fail", "note", "pass", "unchecked"
 
-SHARE, POSITIVE, ANY = (0.0, 1.0), (0.0, math.inf), (-math.inf, math.inf)
+SHARE, POSITIVE = (0.0, 1.0), (0.0, math.inf)
 BOUNDS = {
     "psnr": (-math.inf, CEILING),
     "psnr_mean": (-math.inf, CEILING),

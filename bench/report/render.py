@@ -6,10 +6,9 @@ import importlib
 from pathlib import Path
 
 from bench.report.context import MARKS, Context
-from bench.report.items import ITEMS, Item
+from bench.report.items import ITEMS, Item, stem_of
 from bench.report.markup import restructured
 from bench.results.words import MEANINGS
-from bench.support import paths
 from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
 
@@ -31,7 +30,7 @@ def render(name: str, suite: str, kind: str) -> Path:
         raise BenchError(f"There is no {kind} {name!r}{nearest(name, known)}; known: {', '.join(known)}.")
     item, context = ITEMS[name], Context(suite, name)
     context.plan  # noqa: B018 - a suite that was never measured is refused first
-    stem = (paths.figures_folder if kind == "figure" else paths.tables_folder)(suite) / name
+    stem = stem_of(name, suite)
     try:
         if kind == "figure":
             caption = _figure(context, item, stem)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.report.board import board
-from bench.report.items import ITEMS, category
+from bench.report.items import ITEMS, category, stem_of
 from bench.report.markup import SCRIPT, escaped, markdown
 from bench.support import paths
 from bench.support.files import read_json
@@ -30,8 +30,7 @@ def listed(suite: str) -> list[str]:
 
 def drawn(suite: str) -> dict[str, Path]:
     """Return item -> sidecar of the items that a suite lists and that were drawn into ``figures`` and ``results``."""
-    folders = {"figure": paths.figures_folder(suite), "table": paths.tables_folder(suite)}
-    found = {name: folders[ITEMS[name].kind] / f"{name}.json" for name in listed(suite)}
+    found = {name: stem_of(name, suite).with_suffix(".json") for name in listed(suite)}
     main = {"figure": ".png", "table": ".html"}
     return {n: p for n, p in found.items() if p.exists() and p.with_suffix(main[ITEMS[n].kind]).exists()}
 
@@ -97,30 +96,31 @@ def items_page() -> str:
     lines = [
         "# Figures and tables",
         "",
-        "A suite lists under `items` which of these it shows; `bench figure NAME --suite SUITE` ",
+        "A suite lists under `items` which of these it shows; `bench figure NAME --suite SUITE` "
+        "or `bench table NAME --suite SUITE` draws any of them from stored measurements.",
     ]
-    lines[-1] += "or `bench table NAME --suite SUITE` draws any of them from stored measurements."
     for name, item in ITEMS.items():
         needs = [f"measurements: {', '.join(item.measures)}"] if item.measures else []
         needs += [f"arrays: {', '.join(item.arrays)}"] if item.arrays else []
         own = f" The paper's version shows {markdown(item.counterpart)}." if item.counterpart else ""
-        lines += ["", f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}", ""]
         lines += [
+            "",
+            f"## {markdown(f'{item.title}: {item.subject}')} {{#{name.lower()}}}",
+            "",
             f"`{name}` ({category(name)}). {markdown(item.reading)}{own} "
-            f"{'Needs ' + '; '.join(needs) + '.' if needs else ''}"
+            f"{'Needs ' + '; '.join(needs) + '.' if needs else ''}",
         ]
     return "\n".join(lines) + "\n"
 
 
 def findings_page() -> str:
     """Return the page of answers to the papers' questions, with the picture that shows each, by suite."""
-    lines = ["# Findings", "", "What the suites' measurements say about the papers' questions. "]
-    lines[-1] += (
-        "*Supported* is yes and *contradicted* no, both shown by a test that is corrected over all questions of a "
+    introduction = (
+        "What the suites' measurements say about the papers' questions. *Supported* is yes and *contradicted* no, both "
+        "shown by a test that is corrected over all tested questions of a paper; *cannot tell* is neither, and the smallest "
+        "difference that could have been shown is given."
     )
-    lines[-1] += (
-        "paper; *cannot tell* is neither, and the smallest difference that could have been shown is given."
-    )
+    lines = ["# Findings", "", introduction]
     for suite in suites():
         file = paths.tables_folder(suite) / "tabFindings.csv"
         if "tabFindings" in drawn(suite) and file.exists():
@@ -161,11 +161,6 @@ def assets(suite: str) -> dict[str, Path]:
     return found
 
 
-def linked(markdown: str) -> list[str]:
-    """Return the files of the project outside docs/ that a page links."""
-    return _OUTSIDE.findall(markdown)
-
-
 def on_config(config: Any, **_: Any) -> Any:
     """Add the pages of findings, items and suites to the navigation."""
     measured = [{suite: [{TITLES[k]: f"suites/{suite}-{k}.md"} for k in kinds(suite)]} for suite in suites()]
@@ -190,7 +185,8 @@ def on_files(files: Any, config: Any, **_: Any) -> Any:
         places |= assets(suite)
     docs = Path(config["docs_dir"])
     for path in docs.glob("*.md"):
-        places |= {_copy(name): docs.parent / name for name in linked(path.read_text(encoding="utf-8"))}
+        linked = _OUTSIDE.findall(path.read_text(encoding="utf-8"))
+        places |= {_copy(name): docs.parent / name for name in linked}
     for address, text in texts.items():
         files.append(File.generated(config, address, content=text))
     for address, path in places.items():

@@ -96,9 +96,9 @@ def new_figure(height: float) -> Figure:
 def panels(count: int, columns: int, height: float, **options: object) -> tuple[Figure, list[Axes]]:
     """Return a figure of ``count`` panels, ``height`` inches a row, with room for a legend below.
 
-    Four panels are arranged two by two, so that no row has a gap.
+    Four panels are arranged two by two where three would share a row, so that no row has a gap.
     """
-    columns = 2 if count == 4 else min(columns, count)
+    columns = 2 if count == 4 and columns == 3 else min(columns, count)
     rows = -(-count // columns)
     figure = new_figure(height * rows + 0.35)
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()

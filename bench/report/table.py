@@ -88,7 +88,7 @@ class Table:
                 )
                 title = latex(", ".join(named))
                 lines.append(rf"\multicolumn{{{width}}}{{@{{}}l@{{}}}}{{\emph{{{title}}}}} \\*")
-            cells = [(_glued(c), (i, j) in self.bold) for j, c in enumerate(row) if j >= own]
+            cells = [(latex(_glued(c)), (i, j) in self.bold) for j, c in enumerate(row) if j >= own]
             lines.append(" & ".join(rf"\textbf{{{c}}}" if bold and c else c for c, bold in cells) + r" \\")
         return lines
 
@@ -110,13 +110,12 @@ def _ems(text: str) -> float:
 
 
 def _glued(cell: str) -> str:
-    """Return a cell in LaTeX in which an interval like [1, 2] does not break."""
-    return latex(cell.replace(", −", ",\u00a0−").replace(", +", ",\u00a0+").replace(" ±", "\u00a0±"))
+    """Return a cell in which an interval like [1, 2] does not break."""
+    return cell.replace(", −", ",\u00a0−").replace(", +", ",\u00a0+").replace(" ±", "\u00a0±")
 
 
 def _longest_word(texts: list[str]) -> float:
-    glued = (text.replace(", −", ",_−").replace(", +", ",_+").replace(" ±", "_±") for text in texts)
-    return max(_ems(word) for text in glued for word in (text.split(" ") or [""]))
+    return max(_ems(word) for text in texts for word in _glued(text).split(" "))
 
 
 def _fit(rows: list[list[str]]) -> tuple[str, float, list[tuple[str, float]]]:

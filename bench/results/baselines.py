@@ -30,10 +30,6 @@ from bench.training.options import recipe
 # Arrays that show images, by the start of their name
 PICTURES = ("images", "noisy", "eigenvectors", "samples", "nearest")
 SAMPLES = 16  # generated images that are kept of a run
-PARTS = (
-    "runs",
-    "unmeasured",
-)  # of the stored plan: what is stored, and what a suite stored in part still lacks
 
 
 def promote(suite: Plan) -> list[str]:
@@ -74,10 +70,9 @@ def promote(suite: Plan) -> list[str]:
         table = pd.concat([tables[run] for run in order], ignore_index=True)
         _write_table(table, new / paths.baseline_table(suite.suite).name)
         summary = suite.summary()
-        runs = {
-            name: [r for r in summary["runs"] if (r["name"] in records) == (name == "runs")] for name in PARTS
-        }
-        write_json(new / "plan.json", summary | runs)
+        here = [r for r in summary["runs"] if r["name"] in records]
+        lacking = [r for r in summary["runs"] if r["name"] not in records]
+        write_json(new / "plan.json", summary | {"runs": here, "unmeasured": lacking})
         accepted = {"accepted": before["accepted"]} if kept and "accepted" in before else {}
         record = {
             "environments": places.environments,
@@ -284,10 +279,11 @@ def difference(suite: str) -> pd.DataFrame:
         rows.append(
             {
                 "metric": metric,
-                **{name: int(sides[side]) for name, side in (("both", "both"), ("baseline_only", "left_only"),
-                                                             ("results_only", "right_only"))},
+                "both": int(sides["both"]),
+                "baseline_only": int(sides["left_only"]),
+                "results_only": int(sides["right_only"]),
                 "largest_change": part["change"].max(),
                 "where": "" if largest is None else part.loc[largest, "run"],
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)

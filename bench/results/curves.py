@@ -42,11 +42,7 @@ def curves(table: pd.DataFrame) -> pd.Series:
     rows = table[table["metric"].isin([TRAIN, GAP]) & (table["recipe"] == "")]
     keys = ["dataset", "train_size", "model", "shuffle"]
     found = {key: of_run(run) for key, run in rows.groupby(keys, sort=False)}
-    index = (
-        pd.MultiIndex.from_tuples([*found], names=keys)
-        if found
-        else pd.MultiIndex.from_arrays([[]] * 4, names=keys)
-    )
+    index = pd.MultiIndex.from_tuples([*found], names=keys)
     return pd.Series([*found.values()], index=index, name="curve", dtype=object)
 
 

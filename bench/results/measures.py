@@ -19,6 +19,7 @@ TEST, GAP = "psnr_mean", "psnr_gap_mean"
 GAPS = {GAP: TEST, "best_psnr_gap_mean": "best_psnr_mean"}
 AT_EQUAL = "gap_at_train_psnr"  # compared between the curves of two networks (bench.results.curves)
 SMALLEST = 1e-6  # replaces 0 in ratios
+ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}  # behind the name of a metric, towards the better side
 
 
 @dataclass(frozen=True)

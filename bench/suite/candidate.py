@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.models.spec import ModelSpec
 from bench.suite import config
 from bench.suite.grid import Known, run_of
 from bench.suite.options import RunSpec, measured
@@ -92,8 +91,7 @@ def runs_of(
     if name in {run.model.name for run in runs.values()}:
         raise BenchError(f"Suite {suite!r} has a model {name!r} already; give yours another name.")
     preset = dataclasses.replace(preset, options={**preset.options, **wanted["options"]})
-    spec = ModelSpec(name, str(preset.family), preset.options, preset.file)
-    first: dict[tuple, TrainingOptions] = {}
+    spec, first = preset.spec(name), dict[tuple, TrainingOptions]()
     for run in runs.values():
         if not run.recipe:
             first.setdefault((run.dataset, run.train_size, run.shuffle), run.training)

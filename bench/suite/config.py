@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.data.options import OF_VARIANTS, DatasetOptions, check_name
+from bench.models.spec import ModelSpec
 from bench.suite.options import METRICS, MeasureOptions
 from bench.suite.strict import read_yaml, validate
 from bench.support.errors import BenchError, nearest
@@ -49,6 +50,10 @@ class ModelPreset:
     file: str | None = option(None, "a user's Python file that registers the family")
     image_size: int = option(32, "resolution the preset is meant for, pixels")
     channels: int = option(3, "image channels the preset is meant for")
+
+    def spec(self, name: str) -> ModelSpec:
+        """Return what builds its network, under this name."""
+        return ModelSpec(name, str(self.family), self.options, self.file)
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,6 @@ def folder() -> Path:
     return Path(os.environ.get("BENCH_CONFIG") or ROOT / "config")
 
 
-def _table(name: str, kind: type) -> dict[str, Any]:
-    path = folder() / name
-    rows = read_yaml(path).items()
-    return {key: validate(kind, {} if row is None else row, f"{path}: {key}") for key, row in rows}
-
-
 def load_datasets() -> dict[str, DatasetOptions]:
     """Return the rows of ``config/datasets.yaml``; a row with a base has all that it does not say from it."""
     path = folder() / "datasets.yaml"
@@ -157,9 +156,11 @@ def _with_base(row: dict, raw: dict[str, dict], where: str) -> dict:
 
 def load_models() -> dict[str, ModelPreset]:
     """Return the presets of ``config/models.yaml`` with ``extends`` resolved."""
-    raw = _table("models.yaml", ModelPreset)
+    path, raw = folder() / "models.yaml", {}
+    for name, row in read_yaml(path).items():
+        raw[name] = validate(ModelPreset, {} if row is None else row, f"{path}: {name}")
     for name in raw:
-        check_part(name, f"{folder() / 'models.yaml'}: a model")
+        check_part(name, f"{path}: a model")
     return {name: _resolve(name, raw) for name in raw}
 
 
@@ -176,12 +177,9 @@ def _resolve(name: str, raw: dict[str, ModelPreset], seen: tuple[str, ...] = ())
             raise BenchError(f"{where}: {name}: the key 'family' is missing.")
         return dataclasses.replace(preset, label=preset.label or name)
     parent = _resolve(preset.extends, raw, (*seen, name))
-    given = {f.name: getattr(preset, f.name) for f in dataclasses.fields(preset)}
-    inherited = {
-        key: getattr(parent, key)
-        for key in ("family", "source", "file", "image_size", "channels")
-        if given[key] == next(f.default for f in dataclasses.fields(preset) if f.name == key)
-    }
+    # where a preset has the default, its parent's
+    keys = ("family", "source", "file", "image_size", "channels")
+    inherited = {k: getattr(parent, k) for k in keys if getattr(preset, k) == getattr(ModelPreset, k)}
     options = {**parent.options, **preset.options}
     return dataclasses.replace(preset, **inherited, options=options, label=preset.label or name)
 

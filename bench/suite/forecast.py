@@ -155,10 +155,9 @@ class Forecast:
 
     def _count(self) -> None:
         suite = self.suite
-        self._plain("check", 1)
-        self._plain("dataset", len(suite.datasets))
-        self._row("dataset").disk = self._datasets()
-        self._plain("subset", len(suite.shuffles))
+        self._row("check").jobs = 1
+        self._row("dataset").jobs, self._row("dataset").disk = len(suite.datasets), self._datasets()
+        self._row("subset").jobs = len(suite.shuffles)
         references = set()
         for name, run in suite.runs.items():
             self._row("train").add([self._hours("train", run)])
@@ -167,13 +166,9 @@ class Forecast:
             references |= {one for metric in suite.metrics(name) for one in suite.references(metric, name)}
         for _ in references | {one.classifier for one in references} - {None}:
             self._row("reference").add([UNKNOWN])
-        self._plain("tidy", 1)
+        self._row("tidy").jobs = 1
         for item in suite.items:
-            self._plain("figure" if item.startswith("fig") else "table", 1)
-
-    def _plain(self, rule: str, jobs: int) -> None:
-        if jobs:
-            self._row(rule).jobs += jobs
+            self._row("figure" if item.startswith("fig") else "table").jobs += 1
 
     def _hours(self, rule: str, run: RunSpec) -> Hours:
         """Return the hours of a training, or of one measurement."""

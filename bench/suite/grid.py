@@ -82,10 +82,8 @@ def _block(
     product = itertools.product(grid.datasets, grid.models, grid.train_sizes, grid.shuffles)
     for dataset, model, size, shuffle in product:
         _check_pool(dataset, size * (2 if grid.half == "b" else 1), known.datasets[dataset], where)
-        preset = known.models[model]
-        spec = ModelSpec(model, str(preset.family), preset.options, preset.file)
         run = run_of(
-            suite, dataset, spec, size, shuffle, recipe,
+            suite, dataset, known.models[model].spec(model), size, shuffle, recipe,
             training=training, measure=options.measure, half=grid.half,
         )  # fmt: skip
         yield measured(run, grid.measure, known.datasets, where)

@@ -247,11 +247,12 @@ def option_table() -> list[tuple[str, str, Any, str, str]]:
     """Return (class, option, default, status, meaning) of every option: the protocol table."""
     kinds = [TrainingOptions, *(one.options for one in measurements().values() if one.options)]
     return [
-        (kind.__name__, f.name, _default(f), f.metadata["status"], f.metadata["description"])
+        (kind.__name__, f.name, default_of(f), f.metadata["status"], f.metadata["description"])
         for kind in kinds
         for f in dataclasses.fields(kind)
     ]
 
 
-def _default(field: dataclasses.Field) -> Any:
+def default_of(field: dataclasses.Field) -> Any:
+    """Return the default of an option."""
     return field.default_factory() if callable(field.default_factory) else field.default

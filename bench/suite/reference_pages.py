@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from bench.data.options import DatasetOptions, SourceFile
 from bench.metrics.declare import measurements
 from bench.suite import config, options
+from bench.suite.plan import default_of
 
 PAGES = {"docs/suite.schema.json": "schema", "docs/options.md": "options_page"}
 
@@ -56,7 +57,7 @@ def _rows(kind: type) -> list[str]:
     hints = typing.get_type_hints(kind)
     rows = []
     for field in fields(kind):
-        text = "required" if field.name in required else f"`{json.dumps(_default(field))}`"
+        text = "required" if field.name in required else f"`{json.dumps(default_of(field))}`"
         cells = (
             f"`{field.name}`",
             f"`{_type(hints[field.name])}`",
@@ -66,10 +67,6 @@ def _rows(kind: type) -> list[str]:
         )
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return rows
-
-
-def _default(field) -> object:
-    return field.default_factory() if callable(field.default_factory) else field.default
 
 
 def _type(hint: object) -> str:

@@ -88,7 +88,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(value: object, length: int = 16) -> str:
-    """Return a short hex digest of a JSON-serialisable value, independent of key order."""
+def digest(value: object) -> str:
+    """Return 16 hex digits of the hash of a JSON-serialisable value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

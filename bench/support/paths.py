@@ -25,9 +25,9 @@ def subset_file(dataset: str, shuffle: int, results: Path = RESULTS) -> Path:
     return results / "subsets" / dataset / f"s{shuffle}.npz"
 
 
-def suite_folder(suite: str, results: Path = RESULTS) -> Path:
+def suite_folder(suite: str) -> Path:
     """Return the folder of a suite's results."""
-    return results / suite
+    return RESULTS / suite
 
 
 def plan_file(suite: str) -> Path:

@@ -261,7 +261,7 @@ def test_the_number_of_shuffles_is_that_of_the_rows_drawn(tmp_path, monkeypatch)
 def test_kept_checkpoints_are_points_along_a_training():
     rows = along_training(Context("many", "figA5"), "attention_distance")
     training = plan.load("many").run("disks-16.dit-t16.n10.s0").training
-    assert set(rows["steps"]) == {*training.kept, training.steps} and set(rows["layer"]) == {1, 3}
+    assert set(rows["index"]) == {*training.kept, training.steps} and set(rows["layer"]) == {1, 3}
 
 
 def test_differences_are_paired_by_shuffle():

@@ -53,11 +53,11 @@ def test_a_gap_is_compared_by_its_ratio():
     gaps = {("", n, s): g for n, g in ((10, 4.0), (100, 0.2)) for s in (0, 1, 2)}
     gaps |= {("local", n, s): 0.8 * g * (1 + 0.01 * s) for (_, n, s), g in gaps.items()}
     found = answer(question("psnr_gap_mean"), rows("psnr_gap_mean", gaps))
-    assert found.answer == "supported" and found.shuffles == 3
+    assert found.answer == "supported" and found.verdict.pairs == 3
     assert np.expm1(found.verdict.pooled.mean) == pytest.approx(
         0.8 * 1.01 - 1, abs=1e-3
     )  # not ruled by N = 10
-    assert found.difference().startswith("−19.2 % [−2")
+    assert found.verdict.difference().startswith("−19.2 % [−2")
 
 
 def test_what_cannot_be_told_says_how_small_a_difference_could_have_been_shown():

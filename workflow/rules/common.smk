@@ -17,7 +17,7 @@ from bench.support.console import say
 from bench.support.errors import BenchError
 from bench.support.files import digest, refuse_future
 from bench.support.options import to_dict
-from bench.report.items import ITEMS, category, check_listed, data_of
+from bench.report.items import ITEMS, category, check_listed, data_of, stem_of
 from bench.report.items import code_of as code_of_item
 from snakemake_executor_plugin_submitit.records import why_unwritable
 
@@ -206,15 +206,6 @@ def partner_of(wildcards):
     return [folder / "weights.safetensors", folder / "run.json"]
 
 
-def recipe_of(wildcards):
-    return PLAN.recipe(wildcards.run)
-
-
-def code_of(rule):
-    """Return the `params` function with the fingerprint of the code that the result depends on."""
-    return lambda wildcards: PLAN.code(rule, wildcards.run)
-
-
 def base_of(wildcards):
     """Return the manifest of the dataset that this one is a view of, if it is one."""
     base = PLAN.all_datasets[wildcards.dataset].base
@@ -225,10 +216,6 @@ def dataset_threads(wildcards):
     """Return how many processes a dataset can use: decoding takes as many as there are (`set-threads`)."""
     row = PLAN.all_datasets[wildcards.dataset]
     return 16 if row.family is None and row.base is None else 1
-
-
-def dataset_options(wildcards):
-    return digest(to_dict(PLAN.all_datasets[wildcards.dataset]))
 
 
 def measured(runs):
@@ -280,7 +267,7 @@ def item_options(wildcards):
     shown = digest([PLAN.item_digest(wildcards.item), data_of(wildcards.item)])
     if paths.stored_folder(PLAN.suite) == paths.suite_folder(PLAN.suite):
         return shown
-    return digest([shown, [list(row) for row in stale_rows()]])
+    return digest([shown, stale_rows()])
 
 
 @functools.cache
@@ -290,8 +277,8 @@ def stale_rows():
     try:
         status = staleness.status(PLAN)
     except BenchError:  # a baseline without provenance; the caption says so
-        return ()
-    return tuple((*key, why) for key, why in status.items() if why)
+        return []
+    return [(*key, why) for key, why in status.items() if why]
 
 
 def item_code(wildcards):
@@ -304,24 +291,14 @@ def items_of(kind):
 
 
 def files_of(item):
-    if ITEMS[item].kind == "figure":
-        return [
-            paths.figures_folder(PLAN.suite) / f"{item}.{form}"
-            for form in ("pdf", "png")
-        ]
-    return [
-        paths.tables_folder(PLAN.suite) / f"{item}.{form}"
-        for form in ("csv", "md", "tex")
-    ]
+    forms = ("pdf", "png") if ITEMS[item].kind == "figure" else ("csv", "md", "tex")
+    return [stem_of(item, PLAN.suite).with_suffix(f".{form}") for form in forms]
 
 
 def made_with(item):
     """Return the other files that are written with an item: sidecar, caption, the table as a page."""
-    if ITEMS[item].kind == "figure":
-        folder, forms = paths.figures_folder(PLAN.suite), ("json", "rst")
-    else:
-        folder, forms = paths.tables_folder(PLAN.suite), ("json", "rst", "html")
-    return [folder / f"{item}.{form}" for form in forms]
+    forms = ("json", "rst") + ("html",) * (ITEMS[item].kind == "table")
+    return [stem_of(item, PLAN.suite).with_suffix(f".{form}") for form in forms]
 
 
 def category_of(wildcards):
@@ -364,7 +341,7 @@ def checked(wildcards):
 CHECKED = f"results/{PLAN.suite}/compare/{PLAN.candidate}.check.txt"
 
 
-def candidate_options():
+def candidate_options(wildcards):
     """Return the words that give the candidate its options on the command line."""
     options = PLAN.run(candidate_runs()[0]).model.options
     return [

@@ -9,7 +9,7 @@ rule conformance:
     params:
         suite=PLAN.suite,
         model=config.get("model", ""),
-        options=lambda wildcards: candidate_options(),
+        options=candidate_options,
         trained_code=lambda wildcards: PLAN.code("train", candidate_runs()[0]),
     shell:
         """

@@ -14,7 +14,7 @@ rule dataset:
         "../envs/project.yml"
     threads: dataset_threads
     params:
-        options=dataset_options,
+        options=lambda wildcards: digest(to_dict(PLAN.all_datasets[wildcards.dataset])),
         code=PLAN.code("dataset"),
     shell:
         "bench data build {wildcards.dataset:q} --workers {threads} > {log:q} 2>&1"

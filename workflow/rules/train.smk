@@ -34,7 +34,7 @@ rule train:
         "../envs/project.yml"
     threads: threads_of
     params:
-        recipe=recipe_of,
-        code=code_of("train"),
+        recipe=lambda wildcards: PLAN.recipe(wildcards.run),
+        code=lambda wildcards: PLAN.code("train", wildcards.run),
     shell:
         "bench train {wildcards.run:q} --suite {wildcards.suite} > {log:q} 2>&1"

@@ -18,7 +18,7 @@ from bench.report.style import DASHES, GREY, legend, letter, new_figure, size
 from bench.results.tidy import at
 
 ITEM = Item("Figure A13", measures=("psnr", "cost"))
-COSTS = (("parameters", "parameters (M)", 1e6), ("macs", "multiply-adds per image (M)", 1e6))
+COSTS = (("parameters", "parameters (M)"), ("macs", "multiply-adds per image (M)"))
 ABLATIONS = ("", "local")  # roles that are shown; the rest are parts of a network
 
 
@@ -38,17 +38,12 @@ def draw(context: Context) -> tuple[Figure, str]:
     ]
     figure = new_figure(3.7)
     axes = figure.subplots(2, 2, squeeze=False, sharex="col", sharey="row")
-    for column, (metric, name, unit) in enumerate(COSTS):
+    for column, (metric, name) in enumerate(COSTS):
         costs = context.rows(metric, dataset=dataset)
-        for ax, (table, _) in zip(axes[:, column], values):
-            price = at(costs, train_size=table["train_size"].iloc[0]).groupby("model")["value"].mean() / unit
+        own = [at(costs, train_size=n).groupby("model")["value"].mean() / 1e6 for n in (largest, smallest)]
+        for ax, price, (table, _) in zip(axes[:, column], own, values):
             _scatter(ax, context, price, table, networks)
-        best = _frontier(
-            context,
-            at(costs, train_size=largest).groupby("model")["value"].mean() / unit,
-            values[0][0],
-            networks,
-        )
+        best = _frontier(context, own[0], values[0][0], networks)
         axes[0, column].plot(best.index, best, color="0.7", linewidth=0.7, zorder=0)
         axes[1, column].set_xlabel(name)
         axes[0, column].set_title(letter(column))
@@ -57,8 +52,10 @@ def draw(context: Context) -> tuple[Figure, str]:
         for ax in line:
             _controls(ax, context, table, [m for m in models if context.is_control(m)])
     legend(figure, 4)
+    listed = context.options["models"]
+    whose = "the listed models" if listed else "one network of each family and those with windows"
     return figure, (
-        f"{context.title(dataset)}: quality of a network against its cost, {_whose(context)}; "
+        f"{context.title(dataset)}: quality of a network against its cost, {whose}; "
         f"{context.shuffles(tests)}. {_finding(context, values[0][0], networks)}"
     )
 
@@ -70,14 +67,6 @@ def _stands_alone(context: Context, model: str) -> bool:
         not info["baseline"]
         or context.role(model) in ABLATIONS
         or info["baseline"] not in context.plan["models"]
-    )
-
-
-def _whose(context: Context) -> str:
-    return (
-        "the listed models"
-        if context.options["models"]
-        else "one network of each family and those with windows"
     )
 
 

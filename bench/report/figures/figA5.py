@@ -21,9 +21,9 @@ MOST = 3  # models side by side
 
 
 def along_training(context: Context, metric: str) -> pd.DataFrame:
-    """Return a metric's rows at the kept checkpoints with columns ``steps`` and ``layer`` (NaN if it has none)."""
+    """Return a metric's rows at the kept checkpoints with a column ``layer`` (NaN if it has none)."""
     rows = context.rows(f"along_{metric}")
-    return rows.assign(steps=rows["index"].astype(int), layer=protocol_field(rows, "layer").astype(float))
+    return rows.assign(layer=protocol_field(rows, "layer").astype(float))
 
 
 def draw(context: Context) -> tuple[Figure, str]:
@@ -50,9 +50,9 @@ def draw(context: Context) -> tuple[Figure, str]:
                 quality.lines.append(Line(here, f"{size(n)}, {split} PSNR", number, dash, number))
         above.append(distance)
         beneath.append(quality)
-        ends = own.groupby("steps")["value"].mean().iloc[[0, -1]]
+        ends = own.groupby("index")["value"].mean().iloc[[0, -1]]
         changes.append(f"{context.label(model)} {ends.iloc[0]:.2f} to {ends.iloc[-1]:.2f}")
-    figure, axes = grid([*above, *beneath], len(models), 1.7, "training steps", x="steps")
+    figure, axes = grid([*above, *beneath], len(models), 1.7, "training steps")
     axes[0].set_ylim(0, None)
     for ax in axes:
         ax.set_xlim(0, None)

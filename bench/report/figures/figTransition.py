@@ -23,7 +23,6 @@ from bench.results.tidy import at, protocol_field
 
 ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
 BOUNDS = ("memoriser", "wiener")
-POOL = "wiener-pool"
 CLOSE = 0.3  # of the logarithms of two gaps whose signs would lie on each other
 
 
@@ -62,9 +61,10 @@ def draw(context: Context) -> tuple[Figure, str]:
             _signs(ax, context, at(first, dataset=dataset), dataset, models)
         if place % len(tables) == 2:
             ax.axhline(0, color=GREY, linewidth=0.6)
+    ratio = float(protocol_field(context.rows("memorized_share"), "ratio").iloc[0])
     return figure, (
         "Against N: mean PSNR gap; share of samples that are copies, whose distance to the nearest training image is less "
-        f"than {_ratio(context)} times that to the second nearest; headroom, the test PSNR above that of the linear filter "
+        f"than {ratio:.2g} times that to the second nearest; headroom, the test PSNR above that of the linear filter "
         "of the whole pool. Grey: the optimal denoiser of the N images (Memoriser) and their best linear filter (Wiener). "
         f"{context.shuffles(first).capitalize()}{band(first)}. "
         f"{_found(context, tables, models, datasets[0])}"
@@ -104,14 +104,10 @@ def _copies(context: Context) -> pd.DataFrame:
     return rows.assign(value=100 * rows["value"])
 
 
-def _ratio(context: Context) -> str:
-    return f"{float(protocol_field(context.rows('memorized_share'), 'ratio').iloc[0]):.2g}"
-
-
 def _headroom(context: Context) -> pd.DataFrame:
     """Return test PSNR above that of the pool's linear filter at the same N and shuffle."""
     rows = _rows(context, "psnr_mean", split="test")
-    pool = context.control("psnr_mean", POOL, split="test")
+    pool = context.control("psnr_mean", "wiener-pool", split="test")
     if not len(pool):
         raise context.needs(
             "the linear filter of the whole pool (wiener-pool)", instead="add it under `runs`"

@@ -18,6 +18,7 @@ from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.paired import CLIPPED
 from bench.report.table import Table
+from bench.results.measures import ARROWS
 from bench.results.tidy import METRICS, at, protocol_field
 from bench.results.words import NOT_FITTED
 
@@ -60,7 +61,7 @@ def build(context: Context) -> Table:
     )
     counts = tests.groupby(KEYS)["shuffle"].nunique()
     cells, numbers = zip(*(_row(context, row, values, int(counts[tuple(row)])) for row in rows), strict=True)
-    heads = [name + {"higher": " ↑", "lower": " ↓", "": ""}[_better(name)] for name in values]
+    heads = [name + ARROWS[_better(name)] for name in values]
     frame = pd.DataFrame(cells, columns=["Dataset", "N", "Model", *heads])
     measures = [f"{_key(name)}{part}" for name in values for part in ("", "_sd")]
     plain = pd.DataFrame(numbers, columns=[*KEYS, "kind", "shuffles", *measures])

@@ -42,9 +42,7 @@ def build(context: Context) -> Table:
             "two measures of samples or more, say memorized_share beside frechet", "memorization"
         )
     wide = rows.pivot_table(index=KEYS, columns=["metric", "space"], values="value", sort=False)
-    order = {m: i for i, m in enumerate(context.ordered(rows, "model"))}
-    places = {d: i for i, d in enumerate(context.ordered(rows, "dataset"))}
-    wide = wide.loc[sorted(wide.index, key=lambda key: (places[key[0]], key[1], order[key[2]]))]
+    wide = wide.loc[[tuple(cell) for *cell, _ in context.groups(rows, *KEYS)]]
     cells = [
         [
             context.title(d),

@@ -15,8 +15,9 @@ import pandas as pd
 
 from bench.report.context import Context
 from bench.report.items import Item
-from bench.report.paired import GAP, TEST, change, head, meaning, signed
+from bench.report.paired import change, head, interval_in_words, meaning
 from bench.report.table import Table
+from bench.results.measures import GAP, TEST
 from bench.results.statistics import Interval, difference, stack, verdicts
 from bench.results.tidy import METRICS, at
 
@@ -92,14 +93,9 @@ def _cells(context: Context, row: tuple, word: str, test: Interval, gap: Interva
     equal = _equal_in(ratios)
     return {
         "Model": context.label(second), "Against": context.label(first), "Equal in": COSTS.get(equal, equal),
-        "Ratio": " / ".join(f"{ratio:.2f}" for ratio in ratios.values()), f"Δ {head(TEST)}": _text(test), "Verdict": word,
-        f"Δ {head(GAP)}": _text(gap),
+        "Ratio": " / ".join(f"{ratio:.2f}" for ratio in ratios.values()), f"Δ {head(TEST)}": interval_in_words(test, 2),
+        "Verdict": word, f"Δ {head(GAP)}": interval_in_words(gap, 2),
     }  # fmt: skip
-
-
-def _text(found: Interval) -> str:
-    mean = signed(found.mean, 2)
-    return mean if found.count < 2 else f"{mean} [{signed(found.low, 2)}, {signed(found.high, 2)}]"
 
 
 def _numbers(context: Context, tests: pd.DataFrame, gaps: pd.DataFrame, found: dict) -> pd.DataFrame:

@@ -76,10 +76,8 @@ def numbers(found: Judged) -> pd.DataFrame:
         for side, verdict in verdicts.items():
             same = {"claim": key, "version": claim.version, "numbers": side, "verdict": verdict.word}
             if verdict.pooled is not None:
-                pooled = {
-                    f"pooled_{end}": getattr(verdict.pooled, end) for end in ("mean", "low", "high", "count")
-                }
-                same |= pooled
+                ends = ("mean", "low", "high", "count")
+                same |= {f"pooled_{end}": getattr(verdict.pooled, end) for end in ends}
             rows = [
                 {
                     "cell": c.where,
@@ -105,6 +103,6 @@ def _caption(context: Context, found: Judged) -> str:
     ]
     return (
         f"{len(found)} falsifiable claims. On the numbers that the papers print: {texts[0]}. On those "
-        f"of suite {context.suite}: {texts[1]}. The suite's verdicts are corrected over all claims of a paper (Holm), "
-        "its 95 % intervals are not."
+        f"of suite {context.suite}: {texts[1]}. The suite's verdicts are corrected over all tested claims of a paper "
+        "(Holm), its 95 % intervals are not."
     )

@@ -33,7 +33,7 @@ def build(context: Context) -> Table:
             "Answer": one.answer,
             "Difference [95 % interval]": one.verdict.interval(),
             "Could be shown": one.could_be_shown(),
-            "Pairs": one.shuffles,
+            "Pairs": one.verdict.pairs,
             "See": ITEMS[one.question.item].title if one.question.item else "",
         }
         for one in found
@@ -55,9 +55,9 @@ def numbers(found: list[Finding]) -> pd.DataFrame:
             "low": one.verdict.pooled.low,
             "high": one.verdict.pooled.high,
             "could_be_shown": one.could_be_shown(),
-            "pairs": one.shuffles,
+            "pairs": one.verdict.pairs,
             "scale": "ratio" if one.verdict.ratio else "difference",
-            "difference": one.difference(),
+            "difference": one.verdict.difference(),
             "item": one.question.item,
             "unlike": "; ".join(filter(None, (asked[one.paper].unlike, one.question.unlike))),
         }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from bench.report.context import Context
 from bench.report.curves import shown_step
-from bench.report.style import CHANNELS, SMALL, picture, subscript
+from bench.report.style import CHANNELS, SMALL, picture, size, subscript
 
 WORDS = {"x0": "x0 estimate (x̂₀)", "eps": "noise prediction (ε̂)"}
 Arrays = dict[str, np.ndarray]
@@ -58,7 +59,7 @@ def draw_vectors(rows: np.ndarray, arrays: Arrays, operator: str) -> None:
         axes[len(axes) // 2].set_title(eigenvalue(rank, values[rank]), fontsize=SMALL, pad=2)
 
 
-def negative(context: Context, shown: dict[str, tuple[Arrays, list[int]]], operator: str) -> str:
+def negative(shown: dict[str, tuple[Arrays, list[int]]], operator: str) -> str:
     """Return a sentence on the negative ones of the eigenvalues shown; empty if there are none."""
     found = [
         f"{name} {eigenvalue(rank, values_of(arrays, operator)[rank])}"
@@ -82,8 +83,14 @@ def key(channels: int) -> str:
     return f"λₖ is the eigenvalue of rank k, the largest has k = 0{frames}; {inside}"
 
 
-def withheld_values(context: Context, name: str, arrays: Arrays, operator: str, count: int) -> str:
-    """Return the eigenvalues of a run whose pictures may not be shown, in words."""
-    values = values_of(arrays, operator)
-    ranks = ranks_of(arrays, count) or [0]
-    return f"{name} " + ", ".join(eigenvalue(rank, values[rank]) for rank in ranks if rank < len(values))
+def withheld(context: Context, runs: pd.DataFrame, operator: str, count: int) -> str:
+    """Return a sentence with the first ``count`` eigenvalues of runs whose pictures may not be shown; empty for none."""
+    parts = []
+    for run in runs.itertuples():
+        arrays = context.arrays("jacobian", run.dataset, run.model, int(run.train_size), int(run.shuffle))
+        values, ranks = values_of(arrays, operator), ranks_of(arrays, count) or [0]
+        if len(values):
+            name = f"{context.label(run.model)} on {context.title(run.dataset)}, {size(int(run.train_size))},"
+            texts = (eigenvalue(rank, values[rank]) for rank in ranks if rank < len(values))
+            parts.append(f"{name} {', '.join(texts)}")
+    return f" Pictures withheld by licence: {'; '.join(parts)}." if parts else ""

@@ -27,7 +27,7 @@ from bench.report.papers.an2024.eigenvectors import (
     noise_step,
     ranks_of,
     values_of,
-    withheld_values,
+    withheld,
 )  # fmt: skip
 from bench.report.style import CHANNELS, SMALL, letter, new_figure, size
 from bench.results.tidy import at
@@ -144,22 +144,12 @@ def _caption(context: Context, runs: pd.DataFrame, blocks: list, operator: str) 
     return (
         f"{where}, {step}: clean and noisy test image and {SHOWN} eigenvectors of the symmetric part of the "
         f"Jacobian of the {WORDS[operator]}; {key(max(channels))}. Leading eigenvalues: "
-        f"{', '.join(leading)}.{negative(context, named, operator)}{_passed_over(context, runs, operator)}"
+        f"{', '.join(leading)}.{negative(named, operator)}{_passed_over(context, runs, operator)}"
     )
 
 
 def _passed_over(context: Context, runs: pd.DataFrame, operator: str) -> str:
     """Return the eigenvalues on a dataset whose pictures may not be redistributed, if another is shown instead."""
-    _, withheld = context.pictured(runs)
-    parts = []
-    for dataset in withheld:
-        own = at(runs, dataset=dataset).sort_values("train_size").drop_duplicates("model", keep="last")
-        for run in own.itertuples():
-            arrays = context.arrays("jacobian", dataset, run.model, int(run.train_size), int(run.shuffle))
-            name = f"{context.label(run.model)} on {context.title(dataset)}, {size(int(run.train_size))},"
-            parts += (
-                [withheld_values(context, name, arrays, operator, SHOWN)]
-                if len(values_of(arrays, operator))
-                else []
-            )
-    return f" Pictures withheld by licence: {'; '.join(parts)}." if parts else ""
+    own = [at(runs, dataset=dataset).sort_values("train_size") for dataset in context.pictured(runs)[1]]
+    last = [table.drop_duplicates("model", keep="last") for table in own]
+    return withheld(context, pd.concat([runs[:0], *last]), operator, SHOWN)

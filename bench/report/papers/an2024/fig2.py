@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bench.report.context import Context
-from bench.report.curves import STEP_AXIS, Line, band, controls, draw_line, means
+from bench.report.curves import STEP_AXIS, Line, band, controls, draw_line
 from bench.report.items import Item
 from bench.report.style import MARKERS, PALETTE, new_figure, share_y, size
 from bench.results.tidy import at
@@ -176,7 +176,7 @@ def _finding(context: Context, sizes: list[int]) -> str:
     own = at(gaps, dataset=dataset)
     here = own.loc[own["train_size"].isin(sizes), "train_size"]
     ends = dict.fromkeys((here.min(), here.max()))
-    found = means(own, "train_size", "model")
+    found = own.groupby(["train_size", "model", "shuffle"])["value"].mean().groupby(level=[0, 1]).mean()
     parts = [
         f"at {size(int(n))} "
         + ", ".join(

@@ -26,7 +26,7 @@ from bench.report.papers.an2024.eigenvectors import (
     noise_step,
     ranks_of,
     values_of,
-    withheld_values,
+    withheld,
 )  # fmt: skip
 from bench.report.style import DASHES, PALETTE, SMALL, letter, new_figure, share_y, size, turned
 from bench.results.tidy import at
@@ -162,7 +162,7 @@ def _caption(
     operator: str,
     total: int,
 ) -> str:
-    arrays = next(iter(loaded.values()))
+    arrays, own = next(iter(loaded.values())), every[every["dataset"].isin(passed)]
     counts = {len(values_of(a, operator)) for a in loaded.values()}
     values = "all eigenvalues" if counts == {total} else f"the {max(counts)} leading eigenvalues"
     operators = [WORDS[name] for name in SYMBOLS if len(values_of(arrays, name))]
@@ -179,17 +179,6 @@ def _caption(
         f"{models} on {context.title(dataset)}, one test image, {noise(context, noise_step(arrays))}: eigenvectors "
         f"of the symmetric part of the Jacobian of the {WORDS[operator]}, and {values} of that of the "
         f"{' and that of the '.join(operators)}; {key(context.plan['datasets'][dataset]['channels'])}. "
-        f"Leading eigenvalue λ₀: {leading}.{_asymmetry(context, operator)}{negative(context, named, operator)}"
-        f"{_withheld(context, every, passed, operator)}"
+        f"Leading eigenvalue λ₀: {leading}.{_asymmetry(context, operator)}{negative(named, operator)}"
+        f"{withheld(context, own[own['train_size'].isin(context.sizes(own, 2))], operator, 1)}"
     )
-
-
-def _withheld(context: Context, every: pd.DataFrame, passed: list[str], operator: str) -> str:
-    """Return the leading eigenvalues on datasets whose pictures may not be redistributed."""
-    parts, own = [], every[every["dataset"].isin(passed)]
-    for run in own[own["train_size"].isin(context.sizes(own, 2))].itertuples():
-        arrays = context.arrays("jacobian", run.dataset, run.model, int(run.train_size), int(run.shuffle))
-        if len(values_of(arrays, operator)):
-            name = f"{context.label(run.model)} on {context.title(run.dataset)}, {size(int(run.train_size))},"
-            parts.append(withheld_values(context, name, arrays, operator, 1))
-    return f" Pictures withheld by licence: {'; '.join(parts)}." if parts else ""

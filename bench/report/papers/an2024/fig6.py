@@ -13,6 +13,7 @@ from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.papers.an2024.bars import WHISKERS, Bars, bars, finding, panel, under
 from bench.report.style import SMALL, legend, letter, new_figure
+from bench.report.wording import shuffles_in_words
 
 ITEM = Item(
     "Figure 6",
@@ -53,7 +54,12 @@ def draw(context: Context) -> tuple[Figure, str]:
             ax.remove()
     parts[-1].supxlabel(under(every), fontsize=SMALL)
     legend(figure)
-    return figure, _caption(context, every)
+    counts = [own.interval.count for shown in every for own in shown.gaps.values()]
+    whiskers = f", {WHISKERS}" if max(counts) > 1 else ""
+    return figure, (
+        "Average PSNR gap with global attention (hatched) and with local attention, all panels on one scale; "
+        f"{shuffles_in_words(counts)}{whiskers}. {finding(context, every)}"
+    )
 
 
 def _title(context: Context, place: int | None, shown: Bars) -> str:
@@ -69,14 +75,3 @@ def _title(context: Context, place: int | None, shown: Bars) -> str:
     first = ", ".join([context.label(baseline), *sizes])
     first = first if place is None else letter(place, first)
     return f"{first}\n{context.variant(variant)}: {context.windows(variant)}"
-
-
-def _caption(context: Context, panels: list[Bars]) -> str:
-    counts = [own.interval.count for shown in panels for own in shown.gaps.values()]
-    shuffles = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
-    whiskers = f", {WHISKERS}" if max(counts) > 1 else ""
-    return (
-        "Average PSNR gap with global attention (hatched) and with local attention, all panels on one scale; "
-        f"{shuffles} shuffle{'s' * (max(counts) > 1)}{whiskers}. "
-        f"{finding(context, panels)}"
-    )

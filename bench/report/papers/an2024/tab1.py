@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bench.report.context import Context
 from bench.report.items import Item
-from bench.report.paired import GAP, TEST, Pair, paired_table
+from bench.report.paired import Pair, paired_table
 from bench.report.table import Table
 from bench.report.wording import distance_in_words
+from bench.results.measures import GAP, TEST
 from bench.results.tidy import at
 
 ITEM = Item(
@@ -32,7 +33,6 @@ def build(context: Context) -> Table:
     context.about |= {m for m, info in context.plan["models"].items() if not info["baseline"]}
     alone = [(m, "") for m in context.ordered(rows, "model") if not any(m in pair for pair in known)]
     alone = [pair for pair in alone if not context.plan["models"][pair[0]]["baseline"]]
-    printed = context.printed("Table 1") if metric == "fid" else None
     keys = ["dataset", "train_size", "recipe"]
     cells = rows.loc[rows["model"].isin(context.networks(rows)), keys].drop_duplicates()
     pairs = []
@@ -43,14 +43,10 @@ def build(context: Context) -> Table:
         ):
             head = context.named(models[0]) + (DAGGER if recipe else "")
             head += f" → {context.variant(models[1])}" if models[1] else ""
-            numbers: dict = {}
-            if printed is not None and models[1]:
-                numbers["printed"] = tuple(
-                    context.print_of(printed, m, dataset, size, recipe) for m in models
-                )
-            pairs.append(Pair(dataset, size, models, head, recipe, **numbers))
+            pairs.append(Pair(dataset, size, models, head, recipe))
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
     what = f"{distance_in_words(rows)} without and with local attention;"
-    table = paired_table(context, pairs, [metric, GAP, TEST], what, ("global", "local"))
+    printed = context.printed("Table 1", metric=metric)
+    table = paired_table(context, pairs, [metric, GAP, TEST], what, ("global", "local"), printed)
     table.caption += context.windows_of(model for pair in known for model in pair)
     return table

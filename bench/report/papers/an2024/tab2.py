@@ -36,13 +36,13 @@ def build(context: Context) -> Table:
     lines = [("", "", baseline)] if baseline in {*rows["model"]} else []
     lines += [(name, place, model) for name, group in groups.items() for place, model in group.items()]
     lines += [("", "", model) for model in others(context, rows)]
-    paper = context.printed("Table 2") if metric == "fid" else None
+    paper = context.printed("Table 2", metric=metric)
     records, places = [], []
     cells: list[list[str]] = []
     for name, place, model in lines:
         found = [at(rows, dataset=d, model=model, train_size=n)["value"] for d, n in columns]
         values, spreads = [own.mean() for own in found], [own.std() for own in found]
-        printed = [math.nan if paper is None else context.print_of(paper, model, d, n) for d, n in columns]
+        printed = [context.print_of(paper, model, d, n) for d, n in columns]
         marks = [context.mark(model, d, n) for d, n in columns]
         places.append(len(cells))
         head = f"w/ {name} ({place})" if name else context.named(model)

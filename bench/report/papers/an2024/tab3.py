@@ -24,7 +24,6 @@ def build(context: Context) -> Table:
     """Build a row for each dataset, comparison and N, then networks of other families at the same dataset and N."""
     metric = context.distance
     rows = context.rows(metric)
-    printed = context.printed("Table 3") if metric == "fid" else None
     known = comparisons(context, {*rows["model"]})
     pairs = []
     compared = pd.concat([context.paired(rows, models) for models in known.values()])
@@ -37,12 +36,9 @@ def build(context: Context) -> Table:
                 if models[1]
                 else context.named(models[0])
             )
-            numbers: dict = {}
-            if printed is not None and models[1]:
-                numbers["printed"] = tuple(context.print_of(printed, m, dataset, size) for m in models)
-            pairs.append(Pair(dataset, size, models, head, more={"Windows": name}, **numbers))
+            pairs.append(Pair(dataset, size, models, head, more={"Windows": name}))
     pairs.sort(key=lambda pair: list(context.plan["datasets"]).index(pair.dataset))
     what = f"{distance_in_words(rows)} of the reference and with {changes_in_words(known)};"
-    table = paired_table(context, pairs, [metric], what)
+    table = paired_table(context, pairs, [metric], what, printed=context.printed("Table 3", metric=metric))
     table.caption += context.windows_of(model for models in known.values() for model in models)
     return table

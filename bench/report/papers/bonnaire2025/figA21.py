@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from bench.report.context import Context
-from bench.report.curves import Line, colour, draw_line, looks
+from bench.report.curves import Line, draw_line, looks
 from bench.report.items import Item
 from bench.report.papers.bonnaire2025.clock import NAMES, Reading, readings
 from bench.report.style import legend, letter, new_figure, size
@@ -107,7 +107,7 @@ def _series(
     mark = {"marker": look["marker"], "markersize": 4, "markerfacecolor": face, "markeredgecolor": shade}
     known = {n: one for n, one in own.items() if one.step is not None}
     x = np.array([*known], dtype=float) * 1.06 ** (place - (count - 1) / 2)
-    ax.plot(x, [one.step for one in known.values()], color=colour(shade), linestyle=":" if hollow else "-", **mark,
+    ax.plot(x, [one.step for one in known.values()], color=shade, linestyle=":" if hollow else "-", **mark,
             label=None if hollow else label)  # fmt: skip
     for at_x, one in zip(x, known.values()):
         ax.plot([at_x, at_x], [max(one.low, 1), one.high], color=shade, linewidth=0.7)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.report.context import Context
-from bench.report.curves import noise
+from bench.report.curves import noise, shown_step
 from bench.report.items import Item
 from bench.report.style import SMALL, new_figure, picture, size, subscript
 from bench.results.tidy import at
@@ -39,8 +39,9 @@ def draw(context: Context) -> tuple[Figure, str]:
     found = [(run, arrays) for run, arrays in found if "images" in arrays][:MOST]
     if not found:
         raise context.needs("eigenvectors of images that may be shown", "jacobian")
-    step = _step(found[0][1])
-    count = len(found[0][1]["vectors"])
+    first = found[0][1]
+    step = shown_step((int(key.split("_")[2]) for key in first if key.startswith("eigenvectors_")), STEP)
+    count = len(first["vectors"])
     figure = new_figure(SIDE * len(found) + 0.2)
     for axes, (run, arrays) in zip(figure.subplots(len(found), count + 2, squeeze=False), found):
         _line(axes, arrays, step)
@@ -53,12 +54,6 @@ def draw(context: Context) -> tuple[Figure, str]:
         "each vector scaled to its largest entry. The number of eigenvalues above one half is roughly the number of "
         f"directions kept: {'; '.join(shares)}."
     )
-
-
-def _step(arrays: dict) -> int:
-    """Return the noise level that is shown, of those measured."""
-    steps = sorted({int(key.split("_")[2]) for key in arrays if key.startswith("eigenvectors_")})
-    return min(steps, key=lambda step: abs(step - STEP))
 
 
 def _key(arrays: dict, kind: str, step: int) -> str:

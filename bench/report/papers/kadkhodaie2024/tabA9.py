@@ -23,7 +23,7 @@ ITEM = Item(
 def build(context: Context) -> Table:
     """Build a row for each dataset, network and N."""
     rows, optimal = context.rows("psnr_slope"), context.rows("psnr_slope_optimal")
-    printed, cells, numbers = at(context.printed("Figure 4"), metric="psnr_slope"), [], []
+    printed, cells, numbers = context.printed("Figure 4", metric="psnr_slope"), [], []
     for dataset, model, n, own in context.groups(rows, "dataset", "model", "train_size"):
         where = {"dataset": dataset, "model": model, "train_size": n}
         slope, best = own["value"].mean(), at(optimal, **where)["value"].mean()

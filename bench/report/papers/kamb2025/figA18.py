@@ -58,7 +58,7 @@ def _ends(context: Context, table: pd.DataFrame, model: str) -> str:
 
 def _printed(context: Context) -> str:
     """Return the sizes in the paper's code for CIFAR-10, at the steps of its own schedule."""
-    rows = at(context.printed(PRINTED), dataset="CIFAR-10")
+    rows = context.printed(PRINTED, dataset="CIFAR-10")
     parts = [
         f"{model} {', '.join(f'{v:.0f}' for v in part.sort_values('index')['value'])}"
         for model, part in rows.groupby("model", sort=False)

@@ -83,7 +83,7 @@ def _finding(context: Context, found: pd.DataFrame) -> str:
 
 def _printed(context: Context) -> str:
     """Return the correlations that the paper prints; its images, sizes and budgets differ from ours."""
-    rows = at(context.printed(PRINTED), metric=METRIC)
+    rows = context.printed(PRINTED, metric=METRIC)
     wide = rows.pivot_table(index=["model", "dataset"], columns="split", values="value", sort=False)
     local = wide["boundary-broken"].fillna(wide["equivariant"])
     parts = [
