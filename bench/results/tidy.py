@@ -81,6 +81,11 @@ def protocol_field(table: pd.DataFrame, key: str) -> pd.Series:
     return table["protocol"].str.extract(rf"(?:^|;){key}=([^;]*)", expand=False)
 
 
+def in_pixels(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of copies found in pixels, where a suite may also look for them in feature spaces."""
+    return table[protocol_field(table, "space") == "pixels"]
+
+
 def combine(files: Iterable[Path], out: Path) -> None:
     """Join the measurements of runs into one table, checked, with every digit kept."""
     tables = [table for table in map(read_tidy, files) if len(table)]

@@ -14,11 +14,12 @@ from synthetic import make
 from bench.cli import main
 from bench.models.families import CONTROLS
 from bench.report.context import DEFAULTS, Context
-from bench.report.figures import figA15
+from bench.report.figures import figA11, figA15
 from bench.report.figures.figA5 import along_training
 from bench.report.figures.figA11 import mosaic
 from bench.report.items import ITEMS
 from bench.report.paired import Change, change, meaning, words
+from bench.report.tables import tabA2
 from bench.report.wording import protocol_in_words
 from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
@@ -179,6 +180,23 @@ def test_figure_a15_has_the_curve_of_every_network_and_says_where_it_ends():
 def test_table_a2_names_measure_and_space():
     text = "".join(table("tabA2", "small").columns)
     assert "frechet_random-conv" in text and "memorized_share_pixels" in text
+
+
+def test_copies_in_a_feature_space_are_not_averaged_with_those_in_pixels(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make("small")
+
+    def said() -> tuple[str, str]:
+        _, figure = figA11.draw(Context("small", "figA11"))
+        table = tabA2.build(Context("small", "tabA2")).caption
+        return figure.partition("Copies among")[2], table.partition("Largest share")[2].partition(". ")[0]
+
+    before, tidy = said(), paths.tidy_file("small")
+    rows = read_tidy(tidy)
+    shares = rows[rows["metric"] == "memorized_share"]
+    other = shares.assign(value=1.0, protocol=shares["protocol"].str.replace("pixels", "dinov2"))
+    pd.concat([rows, other]).to_csv(tidy, index=False)
+    assert all(before) and said() == before
 
 
 def test_equal_costs_compare_families_and_say_one_shuffle_has_no_interval():

@@ -16,7 +16,7 @@ from bench.report.context import Context
 from bench.report.curves import colour, positions
 from bench.report.items import Item
 from bench.report.style import MARKERS, legend, new_figure, size
-from bench.results.tidy import at, protocol_field
+from bench.results.tidy import at, in_pixels, protocol_field
 
 ITEM = Item("Figure A10", measures=("memorization",))
 Z = 1.96  # of a 95 % interval
@@ -24,8 +24,7 @@ Z = 1.96  # of a 95 % interval
 
 def draw(context: Context) -> tuple[Figure, str]:
     """Draw a panel for each dataset: a row for each model, a marker for each N, and test images as the control."""
-    rows = context.rows("memorized_share")
-    rows = rows[protocol_field(rows, "space") == "pixels"]
+    rows = in_pixels(context.rows("memorized_share"))
     networks = context.networks(rows)
     models = [*networks, *(m for m in context.ordered(rows, "model") if m not in networks)][::-1]
     datasets, sizes = context.ordered(rows, "dataset"), context.ordered(rows, "train_size")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.style import SMALL, new_figure, picture, size
-from bench.results.tidy import at
+from bench.results.tidy import at, in_pixels
 
 ITEM = Item("Figure A11", arrays=("samples", "memorization"), measures=("memorization", "frechet"))
 SHOWN, ABREAST = 8, 2  # samples of a block, blocks in a line
@@ -48,7 +48,7 @@ def draw(context: Context) -> tuple[Figure, str]:
             ax.spines[:].set_visible(False)
         ax.set_title(f"{context.label(model)}, {size(n)}{context.mark(model, dataset, n)}", fontsize=7, pad=2)
     shares = (
-        at(context.rows("memorized_share", dataset=dataset), split="")
+        at(in_pixels(context.rows("memorized_share", dataset=dataset)), split="")
         .groupby(["model", "train_size"])["value"]
         .mean()
     )

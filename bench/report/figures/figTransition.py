@@ -19,7 +19,7 @@ from bench.report.curves import Line, Panel, band, colour, grid, places
 from bench.report.items import Item
 from bench.report.style import GREY, SMALL, size
 from bench.results.measures import SMALLEST
-from bench.results.tidy import at, protocol_field
+from bench.results.tidy import at, in_pixels, protocol_field
 
 ITEM = Item("Transition", measures=("psnr", "memorization"), group="Findings")
 BOUNDS = ("memoriser", "wiener")
@@ -99,8 +99,7 @@ def _datasets(context: Context, gap: pd.DataFrame) -> list[str]:
 
 
 def _copies(context: Context) -> pd.DataFrame:
-    rows = _rows(context, "memorized_share", split="")
-    rows = rows[protocol_field(rows, "space") == "pixels"]
+    rows = in_pixels(_rows(context, "memorized_share", split=""))
     return rows.assign(value=100 * rows["value"])
 
 

@@ -19,7 +19,7 @@ from bench.report.items import Item
 from bench.report.paired import CLIPPED
 from bench.report.table import Table
 from bench.results.measures import ARROWS
-from bench.results.tidy import METRICS, at, protocol_field
+from bench.results.tidy import METRICS, at, in_pixels
 from bench.results.words import NOT_FITTED
 
 ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))
@@ -96,7 +96,7 @@ def _values(context: Context, metric: str, split: str) -> dict[tuple, pd.Series]
     """Return (dataset, N, model, recipe) -> one value for each shuffle; empty if it was not measured."""
     table = at(context.tidy, metric="best_psnr_mean" if metric == GAIN else metric, split=split)
     if metric == "memorized_share":
-        table = table[protocol_field(table, "space") == "pixels"]
+        table = in_pixels(table)
     if metric == EQUAL:
         levels = _levels(context, table)
         cells = zip(table["dataset"], table["train_size"], table["index"])

@@ -12,7 +12,7 @@ from bench.report.context import Context
 from bench.report.items import Item
 from bench.report.table import Table
 from bench.report.wording import protocol_in_words
-from bench.results.tidy import protocol_field
+from bench.results.tidy import at, in_pixels, protocol_field
 
 ITEM = Item("Table A2", measures=("frechet", "memorization"))
 NAMES = {
@@ -70,14 +70,15 @@ def _text(value: float, kind: tuple[str, str]) -> str:
 
 def _finding(context: Context, rows: pd.DataFrame) -> str:
     """Return which trained network copies most."""
-    copies = rows[(rows["metric"] == "memorized_share") & rows["model"].isin(context.networks(rows))]
+    copies = in_pixels(at(rows, metric="memorized_share"))
+    copies = copies[copies["model"].isin(context.networks(rows))]
     if not len(copies):
         return ""
     share = copies.groupby(KEYS)["value"].mean()
     dataset, size, model = share.idxmax()
     where = f"{context.label(model)} on {context.title(dataset)} at N = {size:,}"
     return (
-        f"Largest share of copies of a network: {100 * share.max():.1f} %, {where}. "
+        f"Largest share of copies of a network, in pixels: {100 * share.max():.1f} %, {where}. "
         if share.max()
-        else "No network copies. "
+        else "No network copies in pixels. "
     )
