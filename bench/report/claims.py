@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from bench.metrics.declare import Margin
 from bench.models.families import FAMILIES
 from bench.report import literature
 from bench.report.context import Context
@@ -91,6 +92,10 @@ class Claim:
     tolerance: float | str = option(
         0.0, "~: largest difference; < and >: smallest difference that counts; 'x%' of right"
     )
+    ratio: bool = option(
+        False,
+        "compare the sides by their ratio, as steps that differ by factors; gaps and distances always are",
+    )
     question: str = option("", f"what it answers on the board: {', '.join(QUESTIONS)}")
     item: str = option("", "figure or table that shows it, for the board's link")
     paper: str = option("", "folder of the paper; taken from where the claim is written")
@@ -125,6 +130,8 @@ class Claim:
             number = self.tolerance.removesuffix("%").removeprefix("-").replace(".", "", 1)
             valid = self.tolerance.endswith("%") and number.isdigit()
             check(valid, f"tolerance must be a number or 'x%', not {self.tolerance!r}")
+        compared = isinstance(self.right, dict) and not self.tolerance
+        check(compared or not self.ratio, "ratio compares two sides without a tolerance")
 
     def slack(self, right: float) -> float:
         """Return the tolerance in the unit of the values."""
@@ -298,8 +305,13 @@ def in_measurements(claims: dict[str, Claim], table: pd.DataFrame) -> dict[str, 
 
 
 def _ratio(claim: Claim) -> Measure | None:
-    """Return the metric of a claim whose sides are compared by their ratio, as its margin says; a tolerance has a unit."""
+    """Return the metric of a claim whose sides are compared by their ratio: as it says, or as the metric's margin does.
+
+    A tolerance has a unit, so it is compared by differences.
+    """
     metric = "psnr_gap_mean" if claim.left["metric"] == EQUAL else listed(claim.left["metric"])[0]
+    if claim.ratio:
+        return Measure(metric, "", "", "", METRICS[metric]._replace(margin=Margin(0.0, "log-ratio")))
     same = isinstance(claim.right, dict) and claim.right["metric"] == claim.left["metric"]
     if not same or claim.tolerance or metric not in METRICS or METRICS[metric].margin is None:
         return None

@@ -33,6 +33,7 @@ class Question:
     right: Side | float = required("right side, as of a claim")
     scope: Scope = option(Scope(), "which cells, as of a claim")
     tolerance: float | str = option(0.0, "as of a claim")
+    ratio: bool = option(False, "as of a claim")
     item: str = option("", "figure or table that shows it")
     unlike: str = option("", "how it differs from the paper, beyond what holds for all questions")
 
@@ -45,7 +46,8 @@ class Question:
 
     def claim(self, paper: str) -> Claim:
         """Return the comparison as a claim of ``paper``."""
-        same = {key: getattr(self, key) for key in ("left", "relation", "right", "scope", "tolerance")}
+        keys = ("left", "relation", "right", "scope", "tolerance", "ratio")
+        same = {key: getattr(self, key) for key in keys}
         return Claim(sentence=self.question, source="", version="all", paper=paper, **same)
 
 

@@ -91,7 +91,7 @@ def test_names_that_become_files(config, capsys, monkeypatch, name):
 
 def test_a_suite_has_a_folder_of_its_own(config, capsys):
     (config / "suites" / "datasets.yaml").write_text(SUITE)
-    assert "results/datasets is no suite's folder; give" in refused(capsys, "plan", "--suite", "datasets")
+    assert "results/datasets is not a suite's folder; give" in refused(capsys, "plan", "--suite", "datasets")
 
 
 @pytest.mark.parametrize(

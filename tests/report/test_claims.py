@@ -204,6 +204,22 @@ def test_a_factor_is_printed_as_one():
     assert verdict.word == "holds" and "115 against 1.15 × 100" in verdict.text()
 
 
+def test_steps_of_one_factor_at_two_scales_are_compared_by_their_ratio():
+    steps = {
+        (role, n, s): n * scale * (1 + 0.01 * s)
+        for role, scale in (("", 1.0), ("x", 2.0))
+        for n in (10, 1000)
+        for s in range(3)
+    }
+    tables = [frame(steps, metric="memorization_step", dataset=name) for name in ("Disks", "Haar")]
+    tables[1]["value"] *= 50
+    side = {"metric": "memorization_step"}
+    asked = {"left": side | {"role": "x"}, "right": side | {"role": ""}, "relation": ">"}
+    plain, ratio = (measured(claim(**asked, ratio=ratio), pd.concat(tables)) for ratio in (False, True))
+    assert (plain.word, ratio.word) == ("no difference shown", "holds")
+    assert ratio.difference().startswith("+100 % [")
+
+
 def test_the_protocol_that_was_measured_is_taken_and_named():
     values = {("", 10, s): 0.5 for s in range(2)}
     table = frame(values, protocol="operator=x0;step=7;image=0")
@@ -226,6 +242,7 @@ def test_the_protocol_that_was_measured_is_taken_and_named():
         ({"tolerance": "5 per cent"}, "tolerance"),
         ({"right": SIDE}, "left and right are the same"),
         ({"version": "v3"}, "version"),
+        ({"ratio": True, "right": 3.0}, "ratio compares two sides without a tolerance"),
         ({"scope": {"dataset": ["x"]}}, "unknown key 'scope.dataset'"),
     ],
 )
