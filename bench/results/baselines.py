@@ -30,6 +30,7 @@ from bench.training.options import recipe
 # Arrays that show images, by the start of their name
 PICTURES = ("images", "noisy", "eigenvectors", "samples", "nearest")
 SAMPLES = 16  # generated images that are kept of a run
+OF_ALL = ("psnr", "samples")  # kept of all shuffles, since intervals and agreement are computed from them
 
 
 def promote(suite: Plan) -> list[str]:
@@ -206,8 +207,8 @@ def _keep_arrays(suite: Plan, run: str, out: Path) -> None:
     free = suite.all_datasets[spec.dataset].redistribute
     first = min(s.shuffle for s in suite.runs.values() if s.dataset == spec.dataset)
     for file in sorted(folder.glob("*.npz")):
-        if file.stem != "psnr" and spec.shuffle != first:
-            continue  # pictures show the first shuffle; intervals need the images of all
+        if file.stem not in OF_ALL and spec.shuffle != first:
+            continue  # pictures show the first shuffle
         with np.load(file, allow_pickle=False) as opened:
             arrays = {key: opened[key] for key in opened if free or not _shows_images(key, opened[key])}
         if "samples" in arrays:

@@ -32,8 +32,17 @@ def test_promotes_every_row_with_its_provenance_and_no_host(suite):
     assert "secret" not in (folder / "provenance.json").read_text()
     assert len(record["environments"]) == 1
     assert np.load(folder / "arrays" / RUN / "samples.npz")["samples"].shape == (16, 8, 8, 1)
-    assert (folder / "arrays" / RUN.replace("s0", "s2") / "psnr.npz").exists()
-    assert not (folder / "arrays" / RUN.replace("s0", "s2") / "samples.npz").exists()
+    other = folder / "arrays" / RUN.replace("s0", "s2")
+    assert (other / "psnr.npz").exists() and (other / "samples.npz").exists()
+
+
+def test_pictures_of_the_first_shuffle_alone_are_stored(suite):
+    other = RUN.replace("s0", "s2")
+    for run in (RUN, other):
+        np.savez(paths.arrays_folder("grid", run) / "attention.npz", maps=np.ones(4))
+    baselines.promote(suite)
+    assert (paths.baseline_arrays("grid", RUN) / "attention.npz").exists()
+    assert not (paths.baseline_arrays("grid", other) / "attention.npz").exists()
 
 
 def test_nothing_that_shows_images_of_a_protected_dataset(suite):

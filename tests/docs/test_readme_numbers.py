@@ -119,6 +119,18 @@ def test_what_readme_says_of_networks_that_agree(monkeypatch):
     )
 
 
+def test_what_readme_says_of_a_planted_covariance():
+    share = {
+        metric: stored("niedoba2025-small", metric, index=25).groupby("model")["value"].mean()
+        for metric in ("sensitivity_pattern", "sensitivity_optimum_pattern")
+    }
+    own, optimum = share.values()
+    said(
+        f"{own['unet-t16']:.2f} of the UNet's sensitivity lies on the far part of the letter, {own['dit-t16']:.2f} and "
+        f"{own['dit-t16-local']:.2f} of the DiTs', {optimum.mean():.2f} of the optimum's",
+    )
+
+
 def test_what_readme_says_of_disjoint_halves():
     suite, images = "kadkhodaie2024-small", "contours-16"
     cosines = stored(suite, "halves_sample_cosine").groupby(["dataset", "train_size"])["value"].mean()
