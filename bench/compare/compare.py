@@ -16,7 +16,7 @@ import pandas as pd
 
 from bench.compare.costs import costs, unmatched
 from bench.compare.gather import Evidence
-from bench.results.curves import curves, gaps_at_equal_train_psnr
+from bench.results.equal_psnr import curves, gaps_at_equal_train_psnr
 from bench.results.measures import GAPS, TEST, Measure, test_holds
 from bench.results.staleness import first_reason
 from bench.results.statistics import (
@@ -31,7 +31,7 @@ from bench.results.statistics import (
     replicates,
     verdicts,
 )
-from bench.results.words import is_ranked
+from bench.results.training_state import is_ranked
 from bench.support.errors import BenchError
 
 FIELDS = ("difference", "error", "freedom", "count")  # of an interval

@@ -15,7 +15,7 @@ from bench.results import baselines, staleness
 from bench.results.measures import Measure, controls, measures
 from bench.results.statistics import Prior
 from bench.results.tidy import read_tidy
-from bench.results.words import Word, by_cell, words
+from bench.results.training_state import Word, by_cell, words
 from bench.suite.plan import Plan
 from bench.support import paths
 from bench.support.errors import BenchError

@@ -24,7 +24,7 @@ from bench.results.statistics import (
     verdicts,
 )
 from bench.results.tidy import read_tidy
-from bench.results.words import Word, by_cell, is_ranked, words
+from bench.results.training_state import Word, by_cell, is_ranked, words
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError

@@ -20,11 +20,11 @@ from bench.models.families import CONTROLS
 from bench.report import literature
 from bench.report.items import ITEMS
 from bench.report.wording import absent_in_words, shuffles_in_words, signs_in_words
-from bench.results import words
+from bench.results import training_state
 from bench.results.measures import fit_priors
 from bench.results.statistics import Prior
 from bench.results.tidy import at, read_tidy
-from bench.results.words import Word
+from bench.results.training_state import Word
 from bench.suite.config import ItemOptions
 from bench.suite.options import HALF_BUDGET
 from bench.support import paths, root
@@ -34,8 +34,12 @@ from bench.support.files import read_json
 DEFAULTS = vars(ItemOptions())
 COLUMN = {"datasets": "dataset", "models": "model", "train_sizes": "train_size"}
 # words of runs -> sign behind a name or number; a settled run has none
-MARKS = {words.NOT_FITTED: " ✗", words.STILL_LEARNING: " ↗", words.OVERFITTED: " ↘"}
-RUN = words.RUN
+MARKS = {
+    training_state.NOT_FITTED: " ✗",
+    training_state.STILL_LEARNING: " ↗",
+    training_state.OVERFITTED: " ↘",
+}
+RUN = training_state.RUN
 
 
 class _Stored(NamedTuple):
@@ -53,8 +57,8 @@ def _read_table(path: Path, changed: int) -> _Stored:
     Half-budget runs only serve the words.
     """
     table = read_tidy(path)
-    runs = words.words(table)
-    cells = {cell: word.word for cell, word in words.by_cell(runs).items()}
+    runs = training_state.words(table)
+    cells = {cell: word.word for cell, word in training_state.by_cell(runs).items()}
     return _Stored(table[~table["recipe"].str.endswith(HALF_BUDGET)], cells, runs)
 
 
@@ -240,12 +244,12 @@ class Context:
     def _word(self, model: str, dataset: str, size: int, recipe: str) -> str:
         if not recipe:
             return self.words.get((dataset, model, int(size)), "")
-        found = words.by_cell(self._stored.runs, recipe).get((dataset, model, int(size)))
+        found = training_state.by_cell(self._stored.runs, recipe).get((dataset, model, int(size)))
         return found.word if found else ""
 
     def ranked(self, model: str, dataset: str, size: int, recipe: str = "") -> bool:
         """Whether a network takes part in rankings: one that is not fitted or still learning does not."""
-        return words.is_ranked(self._word(model, dataset, size, recipe))
+        return training_state.is_ranked(self._word(model, dataset, size, recipe))
 
     def mark(self, model: str, dataset: str, size: int, recipe: str = "") -> str:
         """Return the sign of the word of a cell's runs; empty if they are settled or have none."""

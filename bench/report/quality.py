@@ -19,7 +19,7 @@ import pandas as pd
 
 from bench.data import optima
 from bench.report.context import RUN, Context, run_key
-from bench.results.words import SETTLED
+from bench.results.training_state import SETTLED
 from bench.suite.options import HALF_BUDGET
 from bench.support import paths
 

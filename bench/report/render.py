@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.report.context import MARKS, Context
 from bench.report.items import ITEMS, Item, stem_of
 from bench.report.markup import restructured
-from bench.results.words import MEANINGS
+from bench.results.training_state import MEANINGS
 from bench.support.errors import BenchError, nearest
 from bench.support.files import sha256, write_json, write_text
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.models.families import CONTROLS
-from bench.results.curves import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
+from bench.results.equal_psnr import GAP, TRAIN, gaps_at_equal_train_psnr, of_run
 from bench.results.statistics import FEWEST_POOLED, Prior, fit_prior
 
 if TYPE_CHECKING:

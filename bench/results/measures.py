@@ -17,7 +17,7 @@ SPLITS = ("", "train-test", "test")  # the first that a metric has is judged
 TEST, GAP = "psnr_mean", "psnr_gap_mean"
 # A smaller gap is no improvement if the test PSNR may be lower: underfitting lowers the gap too
 GAPS = {GAP: TEST, "best_psnr_gap_mean": "best_psnr_mean"}
-AT_EQUAL = "gap_at_train_psnr"  # compared between the curves of two networks (bench.results.curves)
+AT_EQUAL = "gap_at_train_psnr"  # compared between the curves of two networks (bench.results.equal_psnr)
 SMALLEST = 1e-6  # replaces 0 in ratios
 ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}  # behind the name of a metric, towards the better side
 

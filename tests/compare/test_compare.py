@@ -22,7 +22,7 @@ from bench.report.context import Context
 from bench.report.items import ITEMS
 from bench.results import baselines
 from bench.results.measures import GAP, TEST
-from bench.results.words import Word
+from bench.results.training_state import Word
 from bench.suite import plan
 from bench.support import paths
 from bench.support.errors import BenchError

@@ -13,7 +13,7 @@ from bench.cli import main
 from bench.compare import leaderboard
 from bench.results import baselines
 from bench.results.measures import measures
-from bench.results.words import Word
+from bench.results.training_state import Word
 from bench.support import paths
 
 ROOT = Path(__file__).resolve().parent.parent.parent

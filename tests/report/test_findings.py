@@ -14,7 +14,7 @@ from bench.report.figures import figTransition
 from bench.report.literature import COLUMNS
 from bench.report.render import render
 from bench.report.tables import tabFindings
-from bench.results.curves import Curve, gaps_at_equal_train_psnr
+from bench.results.equal_psnr import Curve, gaps_at_equal_train_psnr
 from bench.results.tidy import at
 from bench.suite import config
 from bench.support.errors import BenchError

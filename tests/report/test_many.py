@@ -15,7 +15,7 @@ from bench.report import curves, render, site, style
 from bench.report.context import Context
 from bench.report.items import ITEMS, Item
 from bench.report.papers.an2024 import roles
-from bench.results import words
+from bench.results import training_state
 from bench.results.tidy import read_tidy
 from bench.support import paths
 
@@ -230,7 +230,7 @@ def test_signs_of_cells_are_written_with_their_n_and_defined_in_the_caption():
     assert Context.marks(signs, "unet", "disks", [10, 100, 1000]) == "\n↘ N = 10\n✗ N = 1,000"
     assert Context.marks(SimpleNamespace(mark=lambda *cell: " ✗"), "unet", "disks", [1, 10]) == "\n✗ every N"
     assert Context.marks(signs, "unet", "disks", [100]) == ""
-    context = SimpleNamespace(marked={words.NOT_FITTED})
+    context = SimpleNamespace(marked={training_state.NOT_FITTED})
     caption = render._complete(context, Item("Figure", measures=()), "Drawn.")
     assert caption == "Drawn. ✗ not fitted: train PSNR below that of the pool's linear filter."
 

@@ -15,9 +15,9 @@ from bench.report import style
 from bench.report.context import Context
 from bench.report.items import ITEMS
 from bench.report.papers.an2024.fig4 import shown_layers
-from bench.results import words
 from bench.results.baselines import PICTURES
 from bench.results.tidy import at, read_tidy
+from bench.results.training_state import OVERFITTED, SETTLED, STILL_LEARNING
 from bench.support.arrays import save_arrays
 from bench.support.errors import BenchError
 from bench.support.files import read_json, write_json
@@ -206,7 +206,10 @@ def test_figure_5_has_the_formula_and_names_the_framed_rows(drawn):
 
 def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(place, monkeypatch):
     monkeypatch.chdir(ROOT)
-    own = {("disks-16", "unet-t16", 10): words.STILL_LEARNING, ("disks-16", "dit-t16", 10): words.OVERFITTED}
+    own = {
+        ("disks-16", "unet-t16", 10): STILL_LEARNING,
+        ("disks-16", "dit-t16", 10): OVERFITTED,
+    }
     monkeypatch.setattr(Context, "words", own)
     with style.sheet():
         figure, _ = import_module(ITEMS["fig3"].module).draw(Context("demo", "fig3"))
@@ -217,11 +220,14 @@ def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(place, monkeyp
 def test_the_word_of_a_run_is_a_mark_and_keeps_it_from_rankings(place, monkeypatch):
     monkeypatch.chdir(ROOT)
     context = Context("families", "figA13")
-    own = {("disks-16", "unet-t16", 1000): words.STILL_LEARNING, ("disks-16", "dit-t16", 1000): words.SETTLED}
+    own = {
+        ("disks-16", "unet-t16", 1000): STILL_LEARNING,
+        ("disks-16", "dit-t16", 1000): SETTLED,
+    }
     monkeypatch.setattr(Context, "words", own)
     with style.sheet():
         figure, _ = import_module(ITEMS["figA13"].module).draw(context)
-    assert "↗" in "".join(texts(figure)) and context.marked == {words.STILL_LEARNING}
+    assert "↗" in "".join(texts(figure)) and context.marked == {STILL_LEARNING}
     frontier = next(line for line in figure.axes[0].lines if line.get_color() == "0.7")
     settled = context.rows("psnr_mean", split="test", dataset="disks-16", model="unet-t16", train_size=1000)
     assert not np.isclose(frontier.get_ydata(), settled["value"].mean()).any()

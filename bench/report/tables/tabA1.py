@@ -20,7 +20,7 @@ from bench.report.paired import CLIPPED
 from bench.report.table import Table
 from bench.results.measures import ARROWS
 from bench.results.tidy import METRICS, at, in_pixels
-from bench.results.words import NOT_FITTED
+from bench.results.training_state import NOT_FITTED
 
 ITEM = Item("Table A1", measures=("psnr", "frechet", "memorization", "cost"))
 KEYS = ["dataset", "train_size", "model", "recipe"]

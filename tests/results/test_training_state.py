@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from bench.results.words import NOT_FITTED, OVERFITTED, SETTLED, STILL_LEARNING, words
+from bench.results.training_state import NOT_FITTED, OVERFITTED, SETTLED, STILL_LEARNING, words
 
 STEPS = (10, 20, 40, 80, 160)
 
