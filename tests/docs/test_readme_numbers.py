@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.report import findings
+from bench.report import claims, findings
 from bench.report.context import Context
 from bench.report.papers.niedoba2025 import tabA11
 from bench.results.tidy import at, read_tidy
@@ -128,6 +128,23 @@ def test_what_readme_says_of_a_planted_covariance():
     said(
         f"{own['unet-t16']:.2f} of the UNet's sensitivity lies on the far part of the letter, {own['dit-t16']:.2f} and "
         f"{own['dit-t16-local']:.2f} of the DiTs', {optimum.mean():.2f} of the optimum's",
+    )
+
+
+def test_what_readme_says_of_the_two_clocks(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    table = claims.measured(Context("bonnaire2025-small", "tabClaims"))
+    found = claims.in_measurements(claims.load(), table)
+    window, later, wide = (found[f"bon-{key}"] for key in ("window", "copies-later", "wide-copies"))
+    assert {one.word for one in (window, later, wide)} == {claims.HOLDS}
+
+    def change(verdict: claims.Verdict) -> str:
+        return verdict.difference().partition(" over ")[0]
+
+    said(
+        f"samples are best before copies begin ({change(window)} in steps)",
+        f"copies begin later with more images ({change(later)} from the smallest to the largest N)",
+        f"earlier in a wider network ({change(wide)}), as Bonnaire et al. 2025 found",
     )
 
 

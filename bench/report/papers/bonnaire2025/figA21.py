@@ -115,8 +115,11 @@ def _series(
     x = np.array([*bounds], dtype=float) * 1.06 ** (place - (count - 1) / 2)
     if len(bounds):
         low = np.array([*bounds.values()])
-        ax.errorbar(x, low, low / 2, lolims=True, fmt="none", ecolor=shade, elinewidth=0.9, capsize=2,
-                    linestyle=":" if hollow else "-")  # fmt: skip
+        _, arrows, _ = ax.errorbar(
+            x, low, low / 2, lolims=True, fmt="none", ecolor=shade, elinewidth=0.9, capsize=2
+        )
+        for arrow in arrows:
+            arrow.set_markerfacecolor(face)
 
 
 def _finding(context: Context, dataset: str, model: str) -> str:
