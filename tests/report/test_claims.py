@@ -238,6 +238,7 @@ def test_the_protocol_that_was_measured_is_taken_and_named():
         ({"left": SIDE | {"rloe": "x"}}, "left: unknown key 'rloe'"),
         ({"left": SIDE | {"family": "ditt"}}, "left: there is no family 'ditt' .did you mean 'dit'"),
         ({"sentence": "Gap shrinks."}, "sentence must have four words or more, not 'Gap shrinks.'"),
+        ({"left": SIDE | {"family": []}}, "left: there is no family ''"),
         ({"left": SIDE | {"split": "tset"}}, "left: there is no split 'tset' .did you mean 'test'"),
         ({"tolerance": "5 per cent"}, "tolerance"),
         ({"right": SIDE}, "left and right are the same"),
