@@ -14,6 +14,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.colors import Colormap
 from matplotlib.container import Container
 from matplotlib.figure import Figure
@@ -21,6 +23,7 @@ from matplotlib.ft2font import FT2Font
 
 from bench.support.files import atomic
 
+DPI = 250  # of PNGs, and of images in PDFs
 WIDTH = 5.5  # inches, the text width of NeurIPS
 # Okabe & Ito 2008, dark enough on white, then three of Tol's muted colours
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#999933", "#332288"]
@@ -54,7 +57,6 @@ _SHEET = {
     "text.parse_math": False,
     "svg.hashsalt": "bench",
     "figure.dpi": 100,
-    "savefig.dpi": 250,
 }
 _DEFAULTS = {key: matplotlib.rcParamsDefault[key] for key in matplotlib.rcParamsDefault if key != "backend"}
 
@@ -150,15 +152,19 @@ def share_y(axes: Iterable[Axes], low: float | None = None, room: float = 0.0) -
 
 
 def save(figure: Figure, stem: str) -> None:
-    """Write STEM.pdf and STEM.png; the same figure gives the same bytes."""
+    """Write STEM.pdf and STEM.png; the same figure gives the same bytes.
+
+    The canvases print it themselves: ``savefig`` would first draw it once more for each form, to lay it out. The PDF is
+    last, since it leaves a figure at 72 dpi.
+    """
     with sheet():
         _freeze(figure)
-        for form, metadata in (
-            ("pdf", {"CreationDate": None, "Producer": None, "Creator": None}),
-            ("png", {"Software": None}),
-        ):
-            with atomic(f"{stem}.{form}") as path:
-                figure.savefig(path, format=form, metadata=metadata)
+        figure.set_dpi(DPI)
+        with atomic(f"{stem}.png") as path:
+            FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+        with atomic(f"{stem}.pdf") as path:
+            undated = {"CreationDate": None, "Producer": None, "Creator": None}
+            FigureCanvasPdf(figure).print_pdf(path, metadata=undated)
 
 
 def _freeze(figure: Figure) -> None:
