@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -242,14 +243,47 @@ def load() -> dict[str, Claim]:
     """Return the claims of all papers by id; raises BenchError that names file, claim and key."""
     found: dict[str, Claim] = {}
     for folder in literature.folders():
-        path = folder / "claims.yaml"
+        path = file_of(folder.name)
         for key, value in (config.read_yaml(path) if path.exists() else {}).items():
             if key in found:
                 raise BenchError(
                     f"{path}: {key}: a claim of {found[key].paper} has this name; choose another."
                 )
             found[str(key)] = read_claim(value, folder.name, f"{path}: {key}")
+    check_names({f"{file_of(claim.paper)}: {key}": claim for key, claim in found.items()})
     return found
+
+
+def file_of(paper: str) -> Path:
+    """Return the file of a paper's claims."""
+    return config.folder() / "papers" / paper / "claims.yaml"
+
+
+def check_names(claims: dict[str, Claim]) -> None:
+    """Raise BenchError for a dataset, label or role of a claim that no row of ``config/`` and no printed number has.
+
+    Its sentence begins with the claim's key here.
+    """
+    known = _names() if claims else {}
+    for where, claim in claims.items():
+        named = [("scope", "dataset", name) for name in claim.scope.datasets or []]
+        for place, side in (("left", claim.left), ("right", claim.right)):
+            if isinstance(side, dict):
+                named += [(place, key, name) for key in ("label", "role") for name in listed(side.get(key, []))]
+        for place, key, name in named:
+            if name not in known[key]:
+                raise BenchError(f"{where}: {place}: there is no {key} {name!r}{nearest(name, known[key])}.")
+
+
+def _names() -> dict[str, set[str]]:
+    """Return the readers' names that rows can have."""
+    presets, printed = config.load_models().values(), literature.numbers()
+    own = {
+        "dataset": [row.title or name for name, row in config.load_datasets().items()],
+        "label": [preset.label for preset in presets],
+        "role": ["", *(preset.role or preset.variant or "" for preset in presets)],
+    }
+    return {key: {*map(str, names), *printed[key]} for key, names in own.items()}
 
 
 def read_claim(value: object, paper: str, where: str) -> Claim:

@@ -86,11 +86,19 @@ class Finding:
 def load() -> dict[str, File]:
     """Return the questions of each paper that asks some; raises BenchError that names file and key."""
     files = {folder.name: folder / "findings.yaml" for folder in literature.folders()}
-    return {
+    found = {
         paper: config.validate(File, config.read_yaml(path), str(path))
         for paper, path in files.items()
         if path.exists()
     }
+    claims.check_names(
+        {
+            f"{files[paper]}: questions: {key}": question.claim(paper)
+            for paper, file in found.items()
+            for key, question in file.questions.items()
+        }
+    )
+    return found
 
 
 def answers(context: Context) -> list[Finding]:

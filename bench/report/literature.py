@@ -104,12 +104,9 @@ def _check(table: pd.DataFrame, path: Path) -> None:
                 f"{path}: line {line}: train_size cannot be {size}; leave it empty for all images."
             )
     place = [column for column in PRINTED if column not in ("value", "tag")]
-    for lines, values in ((part.index + 2, part["value"]) for _, part in table.groupby(place)):
-        if values.nunique() > 1:
-            named = " and ".join(map(str, lines))
-            raise BenchError(
-                f"{path}: lines {named} give one number two values; keep the one that is printed."
-            )
+    for _, twice in table[table.groupby(place)["value"].transform("nunique") > 1].groupby(place):
+        named = " and ".join(str(line + 2) for line in twice.index)
+        raise BenchError(f"{path}: lines {named} give one number two values; keep the one that is printed.")
 
 
 def _numbers(column: pd.Series, where: str) -> pd.Series:

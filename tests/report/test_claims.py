@@ -253,6 +253,20 @@ def test_a_bad_claim_is_one_sentence(change, words):
     assert "claims.yaml: c" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"left": SIDE | {"role": "locl"}}, "left: there is no role 'locl' .did you mean 'local'"),
+        ({"right": SIDE | {"label": ["DiT", "UNte"]}}, "right: there is no label 'UNte' .did you mean 'UNet'"),
+        ({"scope": {"datasets": ["CelebA", "CIFAR10"]}}, "scope: there is no dataset 'CIFAR10' .did you mean"),
+    ],
+)
+def test_a_name_that_no_row_has_is_refused_and_not_merely_never_run(change, words):
+    claims.check_names({"c": claim()})
+    with pytest.raises(BenchError, match=f"^c: {words}"):
+        claims.check_names({"c": claim(**change)})
+
+
 ROW = dict.fromkeys(PRINTED, "") | {
     "table": "Table 1",
     "model": "DiT",
