@@ -145,8 +145,8 @@ class Plan:
         codes = {submitted.key(*rule): fingerprint(*rule) for rule in (*rules, *more)}
         whole = self.whole() | {"codes": codes}
         file = paths.submitted_plan(self.suite, digest(whole))
-        if not file.exists():
-            write_json(file, whole)
+        if not file.exists():  # named without `files`, which a comment changes
+            write_json(file, whole | {"files": submitted.files()})
         return file
 
 

@@ -14,6 +14,9 @@ class BenchError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1)
+    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty string, also for a known one."""
+    known = list(known)
+    if name in known:  # a check's message is built before the check fails, if it does
+        return ""
+    match = difflib.get_close_matches(name, known, n=1)
     return f" (did you mean {match[0]!r}?)" if match else ""

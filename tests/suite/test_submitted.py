@@ -34,7 +34,7 @@ def waiting(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "config" / "suites" / "one.yaml"
     file.write_text(SUITE)
-    submitted._codes.cache_clear()  # of another test's file under the same relative name
+    submitted._plan.cache_clear()  # of another test's file under the same relative name
     monkeypatch.setenv(submitted.VARIABLE, str(plan.load("one").submit(("bench.results.tidy",))))
     return file
 
@@ -78,6 +78,7 @@ def test_options_as_they_are_are_refused_for_a_run_of_other_ones(waiting, monkey
     ids=lambda words: words[0],
 )
 def test_changed_code_is_refused(waiting, monkeypatch, capsys, words):
+    monkeypatch.setattr(submitted, "files", lambda: "")
     monkeypatch.setattr(submitted, "fingerprint", lambda *entries: "0123456789abcdef")
     assert main(words) == 1
     said = capsys.readouterr().err
@@ -86,6 +87,16 @@ def test_changed_code_is_refused(waiting, monkeypatch, capsys, words):
         and "Start the same `snakemake` command" in said
     )
     assert not Path("results").exists()
+
+
+def test_code_is_read_again_only_where_a_file_changed(waiting, monkeypatch):
+    read = []
+    monkeypatch.setattr(submitted, "fingerprint", lambda *e: read.append(e) or fingerprint.fingerprint(*e))
+    submitted.check_code("bench.results.tidy")
+    assert not read
+    monkeypatch.setattr(submitted, "files", lambda: "a comment was edited")
+    submitted.check_code("bench.results.tidy")
+    assert read == [("bench.results.tidy",)]
 
 
 def test_a_plan_that_does_not_know_the_code_is_refused(waiting, capsys):

@@ -26,7 +26,7 @@ Judged = dict[str, tuple[claims.Claim, dict[str, claims.Verdict]]]
 
 def judged(context: Context | None) -> Judged:
     """Return claim and verdicts by side (printed, measured) of every id; without a context the latter was not run."""
-    known, printed = claims.load(), _on_printed(data_of("tabClaims"))
+    known, printed = _on_printed(data_of("tabClaims"))
     if not known:
         raise BenchError("config/papers has no claims; see docs/extend.md.")
     nothing = dict.fromkeys(known, claims.Verdict(claims.NOT_RUN, []))
@@ -35,10 +35,10 @@ def judged(context: Context | None) -> Judged:
 
 
 @functools.lru_cache(maxsize=1)
-def _on_printed(files: str) -> dict[str, claims.Verdict]:
-    """Return what printed numbers say of each claim, once for all suites; ``files`` is the digest of the papers' files."""
-    numbers_ = literature.numbers()
-    return {key: claims.in_print(claim, numbers_) for key, claim in claims.load().items()}
+def _on_printed(files: str) -> tuple[dict[str, claims.Claim], dict[str, claims.Verdict]]:
+    """Return the claims, and what printed numbers say of each, once for all suites; ``files`` is their files' digest."""
+    known, rows = claims.load(), literature.numbers()
+    return known, {key: claims.in_print(claim, rows) for key, claim in known.items()}
 
 
 def build(context: Context) -> Table:
