@@ -32,18 +32,13 @@ def value():
 def test_what_readme_says_of_the_demo(value):
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     gap = {(m, n): f"{value('psnr_gap_mean', m, n, 'train-test'):.2f}" for m in MODELS for n in (10, 1000)}
-    test = {
-        (m, n): f"{value('psnr_mean', m, n, 'test'):.2f}"
-        for m in (*MODELS, "wiener-pool")
-        for n in (10, 1000)
-    }
-    assert gap["unet-t16", 10] == gap["dit-t16", 10]
+    test = {(m, n): f"{value('psnr_mean', m, n, 'test'):.2f}" for m in MODELS for n in (10, 1000)}
+    linear = f"{value('psnr_mean', 'wiener-pool', 1000, 'test'):.2f}"
     for sentence in (
-        f"is {gap['unet-t16', 10]} dB higher on train images than on test images (the *PSNR gap*), for both the UNet and "
-        "the DiT",
+        f"by {gap['unet-t16', 10]} dB for the UNet and {gap['dit-t16', 10]} dB for the DiT (the *PSNR gap*)",
         f"and {value('memorized_share', 'unet-t16', 10, ''):.1%} of the UNet's samples".replace("%", " %"),
         f"the gap is {gap['unet-t16', 1000]} and {gap['dit-t16', 1000]} dB",
-        f"{test['unet-t16', 1000]} and {test['dit-t16', 1000]} dB against {test['wiener-pool', 1000]} dB",
+        f"{test['unet-t16', 1000]} and {test['dit-t16', 1000]} dB against {linear} dB",
         f"from {gap['dit-t16', 10]} to {gap['dit-t16-local', 10]} dB while test PSNR rises from {test['dit-t16', 10]} "
         f"to {test['dit-t16-local', 10]} dB",
     ):
