@@ -35,7 +35,9 @@ from bench.results.statistics import (
 )  # fmt: skip
 from bench.results.tidy import METRICS
 from bench.suite import config
+from bench.support import paths
 from bench.support.errors import BenchError, nearest
+from bench.support.files import read_json
 from bench.support.options import STRICT, check, option, required
 
 # Metrics that no shuffle changes: one value is enough.
@@ -260,18 +262,20 @@ def file_of(paper: str) -> Path:
 
 
 def check_names(claims: dict[str, Claim]) -> None:
-    """Raise BenchError for a dataset, label or role of a claim that no row of ``config/`` and no printed number has.
+    """Raise BenchError for a dataset, label or role of a claim that no preset, print or measured suite has.
 
-    Its sentence begins with the claim's key here.
+    The message begins with the claim's key in ``claims``.
     """
     known = _names() if claims else {}
     for where, claim in claims.items():
         named = [("scope", "dataset", name) for name in claim.scope.datasets or []]
         for place, side in (("left", claim.left), ("right", claim.right)):
             if isinstance(side, dict):
-                named += [(place, key, name) for key in ("label", "role") for name in listed(side.get(key, []))]
+                named += [
+                    (place, key, name) for key in ("label", "role") for name in listed(side.get(key, []))
+                ]
         for place, key, name in named:
-            if name not in known[key]:
+            if name not in known[key] and not (key == "label" and name in _measured_labels()):
                 raise BenchError(f"{where}: {place}: there is no {key} {name!r}{nearest(name, known[key])}.")
 
 
@@ -284,6 +288,12 @@ def _names() -> dict[str, set[str]]:
         "role": ["", *(preset.role or preset.variant or "" for preset in presets)],
     }
     return {key: {*map(str, names), *printed[key]} for key, names in own.items()}
+
+
+def _measured_labels() -> set[str]:
+    """Return the labels of measured suites: an adopted network, or a file of one's own, has no preset."""
+    plans = [paths.stored_folder(suite) / "plan.json" for suite in paths.measured_suites()]
+    return {model["label"] for plan in plans for model in read_json(plan)["models"].values()}
 
 
 def read_claim(value: object, paper: str, where: str) -> Claim:

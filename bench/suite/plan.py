@@ -137,16 +137,20 @@ class Plan:
         """Write ``results/SUITE/plan.json``; ``costs`` is model -> image -> parameters and multiply-adds."""
         write_json(paths.plan_file(self.suite), self.whole() | {"costs": costs or {}})
 
-    def submit(self, *more: tuple[str, ...]) -> Path:
-        """Write the plan with all its fingerprints, and those of ``more`` entry points, for jobs; return the file."""
+    def submit(self, *more: tuple[str, ...], files: str) -> Path:
+        """Write the plan with all its fingerprints, and those of ``more`` entry points, for jobs; return the file.
+
+        ``files`` is :func:`submitted.files` from before any of them was parsed. It is not part of the file's name, so
+        that an edited comment makes no new plan.
+        """
         rules = [entries(rule) for rule in ENTRIES]
         networks = {run.model.name: run.model for run in self.runs.values()}.values()
         rules += [entries(rule, model) for model in networks for rule in ("train", *measurements())]
         codes = {submitted.key(*rule): fingerprint(*rule) for rule in (*rules, *more)}
         whole = self.whole() | {"codes": codes}
         file = paths.submitted_plan(self.suite, digest(whole))
-        if not file.exists():  # named without `files`, which a comment changes
-            write_json(file, whole | {"files": submitted.files()})
+        if not file.exists() or read_json(file).get("files") != files:
+            write_json(file, whole | {"files": files})
         return file
 
 

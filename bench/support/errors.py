@@ -14,7 +14,7 @@ class BenchError(Exception):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the nearest known name, or an empty string, also for a known one."""
+    """Return `` (did you mean 'x'?)`` for the nearest known name; an empty string if there is none or ``name`` is known."""
     known = list(known)
     if name in known:  # a check's message is built before the check fails, if it does
         return ""

@@ -257,8 +257,14 @@ def test_a_bad_claim_is_one_sentence(change, words):
     ("change", "words"),
     [
         ({"left": SIDE | {"role": "locl"}}, "left: there is no role 'locl' .did you mean 'local'"),
-        ({"right": SIDE | {"label": ["DiT", "UNte"]}}, "right: there is no label 'UNte' .did you mean 'UNet'"),
-        ({"scope": {"datasets": ["CelebA", "CIFAR10"]}}, "scope: there is no dataset 'CIFAR10' .did you mean"),
+        (
+            {"right": SIDE | {"label": ["DiT", "UNte"]}},
+            "right: there is no label 'UNte' .did you mean 'UNet'",
+        ),
+        (
+            {"scope": {"datasets": ["CelebA", "CIFAR10"]}},
+            "scope: there is no dataset 'CIFAR10' .did you mean",
+        ),
     ],
 )
 def test_a_name_that_no_row_has_is_refused_and_not_merely_never_run(change, words):

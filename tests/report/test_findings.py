@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +22,7 @@ from bench.results.tidy import at
 from bench.suite import config
 from bench.support.errors import BenchError
 
+ROOT = Path(__file__).resolve().parents[2]
 LOCAL, GLOBAL = {"role": "local"}, {"role": "", "family": ["dit"]}
 
 
@@ -110,6 +114,18 @@ def test_a_slower_learner_has_no_smaller_gap_at_equal_train_psnr():
 def test_bad_questions(changes, message):
     with pytest.raises(BenchError, match=message.replace("?", r"\?")):
         question("psnr_gap_mean", **changes)
+
+
+def test_a_question_about_a_role_that_there_is_none_of_is_refused(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    folder = tmp_path / "config" / "papers" / "x"
+    folder.mkdir()
+    (folder / "about.yaml").write_text("cite: X 2024\ntitle: T\nlink: L\nnote: N\n")
+    sides = "left: {metric: psnr_gap_mean, role: locl}\n    relation: <\n    right: 1.0\n"
+    (folder / "findings.yaml").write_text(f"questions:\n  q:\n    question: Is the gap small?\n    {sides}")
+    monkeypatch.setenv("BENCH_CONFIG", str(tmp_path / "config"))
+    with pytest.raises(BenchError, match="findings.yaml: questions: q: left: there is no role 'locl'"):
+        findings.load()
 
 
 def test_every_question_of_the_papers_reads_and_shows_an_item_that_there_is():

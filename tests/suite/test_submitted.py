@@ -12,6 +12,7 @@ import pytest
 from bench.cli import main
 from bench.suite import plan, submitted
 from bench.support import fingerprint
+from bench.support.errors import BenchError
 from bench.support.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,8 @@ def waiting(tmp_path, monkeypatch) -> Path:
     file = tmp_path / "config" / "suites" / "one.yaml"
     file.write_text(SUITE)
     submitted._plan.cache_clear()  # of another test's file under the same relative name
-    monkeypatch.setenv(submitted.VARIABLE, str(plan.load("one").submit(("bench.results.tidy",))))
+    written = plan.load("one").submit(("bench.results.tidy",), files=submitted.files())
+    monkeypatch.setenv(submitted.VARIABLE, str(written))
     return file
 
 
@@ -97,6 +99,40 @@ def test_code_is_read_again_only_where_a_file_changed(waiting, monkeypatch):
     monkeypatch.setattr(submitted, "files", lambda: "a comment was edited")
     submitted.check_code("bench.results.tidy")
     assert read == [("bench.results.tidy",)]
+
+
+def test_the_hash_of_all_files_sees_what_an_import_would(tmp_path, monkeypatch):
+    monkeypatch.setattr(submitted.paths, "ROOT", tmp_path)
+    (tmp_path / "bench" / "models").mkdir(parents=True)
+    file = tmp_path / "bench" / "models" / "dit.py"
+    found = [submitted.files()]
+    for change in (
+        lambda: file.write_text("a = 1\n"),
+        lambda: file.write_text("a = 2\n"),
+        lambda: file.rename(file.with_name("vit.py")),
+    ):
+        change()
+        found.append(submitted.files())
+    assert len({*found}) == 4
+    file.with_name(".#vit.py").symlink_to("me@host.1234")  # an editor's lock
+    file.with_name("gone.py").symlink_to("nowhere.py")
+    assert submitted.files() == found[-1]
+
+
+def test_a_users_edited_model_is_refused_though_no_file_of_the_package_changed(
+    waiting, tmp_path, monkeypatch
+):
+    model = tmp_path / "mine.py"
+    model.write_text("WIDTH = 64\n")
+    entries = ["bench.results.tidy", str(model)]
+    monkeypatch.setenv(submitted.VARIABLE, "")
+    file = plan.load("one").submit(entries, files=submitted.files())
+    monkeypatch.setenv(submitted.VARIABLE, str(file))
+    submitted.check_code(*entries)
+    model.write_text("WIDTH = 32\n")
+    fingerprint._parsed.cache_clear()  # a job is another process
+    with pytest.raises(BenchError, match="The code changed after this job was submitted"):
+        submitted.check_code(*entries)
 
 
 def test_a_plan_that_does_not_know_the_code_is_refused(waiting, capsys):

@@ -52,6 +52,8 @@ if workflow.is_main_process:
     )
     check_writable(".", ".snakemake", *records_of_snakemake)
 
+FILES = submitted.files()  # before any of them is parsed
+
 try:
     root.check()
     candidate.to_environment(config)
@@ -102,7 +104,7 @@ onstart:
             if item := job.wildcards_dict.get("item"):
                 drawn[item] = code_of_item(item)
         others = [("bench.results.tidy",), ("bench.compare.pages",)]
-        file = PLAN.submit(*drawn.values(), *others)
+        file = PLAN.submit(*drawn.values(), *others, files=FILES)
         os.environ[submitted.VARIABLE] = str(file)
         set_prefix()
         if PLAN.candidate:
