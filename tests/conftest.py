@@ -21,6 +21,15 @@ def fixtures() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def as_stored(tmp_path_factory) -> Path:
+    """A folder with the stored baselines alone: what was measured in this checkout, by `make demo` for one, is not in it."""
+    folder = tmp_path_factory.mktemp("as_stored")
+    (folder / "results").mkdir()
+    (folder / "results" / "baselines").symlink_to(ROOT / "results" / "baselines")
+    return folder
+
+
 @pytest.fixture
 def slow() -> None:
     """Skip tests of more than ten seconds that are run by hand, unless BENCH_SLOW=1."""

@@ -20,10 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.parametrize("file", ["results/baselines/LEADERBOARD.md", "docs/leaderboard.md"])
-def test_the_committed_page_is_in_step(monkeypatch, file):
-    monkeypatch.chdir(ROOT)
+def test_the_committed_page_is_in_step(monkeypatch, as_stored, file):
+    monkeypatch.chdir(as_stored)
     monkeypatch.delenv("BENCH_MODEL", raising=False)
-    assert Path(file).read_text() == leaderboard.page(), "run `bench leaderboard` and commit both pages"
+    assert (ROOT / file).read_text() == leaderboard.page(), "run `bench leaderboard` and commit both pages"
 
 
 def rows_of(measure: str) -> list[str]:

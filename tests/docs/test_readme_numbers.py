@@ -48,8 +48,8 @@ def test_what_readme_says_of_the_demo(value):
 MODELS = ("unet-t16", "dit-t16", "dit-t16-local")
 
 
-def test_what_readme_says_was_found_is_what_the_stored_measurements_say(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_what_readme_says_was_found_is_what_the_stored_measurements_say(monkeypatch, as_stored):
+    monkeypatch.chdir(as_stored)
     found = findings.answers(Context("an2024-small", "tabFindings"))
     answers = {
         f"{one.question.question} **{one.answer.capitalize()}**: {one.verdict.difference()}."
@@ -99,8 +99,8 @@ def test_what_readme_says_of_the_score_machines():
     )
 
 
-def test_what_readme_says_of_networks_that_agree(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_what_readme_says_of_networks_that_agree(monkeypatch, as_stored):
+    monkeypatch.chdir(as_stored)
     numbers = tabA11.build(Context("niedoba2025-small", "tabA11")).numbers
     networks = {"unet-t16", "dit-t16", "dit-t16-local"}
 
@@ -126,8 +126,8 @@ def test_what_readme_says_of_a_planted_covariance():
     )
 
 
-def test_what_readme_says_of_the_two_clocks(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_what_readme_says_of_the_two_clocks(monkeypatch, as_stored):
+    monkeypatch.chdir(as_stored)
     table = claims.measured(Context("bonnaire2025-small", "tabClaims"))
     found = claims.in_measurements(claims.load(), table)
     window, later, wide = (found[f"bon-{key}"] for key in ("window", "copies-later", "wide-copies"))

@@ -66,12 +66,12 @@ def _of_faces(run: str) -> str:
 
 
 @pytest.fixture
-def drawn(place, two, monkeypatch):
+def drawn(place, two, as_stored, monkeypatch):
     """Draw an item of the synthetic paper suite, of ``two``, or of a suite that is stored in the repository."""
 
     @cache
     def draw(item, suite="paper"):
-        monkeypatch.chdir({"paper": place, "two": two}.get(suite, ROOT))
+        monkeypatch.chdir({"paper": place, "two": two}.get(suite, as_stored))
         with style.sheet():
             return import_module(ITEMS[item].module).draw(Context(suite, item))
 
@@ -204,8 +204,8 @@ def test_figure_5_has_the_formula_and_names_the_framed_rows(drawn):
     assert [[*ax.get_yticks()] for ax in whole] == [[0, 6, 14]] * 2
 
 
-def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(place, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(as_stored, monkeypatch):
+    monkeypatch.chdir(as_stored)
     own = {
         ("disks-16", "unet-t16", 10): STILL_LEARNING,
         ("disks-16", "dit-t16", 10): OVERFITTED,
@@ -217,8 +217,8 @@ def test_marks_of_labels_that_read_upwards_point_as_in_level_ones(place, monkeyp
     assert "N = 10 ↘" in written and "N = 10 ↙" in written  # turned by a right angle: ↗ and ↘
 
 
-def test_the_word_of_a_run_is_a_mark_and_keeps_it_from_rankings(place, monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_the_word_of_a_run_is_a_mark_and_keeps_it_from_rankings(as_stored, monkeypatch):
+    monkeypatch.chdir(as_stored)
     context = Context("families", "figA13")
     own = {
         ("disks-16", "unet-t16", 1000): STILL_LEARNING,

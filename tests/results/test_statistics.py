@@ -160,10 +160,12 @@ MEASURED = [("psnr_mean", "test", False), ("psnr_gap_mean", "train-test", True),
 
 @pytest.mark.parametrize(("metric", "split", "log"), MEASURED)
 @pytest.mark.parametrize("shuffles", [2, 3, 5])
-def test_at_most_one_null_table_in_twenty_contains_a_decision(monkeypatch, metric, split, log, shuffles):
+def test_at_most_one_null_table_in_twenty_contains_a_decision(
+    monkeypatch, as_stored, metric, split, log, shuffles
+):
     import simulation
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(as_stored)
     spread = simulation.seed_spread("families", metric, split, log)
     table = simulation.comparisons(spread, 0.0, shuffles, tables=10_000)
     most = 0.0545  # 5 %, and two standard errors of 10,000 tables
@@ -172,11 +174,11 @@ def test_at_most_one_null_table_in_twenty_contains_a_decision(monkeypatch, metri
     assert papers.pooled_tables <= most, f"{metric}, claims: {papers}"
 
 
-def test_pooled_claims_reach_a_decision(monkeypatch):
+def test_pooled_claims_reach_a_decision(monkeypatch, as_stored):
     """At 0.3 dB with the seed spread of networks that learned: with 3 shuffles on one dataset already, or with 5."""
     import simulation
 
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(as_stored)
     spread = simulation.seed_spread("an2024-small", "psnr_mean", "test")[:, :1]
     for shuffles in (3, 5):
         found = simulation.claims(spread, 0.3, shuffles, number=10)
