@@ -284,10 +284,10 @@ def _names() -> dict[str, set[str]]:
     presets, printed = config.load_models().values(), literature.numbers()
     own = {
         "dataset": [row.title or name for name, row in config.load_datasets().items()],
-        "label": [preset.label for preset in presets],
+        "label": [str(preset.label) for preset in presets],
         "role": ["", *(preset.role or preset.variant or "" for preset in presets)],
     }
-    return {key: {*map(str, names), *printed[key]} for key, names in own.items()}
+    return {key: {*names, *printed[key]} for key, names in own.items()}
 
 
 def _measured_labels() -> set[str]:

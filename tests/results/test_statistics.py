@@ -27,7 +27,6 @@ from bench.results.statistics import (
     verdicts,
 )
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(Path(__file__).parent))
 
 
