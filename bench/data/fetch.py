@@ -132,7 +132,18 @@ def _extract(path: Path, folder: Path) -> None:
             archive.extractall(folder)
     else:
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            _untar(archive, folder)
+
+
+def _untar(archive: tarfile.TarFile, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    for member in archive:  # Python before 3.11.4, as in Debian 12, has no filters
+        inside = (folder / member.name).resolve().is_relative_to(folder.resolve())
+        if not (inside and (member.isfile() or member.isdir())):
+            raise tarfile.TarError(f"{member.name!r} is a link, or would lie outside of the folder")
+    archive.extractall(folder)
 
 
 def _unpack_imagenet(path: Path, place: Path) -> None:

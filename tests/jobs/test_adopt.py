@@ -130,7 +130,7 @@ def test_what_needs_a_training_record_is_left_out_and_said(place, capsys):
     assert main(["adopt", "net.safetensors", *words, *SAID, "--train-images", "all"]) == 0
     said = capsys.readouterr().err
     assert "along is left out: along needs checkpoints" in said
-    assert "psnr is left out: psnr.images is 64" in said
+    assert "psnr is left out: psnr.images is 32" in said
     assert {"attention", "samples", "frechet", "memorization"} <= set(
         plan.load("mine").metrics("disks.net.n40.s0")
     )

@@ -79,7 +79,7 @@ def test_equals_the_official_network(reference, monkeypatch):
     assert error(out, arrays["out"]) < 2e-5
     assert error(model.to_inference().raw(*inputs), out) < 1e-5
     monkeypatch.setattr("bench.models.embeddings.time_code", one_step_off)
-    assert error(model.raw(*inputs), arrays["out"]) < 1e-5
+    assert error(model.raw(*inputs), arrays["out"]) < 2e-5
 
 
 @pytest.mark.parametrize(
