@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -113,9 +112,8 @@ class Claim:
                 check(key in SIDE, f"{name}: unknown key {key!r}{nearest(key, SIDE)}")
             check("metric" in side, f"{name}: the key 'metric' is missing")
             for kind, words in (("metric", known), ("split", literature.SPLITS), ("family", FAMILIES)):
-                for word in (
-                    (listed(side[kind]) or [""]) if kind in side else []
-                ):  # an empty list names nothing
+                named = (listed(side[kind]) or [""]) if kind in side else []  # an empty list names nothing
+                for word in named:
                     near = nearest(str(word), words)
                     check(word in words, f"{name}: there is no {kind} {word!r}{near}")
             for key, value in side.items():
@@ -244,21 +242,18 @@ def short(value: float, digits: int = 4) -> str:
 def load() -> dict[str, Claim]:
     """Return the claims of all papers by id; raises BenchError that names file, claim and key."""
     found: dict[str, Claim] = {}
+    places: dict[str, Claim] = {}
     for folder in literature.folders():
-        path = file_of(folder.name)
+        path = folder / "claims.yaml"
         for key, value in (config.read_yaml(path) if path.exists() else {}).items():
             if key in found:
                 raise BenchError(
                     f"{path}: {key}: a claim of {found[key].paper} has this name; choose another."
                 )
-            found[str(key)] = read_claim(value, folder.name, f"{path}: {key}")
-    check_names({f"{file_of(claim.paper)}: {key}": claim for key, claim in found.items()})
+            where = f"{path}: {key}"
+            found[str(key)] = places[where] = read_claim(value, folder.name, where)
+    check_names(places)
     return found
-
-
-def file_of(paper: str) -> Path:
-    """Return the file of a paper's claims."""
-    return config.folder() / "papers" / paper / "claims.yaml"
 
 
 def check_names(claims: dict[str, Claim]) -> None:

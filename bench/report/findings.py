@@ -93,7 +93,7 @@ def load() -> dict[str, File]:
     }
     claims.check_names(
         {
-            f"{files[paper]}: questions: {key}": question.claim(paper)
+            f"{files[paper]}: questions.{key}": question.claim(paper)
             for paper, file in found.items()
             for key, question in file.questions.items()
         }

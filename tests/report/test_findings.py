@@ -124,7 +124,7 @@ def test_a_question_about_a_role_that_there_is_none_of_is_refused(tmp_path, monk
     sides = "left: {metric: psnr_gap_mean, role: locl}\n    relation: <\n    right: 1.0\n"
     (folder / "findings.yaml").write_text(f"questions:\n  q:\n    question: Is the gap small?\n    {sides}")
     monkeypatch.setenv("BENCH_CONFIG", str(tmp_path / "config"))
-    with pytest.raises(BenchError, match="findings.yaml: questions: q: left: there is no role 'locl'"):
+    with pytest.raises(BenchError, match="findings.yaml: questions.q: left: there is no role 'locl'"):
         findings.load()
 
 
